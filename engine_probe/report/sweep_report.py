@@ -35,6 +35,8 @@ from engine_probe.report.sections.slo import offers_section
 from engine_probe.report.sections.sweep.advice import advice_section
 from engine_probe.report.sections.sweep.claims import claims_section
 from engine_probe.report.sections.sweep.integrity import integrity_sections, sampled_section
+from engine_probe.report.sections.sweep.lengths.growth import growth_section
+from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import reference_section
@@ -68,9 +70,12 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     qualities = curve_qualities(swept)
     scores = with_accuracy(evaluation.scores, qualities)
     tested = {curve.label: load_effects(swept.curves[curve.label], scores) for curve in curves}
+    growth = growth_section(curves)
     sections = (
         *claim_sections(swept, reference, tested, qualities),
         *quality_sections(qualities),
+        replace(growth, sentences=()),
+        streaming_section(curves),
         raised_section(curves),
         precision_section(swept, reference),
         *integrity_sections(integrity(swept)),
@@ -85,6 +90,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
     )
     verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
+    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
 
 

@@ -153,11 +153,14 @@ class Engine:
             return WaitingReason.TOKEN_BUDGET
         return WaitingReason.MAX_NUM_SEQS if len(self.running) == self.seqs else WaitingReason.KV_BLOCKS
 
+    def execute_ns(self, row: dict[str, int]) -> int:
+        return MS + MS // 10 * row["scheduled_tokens"]
+
     def step(self) -> None:
         row = {field.name: 0 for field in SCHEMAS["iterations"]} | {"iteration": len(self.iterations)}
         self.schedule(row)
         assert row["scheduled_tokens"], "the pool is too small for a single request"
-        execute = MS + MS // 10 * row["scheduled_tokens"]
+        execute = self.execute_ns(row)
         row |= {
             "start_ns": self.now,
             "schedule_ns": MS // 2,

@@ -39,10 +39,16 @@ class Latency:
         """
         if self.of_requests is None:
             return gap_sample(iterations, requests, without)
-        if without is not None:
-            before = pc.less_equal(requests[self.end], without[0])
-            requests = requests.filter(pc.or_(before, pc.greater_equal(requests[self.begin], without[1])))
-        return Sample.of(pc.drop_null(self.of_requests(requests)).to_numpy())
+        untouched = outside(requests, self.begin, self.end, without)
+        return Sample.of(pc.drop_null(self.of_requests(untouched)).to_numpy())
+
+
+def outside(requests: pa.Table, begin: str, end: str, without: TimeSpan | None) -> pa.Table:
+    """Return the requests of which the time between two columns does not touch the time to leave out."""
+    if without is None:
+        return requests
+    before = pc.less_equal(requests[end], without[0])
+    return requests.filter(pc.or_(before, pc.greater_equal(requests[begin], without[1])))
 
 
 def between(begin: str, end: str) -> Callable[[pa.Table], pa.ChunkedArray]:
@@ -75,6 +81,18 @@ LATENCIES = (
     latency("prefill", "prefill time", "first token - first step", "first_scheduled_ns", "first_token_ns"),
     latency("decode", "decode time", "last token - first token", "first_token_ns", "last_token_ns"),
 )
+
+
+def prefill_rates(requests: pa.Table, without: TimeSpan | None = None) -> Sample:
+    """Return for each of these answered requests its prompt tokens per second of prefill, without cached tokens.
+
+    A request whose prefill took no time that is known is left out.
+    """
+    whole = outside(requests, "first_scheduled_ns", "first_token_ns", without)
+    seconds = pc.divide(pc.cast(pc.subtract(whole["first_token_ns"], whole["first_scheduled_ns"]), pa.float64()), 1e9)
+    computed = pc.cast(pc.subtract(whole["prompt_tokens"], whole["cached_tokens"]), pa.float64())
+    rates = pc.divide(computed, pc.if_else(pc.greater(seconds, 0), seconds, None))
+    return Sample.of(pc.drop_null(rates).to_numpy())
 
 
 def answered(requests: pa.Table) -> pa.Table:

@@ -24,18 +24,19 @@ class NearestName:
 
 @dataclass(frozen=True)
 class LatencyFigures(NearestName):
-    """One latency: its number of values, mean and percentiles (None with too few values)."""
+    """One latency: its number of values, mean, percentiles (None with too few values) and largest value."""
 
     name: str
     formula: str
     count: int
     mean_ns: float | None
     percentiles_ns: dict[int, float | None]
+    largest_ns: float | None = None
 
     @classmethod
     def of(cls, name: str, formula: str, sample_ns: Sample) -> LatencyFigures:
         percentiles = dict(zip(PERCENTILES, sample_ns.percentiles(PERCENTILES), strict=True))
-        return cls(name, formula, sample_ns.count, sample_ns.mean(), percentiles)
+        return cls(name, formula, sample_ns.count, sample_ns.mean(), percentiles, sample_ns.largest())
 
     @property
     def mean_ms(self) -> float | None:
@@ -52,6 +53,10 @@ class LatencyFigures(NearestName):
     @property
     def p99_ms(self) -> float | None:
         return milliseconds(self.percentiles_ns[99])
+
+    @property
+    def largest_ms(self) -> float | None:
+        return milliseconds(self.largest_ns)
 
     def __repr__(self) -> str:
         values = {"p50": self.p50_ms, "p90": self.p90_ms, "p99": self.p99_ms, "mean": self.mean_ms}

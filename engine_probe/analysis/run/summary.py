@@ -20,6 +20,7 @@ from engine_probe.analysis.run.latencies import (
     answered,
     is_answered,
     makespan_seconds,
+    prefill_rates,
     request_rows,
     without_further,
 )
@@ -89,6 +90,7 @@ class Summary(ByName, NotebookView):
     prefix_cache: PrefixCache | None  # None if it is off
     near_peak: NearPeak | None  # None with too few steps near peak concurrency
     latencies: tuple[LatencyFigures, ...]
+    prefill_tokens_per_s: float | None  # of the median request: prompt tokens that were computed / prefill time
     goodput: Goodput | None  # None unless limits were named
     after_warm_up: AfterWarmUp | None  # None for a burst, and for a run that is too short
     after_warm_up_latencies: tuple[LatencyFigures, ...]  # of requests that arrived after the warm-up
@@ -115,6 +117,12 @@ class Summary(ByName, NotebookView):
     @property
     def costs(self) -> RunCosts:
         return RunCosts(self.work, self.prices)
+
+    @property
+    def tokens_per_s_per_user(self) -> float | None:
+        """Return the decode rate of the median request, 1 / TPOT (p50): how fast a user gets tokens after the first."""
+        tpot_ns = self.tpot.percentiles_ns[50]
+        return 1e9 / tpot_ns if tpot_ns else None
 
     def __repr__(self) -> str:
         return (
@@ -169,9 +177,7 @@ def unjudged(
         output_tokens=int(column["output_tokens"].sum()),
         prompt_tokens=prompt,
         answer_tokens=answer,
-        output_tokens_per_s=rates.output_tokens,
-        total_tokens_per_s=rates.total_tokens,
-        requests_per_s=rates.requests,
+        **rates._asdict(),
         makespan_seconds=makespan_seconds(measured),
         step=step_figures(iterations, profiled),
         shares=time_shares(column, whole_ns),
@@ -185,6 +191,7 @@ def unjudged(
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near,
         latencies=latencies(iterations, measured, profiled),
+        prefill_tokens_per_s=prefill_rates(answered(measured), profiled).percentiles((50,))[0],
         goodput=None,
         after_warm_up=later,
         after_warm_up_latencies=latencies(iterations, measured, profiled, later.window) if later else (),
@@ -196,11 +203,11 @@ def unjudged(
 
 
 class Rates(NamedTuple):
-    """Per second of the whole run."""
+    """Rates over the whole run."""
 
-    output_tokens: float
-    total_tokens: float
-    requests: float
+    output_tokens_per_s: float
+    total_tokens_per_s: float
+    requests_per_s: float
 
 
 def throughput(

@@ -35,6 +35,9 @@ class Sample:
     def mean(self) -> float | None:
         return float(np.average(self.values, weights=self.weights)) if self.count else None
 
+    def largest(self) -> float | None:
+        return float(self.values.max()) if self.count else None
+
     def deviation(self) -> float | None:
         """Return the standard deviation of the values (the sum of squares divided by their number)."""
         middle = self.mean()

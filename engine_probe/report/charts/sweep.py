@@ -11,7 +11,6 @@ from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.lengths import length_charts
 from engine_probe.report.charts.levels import Value, over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.text_format import capitalized
@@ -45,7 +44,6 @@ def by_unit(curves: Sequence[Curve]) -> Iterator[tuple[list[float], list[Curve]]
 def sweep_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
     """Yield all charts of a sweep but throughput, which is part of the verdict."""
     yield from charts_over_load(curves)
-    yield from length_charts([point for curve in curves for point in curve.figures])
     yield from over_time([point for point in swept.points if point.run and point.analysis])
 
 

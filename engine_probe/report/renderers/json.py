@@ -35,6 +35,7 @@ from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
+from engine_probe.report.charts.curves.lengths import OverLength, fitted_lines
 from engine_probe.report.charts.levels import by_load, intervals
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
@@ -149,6 +150,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "metrics": described(money),
             "curves": [curve_figures(curve) for curve in curves],
             "advice": advised(swept, curves),
+            "over_lengths": [fitted(line) for line in fitted_lines(curves)],
             **sweep_integrity(swept),
             "points": [point_figures(point) for point in swept.points],
             "watching": swept.probe_cost,
@@ -188,6 +190,23 @@ def engine_size(run: Run | None) -> dict[str, Any] | None:
         "weights_bytes": run.weights_bytes,
         "parameters": run.parameters,
         "kv_capacity_tokens": run.facts["kv"]["blocks"] * run.facts["kv"]["block_size_tokens"],
+    }
+
+
+def fitted(line: OverLength) -> dict[str, Any]:
+    """Return the line and the parabola of a latency over the length of prompts or answers."""
+    fit = line.fit
+    return {
+        "latency": line.measure.name,
+        "over": f"{line.side.name} tokens",
+        "label": line.label,
+        "load": line.load,
+        "unit": line.unit,
+        "median_ms": line.by_length,
+        "largest_ms": line.largest_ms,
+        "line": fit and fit.line,
+        "parabola": fit and fit.parabola,
+        "bends": fit and fit.bends,
     }
 
 

@@ -55,6 +55,30 @@ def test_throughput_counts_every_token_and_only_answered_requests(summary: Summa
     assert (summary.requests_answered, summary.requests_other) == (2, {"abort": 1})
 
 
+def test_the_largest_latency_is_that_of_an_answered_request(iterations: Make, requests: Make) -> None:
+    rows = requests(
+        answered(), answered(first_token_ns=120 * MS), answered(finish_reason="abort", first_token_ns=900 * MS)
+    )
+    found = summarise(FACTS, "complete", [], iterations(40, output_tokens=[2] * 40), rows)
+    assert (found.ttft.p50_ms, found.ttft.largest_ms) == (70.0, 120.0)
+    nobody = summarise(
+        FACTS, "complete", [], iterations(40, output_tokens=[2] * 40), requests(answered(finish_reason="abort"))
+    )
+    assert nobody.ttft.largest_ms is None
+
+
+def test_prefill_and_decode_rates_are_those_of_the_median_request(iterations: Make, requests: Make) -> None:
+    """60 tokens in 10 ms, 60 of which 30 were cached in 10 ms, 60 in 30 ms; and 38 tokens in 380 ms."""
+    rows = requests(answered(), answered(cached_tokens=30), answered(first_token_ns=40 * MS, last_token_ns=420 * MS))
+    found = summarise(FACTS, "complete", [], iterations(40, output_tokens=[2] * 40), rows)
+    assert found.prefill_tokens_per_s == pytest.approx(3000)
+    assert found.tokens_per_s_per_user == pytest.approx(100)
+    one_token = requests(answered(output_tokens=1, first_scheduled_ns=None))
+    without = summarise(FACTS, "complete", [], iterations(40, output_tokens=[1] * 40), one_token)
+    assert without.prefill_tokens_per_s is None
+    assert without.tokens_per_s_per_user is None
+
+
 def test_latencies_leave_out_what_was_aborted(summary: Summary) -> None:
     latency = {figures.name: figures for figures in summary.latencies}
     assert latency["TTFT"].count == 2

@@ -19,6 +19,7 @@ def latency_table(summary: Summary) -> Table:
         "n",
         "mean",
         *(f"p{percent}" for percent in PERCENTILES),
+        Column("largest", room="spare"),
         *later,
         Column("definition", words=True),
     )
@@ -37,7 +38,8 @@ def latency_rows(summary: Summary) -> Iterator[list[str]]:
         percentiles = (duration(latency.percentiles_ns[percent]) for percent in PERCENTILES)
         apart = later.get(latency.name, {})
         aside = (duration(apart.get(int(title.rpartition("p")[2]))) for title in later_titles(summary))
-        yield [latency.name, f"{latency.count:,}", duration(latency.mean_ns), *percentiles, *aside, latency.formula]
+        mean, largest = duration(latency.mean_ns), duration(latency.largest_ns)
+        yield [latency.name, f"{latency.count:,}", mean, *percentiles, largest, *aside, latency.formula]
 
 
 def reliability(summary: Summary) -> Section:

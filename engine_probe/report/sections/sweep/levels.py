@@ -42,23 +42,25 @@ def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
 
 
 def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
-    """Return one table of these curves, without a cache column where nothing was found in the cache."""
+    """Return one table of these curves, without the columns that say nothing of them."""
     cached = any(curve.has_cache_hits for curve in curves)
     failed = any(point.any_failed for curve in curves for point in curve.figures)
     held = any(while_held(curve.figures) for curve in curves)
-    means = rate_and_latencies([curve.figures for curve in curves])
+    figures = rate_and_latencies([curve.figures for curve in curves])
+    means = [(names, mean) for names, mean in zip(MEANS, figures, strict=True) if set(mean.cells) != {"-"}]
+    regions = any(curve.worth_words for curve in curves)
     units = list(dict.fromkeys(curve.unit for curve in curves))
     load = units[0] if len(units) == 1 else "load"
     columns = (
         *[Column("settings", words=True, short="\nsettings")] * labelled,
         Column(load, words=len(units) > 1, short=short_load(load)),
-        *(mean_column(*names, mean.reach) for names, mean in zip(MEANS, means, strict=True)),
+        *(mean_column(*names, mean.reach) for names, mean in means),
         *[WHOLE_RUN] * held,
         *[SUCCESS] * failed,
         *COUNTS,
         *[CACHED] * cached,
         Column("bottleneck", words=True, short="\nbottleneck"),
-        Column("region", words=True, short="\nregion"),
+        *[Column("region", words=True, short="\nregion")] * regions,
     )
     levels = [(curve, repeats) for curve in curves for repeats in by_load(curve.figures)]
     rows = (
@@ -71,9 +73,9 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
             *level_figures(repeats),
             *[cache_cell(repeats)] * cached,
             limits_cell(repeats),
-            region_cell(curve, repeats[0].load),
+            *[region_cell(curve, repeats[0].load)] * regions,
         )
-        for (curve, repeats), *mean_cells in zip(levels, *(mean.cells for mean in means), strict=True)
+        for (curve, repeats), *mean_cells in zip(levels, *(mean.cells for _, mean in means), strict=True)
     )
     title = curves[0].label if len(curves) == 1 and not labelled else ""
     return table(columns, rows, title=title)

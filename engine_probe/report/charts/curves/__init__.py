@@ -1,0 +1,1 @@
+"""Charts of what a sweep varies besides the load: lengths."""

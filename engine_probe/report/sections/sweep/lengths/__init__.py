@@ -1,0 +1,1 @@
+"""What the lengths of prompts and answers change, and what streaming changes."""

@@ -1,0 +1,84 @@
+"""What a report says of lengths and of streaming, of sweeps whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_probe.analysis.statistics.polynomial_fit import Coefficient
+from engine_probe.recordings.curve import curves
+from engine_probe.recordings.sweep import load_sweep
+from engine_probe.report.document import cell_words
+from engine_probe.report.sections.sweep.lengths.growth import growth_section, overhead_words
+from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
+from engine_probe.report.sweep_report import sweep_document
+from tests.support.length_sweeps import write_length_sweep
+
+PROMPTS = tuple(range(500, 4001, 500))
+
+
+def sentences(folder: Path, **truth: Any) -> list[str]:
+    write_length_sweep(folder, PROMPTS, (1,), **truth)
+    return [sentence.text for sentence in growth_section(curves(load_sweep(folder).points)).sentences]
+
+
+def test_a_line_with_an_overhead_is_told_as_one(tmp_path: Path) -> None:
+    growth, overhead = sentences(tmp_path, noise=0.0)
+    assert growth.startswith("TTFT is 16.0 ms + 50.0 ms per 1,000 prompt tokens: a straight line explains 100.0%")
+    assert "a parabola fits no better" in growth
+    assert "16.0 ms are overhead" in overhead
+
+
+def test_a_parabola_has_the_share_of_its_square(tmp_path: Path) -> None:
+    """Of 4,000 tokens: 16 + 200 ms, and 32 ms of attention."""
+    growth, _ = sentences(tmp_path, noise=0.0005, attention_ms=4e-6)
+    assert "a parabola fits better than a straight line (p < 0.001); at 4,000 tokens its square is 13% of" in growth
+
+
+@pytest.mark.parametrize(
+    ("fixed", "words"),
+    [
+        (Coefficient(5.0, 2.0, 8.0, 0.01), "5.00 ms are overhead"),
+        (Coefficient(1.0, -2.0, 4.0, 0.4), "No overhead is shown: at zero tokens the fit gives 1.00 ms"),
+        (Coefficient(-9.0, -12.0, -6.0, 1e-5), "gives -9.00 ms (95% interval -12.0 ms to -6.00 ms, p < 0.001)"),
+    ],
+)
+def test_an_overhead_is_told_only_where_it_is_shown(fixed: Coefficient, words: str) -> None:
+    assert words in overhead_words(fixed)
+
+
+def test_the_growth_is_the_verdict_of_a_sweep_of_lengths(tmp_path: Path) -> None:
+    write_length_sweep(tmp_path, PROMPTS, (1,))
+    swept = load_sweep(tmp_path)
+    document = sweep_document(swept, curves(swept.points))
+    assert document.verdict.sentences[0].text.startswith("TTFT is ")
+    (section,) = (each for each in document.sections if each.title.startswith("Over the lengths"))
+    assert not section.sentences
+    assert len(list(section.charts())) == 2
+
+
+def test_streaming_is_the_first_token_against_the_whole_answer(tmp_path: Path) -> None:
+    """120 tokens: 21 ms to the first, and 119 steps of 5 ms and what they read."""
+    write_length_sweep(tmp_path, (100,), (120,), repeats=3, settings=({"stream": False}, {"stream": True}))
+    section = streaming_section(curves(load_sweep(tmp_path).points))
+    (told,) = (sentence.text for sentence in section.sentences)
+    assert "reads after 21.0 ms instead of 654 ms, 31.1 times sooner" in told
+    assert "no difference is shown" in told
+    off, on = section.tables[0].rows
+    assert [cell_words(cell) for cell in off][:2] == ["1 concurrent request", "off"]
+    assert off[3] == off[4]
+    assert on[2] == on[4]
+    assert off[3] != on[4]
+
+
+def test_of_single_runs_it_says_that_chance_is_not_ruled_out(tmp_path: Path) -> None:
+    write_length_sweep(tmp_path, (100,), (120,), settings=({"stream": False}, {"stream": True}))
+    (told,) = (sentence.text for sentence in streaming_section(curves(load_sweep(tmp_path).points)).sentences)
+    assert "one run each does not rule out chance" in told
+
+
+def test_without_both_there_is_no_section_on_streaming(tmp_path: Path) -> None:
+    write_length_sweep(tmp_path, (100,), (20, 40), settings=({"stream": True},))
+    assert not streaming_section(curves(load_sweep(tmp_path).points)).title
