@@ -108,7 +108,7 @@ class Swept(NotebookView):
     @property
     def first_runs(self) -> dict[str, Run]:
         """Return a run of each curve that has one."""
-        found = {label: [point.run for point in points if point.run] for label, points in self.curves.items()}
+        found = {label: [run for point in points for run in point.runs] for label, points in self.curves.items()}
         return {label: runs[0] for label, runs in found.items() if runs}
 
     @property

@@ -87,6 +87,13 @@ class SweptPoint(NotebookView):
         return self.analysis is not None or self.unprobed or self.cluster is not None
 
     @property
+    def analyses(self) -> list[RunAnalysis]:
+        """Return the analyses of its complete recordings."""
+        if self.cluster is not None:
+            return [engine.analysis for engine in self.cluster.engines]
+        return [self.analysis] if self.analysis else []
+
+    @property
     def runs(self) -> list[Run]:
         """Return its complete recordings: one, or one of each engine."""
         if self.cluster is not None:

@@ -27,6 +27,7 @@ from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
 from engine_probe.report.run_report import POINTS, origin, run_sections
 from engine_probe.report.sections.argument_search import search_sections
+from engine_probe.report.sections.cluster.verdict import cluster_verdict
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
 from engine_probe.report.sections.run.gpu_health import health_section
@@ -62,6 +63,8 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     if (found := trials_of(swept)) is not None:
         return search_document(swept, found)
     money, reference = evaluation.money, evaluation.reference
+    if swept.clusters:  # points of several engines make no curve of one
+        curves = [curve for curve in curves if curve.figures]
     published = beside(reference, swept, curves) if reference else []
 
     def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
@@ -89,7 +92,10 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         *([reference_section(reference, published)] if reference else []),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
     )
-    verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
+    if swept.clusters:
+        verdict = cluster_verdict(swept)
+    else:
+        verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
     verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
 
@@ -140,19 +146,27 @@ def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
 
 def each_point(swept: Swept) -> Section:
     """Return the points in the order of their curves and loads, folded."""
-    measured = [point for point in swept.points if point.analysis]
+    measured = [point for point in swept.points if point.analyses]
     places = {label: place for place, label in enumerate(swept.curves)}
     ordered = sorted(measured, key=lambda point: (places[point.label], point.load))
-    points = max(LEAST_POINTS, POINTS // max(1, len(measured)))
+    points = max(LEAST_POINTS, POINTS // max(1, len(swept.runs)))
     return Section(
         "Each point", details=tuple(point_section(point, measured, points) for point in ordered), shown="page"
     )
 
 
 def point_section(point: SweptPoint, measured: Sequence[SweptPoint], points: int) -> Section:
-    assert point.run is not None
-    assert point.analysis is not None
-    return Section(point_title(point, measured), parts=run_sections(point.run, point.analysis, points), shown="page")
+    title = point_title(point, measured)
+    if point.run is None or point.analysis is None:
+        return Section(title, details=tuple(engine_sections(point, points)), shown="page")
+    return Section(title, parts=run_sections(point.run, point.analysis, points), shown="page")
+
+
+def engine_sections(point: SweptPoint, points: int) -> Iterator[Section]:
+    """Yield a section for each engine of a point that several measured."""
+    for engine in point.cluster.engines if point.cluster else ():
+        title = f"engine {engine.number}: {engine.run.model_name}, {engine.place}"
+        yield Section(title, parts=run_sections(engine.run, engine.analysis, points), shown="page")
 
 
 def point_title(point: SweptPoint, points: Sequence[SweptPoint]) -> str:

@@ -23,7 +23,7 @@ from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.engine_run import Engines, LocalEngines
 from engine_probe.sweep.execution.events import Event
-from engine_probe.sweep.execution.folders import LOG_FILE, PARTIAL
+from engine_probe.sweep.execution.folders import LOG_FILE, LOG_STEM, PARTIAL
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.execution.resume import rows_of
 from engine_probe.sweep.execution.runner import run_sweep
@@ -167,6 +167,6 @@ def show(rows: list[Row], results: Results) -> None:
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle.line, style="dim")
     console.print(
-        f"Every iteration is recorded in {results.location}/points, vLLM's log in {results.location}/{LOG_FILE}.",
+        f"Every iteration is recorded in {results.location}/points, vLLM's log in {results.location}/{LOG_STEM}*.log.",
         soft_wrap=True,
     )

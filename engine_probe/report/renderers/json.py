@@ -29,6 +29,7 @@ from engine_probe.evaluation.integrity import integrity
 from engine_probe.evaluation.money.costs import Money, worth_showing
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
+from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.forward_passes import ForwardPasses
@@ -215,7 +216,34 @@ def point_figures(point: SweptPoint) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
     facts |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
     facts["held"] = point.held
+    if point.cluster is not None:
+        facts["cluster"] = cluster_figures(point.cluster)
     return facts | ({"driver_seconds": point.timed.seconds} if point.timed else {})
+
+
+def cluster_figures(cluster: Cluster) -> dict[str, Any]:
+    """Return the figures of all engines of a point, and each one's own."""
+    window = cluster.window
+    return {
+        "output_tokens_per_s": window.output_tokens_per_s,
+        "output_tokens": window.output_tokens,
+        "seconds": window.seconds,
+        "held": window.held,
+        "gpus": cluster.gpus,
+        "latencies": cluster.latencies,
+        "success": cluster.success,
+        "engines": [
+            {
+                "folder": str(engine.run.folder),
+                "model": engine.run.model_name,
+                "place": engine.place,
+                "output_tokens": tokens,
+                "output_tokens_per_s": rate,
+                "summary": summary_figures(engine.analysis.summary),
+            }
+            for engine, tokens, rate in zip(cluster.engines, window.tokens, window.rates, strict=True)
+        ],
+    }
 
 
 def predicted(engine: Engine) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def check_together(sweep: SweepFile) -> None:
     what = "mix" if sweep.mix else f"replicas = {found[0].replicas}"
     if most := [point.engines for point in found if len(point.engines) > MOST_ENGINES]:
         raise InputError(f"{what}: {len(most[0]):,} engines are more than {MOST_ENGINES} at a point: lower replicas")
-    if sweep.adaptive is not None:
-        raise InputError(f"{what}: a search varies the load of one engine: leave [adaptive] out")
+    if section := "adaptive" if sweep.adaptive else "search" if sweep.search else None:
+        raise InputError(f"{what}: a search measures one engine at a time: leave [{section}] out")
     if sweep.check_integrity:
         raise InputError(f"{what}: check_integrity compares the answers of one engine: leave it out")
     if not all(point.probe for point in found):

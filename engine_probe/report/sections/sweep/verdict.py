@@ -38,7 +38,7 @@ def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], It
 
 
 def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
-    analyses = [point.analysis for point in swept.points if point.analysis]
+    analyses = [analysis for point in swept.points for analysis in point.analyses]
     if not swept.points:
         yield Sentence(f"{swept.folder} holds no point yet: the sweep ended before its first", "problem")
     yield from says(sweep_warnings(analyses), "problem")

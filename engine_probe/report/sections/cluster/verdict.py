@@ -1,0 +1,196 @@
+"""What engines that measure together add up to, which one is slower, and how throughput scales with their number."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from engine_probe.analysis.cluster.balance import Balance
+from engine_probe.analysis.cluster.scaling import ScalingLevel
+from engine_probe.recordings.cluster_levels import ClusterLevel, ClusterPart, cluster_levels, scaling_of
+from engine_probe.recordings.sweep import Swept
+from engine_probe.report.charts.experiment.cluster import cluster_charts
+from engine_probe.report.document import Column, Figure, Section, Sentence, Table, says, sure, table
+from engine_probe.report.sections.sweep.verdict import sweep_cautions
+from engine_probe.text_format import counted, duration, long_duration
+
+SHORT_SHARE = 0.5  # of the longest run; a shorter common time says little of it
+COLUMNS = (
+    Column("configuration", words=True),
+    Column("load", words=True),
+    Column("engines", short="en-\ngines"),
+    Column("output tokens/s", short="tokens/s"),
+    Column("output tokens/s per GPU", short="per\nGPU"),
+    Column("each engine, output tokens/s", short="each\nengine"),
+    Column("spread"),
+    Column("TTFT p50", short="TTFT\np50"),
+    Column("TTFT p99", short="TTFT\np99", room="spare"),
+    Column("TPOT p50", short="TPOT\np50", room="spare"),
+    Column("efficiency", short="effi-\nciency"),
+)
+NOTE = (
+    "Latencies are over all requests of all engines. Spread: how far the fastest engine of a kind lies above the "
+    "slowest. Efficiency: throughput as a share of so many times that of one engine."
+)
+
+
+def cluster_verdict(swept: Swept) -> Section:
+    levels = cluster_levels(swept)
+    scaled = scaling_of(levels)
+    sentences = (
+        *sweep_cautions(swept),
+        *says(short_windows(levels), "caution"),
+        *says(scaling_words(scaled) if scaled else map(sum_words, levels)),
+        *balance_sentences(levels),
+    )
+    return Section(
+        figures=tuple(largest_figures(levels)),
+        sentences=sentences,
+        charts=partial(cluster_charts, levels),
+        tables=(cluster_table(levels),),
+        details=sure(*doubts(levels)),
+        shown="always",
+    )
+
+
+def largest_figures(levels: Sequence[ClusterLevel]) -> Iterator[Figure]:
+    largest = max(levels, key=lambda level: (level.engines, level.output_tokens_per_s.mean))
+    rate = largest.output_tokens_per_s.mean
+    yield Figure(f"output tokens/s of {largest.configuration}", f"{rate:,.1f}")
+    if largest.gpus:
+        yield Figure("a GPU", f"{rate / largest.gpus:,.1f}")
+    if scaled := scaling_of(levels):
+        yield Figure(f"efficiency of {scaled[-1].engines} engines", f"{scaled[-1].efficiency:.0%}")
+
+
+def rate_words(level: ClusterLevel | ClusterPart) -> str:
+    found = level.output_tokens_per_s
+    if found is None:
+        return "-"
+    reach = f" ± {found.reach / found.mean:.0%}" if found.reach is not None else ""
+    return f"{found.mean:,.1f}{reach}"
+
+
+def sum_words(level: ClusterLevel) -> str:
+    """Return what a configuration adds up to, part by part for a mix."""
+    gpus = f", {level.output_tokens_per_s.mean / level.gpus:,.1f} a GPU" if level.gpus else ""
+    parts = ""
+    if len(level.parts) > 1:
+        parts = " (" + " + ".join(f"{rate_words(part)} of {part.name}" for part in level.parts) + ")"
+    load = f" at {level.points[0].load:g} {level.points[0].unit} each"
+    return f"{level.configuration}{load}: {rate_words(level)} output tokens/s together{parts}{gpus}."
+
+
+def scaling_words(scaled: Sequence[ScalingLevel]) -> Iterator[str]:
+    for level in scaled[1:]:
+        reach = "" if level.interval is None else f" ({level.interval[0]:.0%} to {level.interval[1]:.0%})"
+        times = level.efficiency * level.engines
+        yield (
+            f"{level.engines} engines: {level.output_tokens_per_s.mean:,.1f} output tokens/s together, {times:.2f} "
+            f"times one engine's: an efficiency of {level.efficiency:.0%}{reach}."
+        )
+
+
+def balance_sentences(levels: Sequence[ClusterLevel]) -> Iterator[Sentence]:
+    """Yield each engine that differs from the others of its kind by more than chance, and what is known of the rest."""
+    parts = [part for level in levels for part in level.parts if part.throughput_balance]
+    if not parts:
+        return
+    tested = {place: bias_sentence(part) for place, part in enumerate(parts) if part.tested}
+    yield from filter(None, tested.values())
+    others = [parts[place] for place, accused in tested.items() if accused is None]
+    if not tested:
+        moved = any(len(part.repeats) > 1 for part in parts)
+        why = "they changed places between repeats" if moved else "there are no repeats"
+        words = f"Balance: engines of a kind differ by up to {most_spread(parts):.1%} in throughput; {why}, so no test."
+        yield Sentence(words, "soft")
+    elif others:
+        other = " other" if len(others) < len(tested) else ""
+        words = (
+            f"Balance: repeats show no{other} engine to be slower or faster (spread up to {most_spread(others):.1%})."
+        )
+        yield Sentence(words)
+
+
+def most_spread(parts: Sequence[ClusterPart]) -> float:
+    return max(found.spread for part in parts if (found := part.throughput_balance))
+
+
+def bias_sentence(part: ClusterPart) -> Sentence | None:
+    """Name the engines that differ. None if none does."""
+    if not part.tested:
+        return None
+    figures = {"throughput": part.throughput_balance, "median TTFT": part.ttft_balance}
+    words: dict[int, list[str]] = {}
+    for name, found in figures.items():
+        for bias in found.biased if found else ():
+            interval = f"{bias.low:.3g} to {bias.high:.3g}, p = {bias.p:.2g}"
+            words.setdefault(bias.engine, []).append(f"{bias.ratio:.3g} times their {name} ({interval})")
+    named = (
+        f"engine {part.engines[place].number} ({part.engines[place].place}) has {' and '.join(each)}"
+        for place, each in words.items()
+    )
+    return Sentence(f"Against the others of {part.name}, {'; '.join(named)}.", "caution") if words else None
+
+
+def cluster_table(levels: Sequence[ClusterLevel]) -> Table:
+    """Return a row for each configuration and load, without columns that are empty for all."""
+    efficiencies = {level.engines: level.efficiency for level in scaling_of(levels)}
+    rows = [cluster_row(level, efficiencies) for level in levels]
+    filled = [place for place in range(len(COLUMNS)) if any(row[place] != "-" for row in rows)]
+    return table([COLUMNS[place] for place in filled], [[row[place] for place in filled] for row in rows], note=NOTE)
+
+
+def cluster_row(level: ClusterLevel, efficiencies: dict[int, float]) -> list[str]:
+    rate = level.output_tokens_per_s.mean
+    balances = [part.throughput_balance for part in level.parts]
+    times = [level.mean_ns(*asked) for asked in (("TTFT", 50), ("TTFT", 99), ("TPOT", 50))]
+    return [
+        level.configuration,
+        f"{level.points[0].load:g} {level.points[0].unit} each",
+        str(level.engines),
+        rate_words(level),
+        f"{rate / level.gpus:,.1f}" if level.gpus else "-",
+        " / ".join(range_words(found, part) for found, part in zip(balances, level.parts, strict=True)),
+        " / ".join("-" if found is None else f"{found.spread:.1%}" for found in balances),
+        *("-" if found is None else duration(found.mean) for found in times),
+        f"{efficiencies[level.engines]:.0%}" if level.engines in efficiencies else "-",
+    ]
+
+
+def range_words(found: Balance | None, part: ClusterPart) -> str:
+    if found is None:
+        return rate_words(part)
+    return f"{min(found.means):,.1f} to {max(found.means):,.1f}"
+
+
+def short_windows(levels: Sequence[ClusterLevel]) -> Iterator[str]:
+    for level in levels:
+        share = min(cluster.window.share for cluster in level.clusters)
+        if share < SHORT_SHARE:
+            yield (
+                f"{level.name}: all engines ran together only {share:.0%} of the longest run: the sum is of that time. "
+                "Give engines that end early more requests, or all of them stop.seconds."
+            )
+
+
+def doubts(levels: Sequence[ClusterLevel]) -> Iterator[str]:
+    """Yield what the sums count, and what weakens them."""
+    windows = [cluster.window for level in levels for cluster in level.clusters if len(cluster.engines) > 1]
+    held = all(window.held for window in windows)
+    shortest, longest = (long_duration(end(window.seconds for window in windows)) for end in (min, max))
+    spans = shortest if shortest == longest else f"{shortest} to {longest}"
+    yield (
+        f"The sum counts the tokens of the time in which all engines {'hold their load' if held else 'run'}: {spans}, "
+        f"{min(window.share for window in windows):.0%} of the longest run or more. Engines began within "
+        f"{duration(max(window.skew_ns for window in windows))} of each other."
+    )
+    yield "Each engine has the whole workload to itself, the same requests for all of a kind: no balancer spreads them."
+    runs = [engine.run for level in levels for cluster in level.clusters for engine in cluster.engines]
+    hosts = {run.facts["process"]["host"] for run in runs}
+    if len(hosts) > 1:
+        yield f"Recordings of {counted(len(hosts), 'machine')} are laid on their wall clocks, taken to agree."
+    elif not any(run.facts.get("hardware", {}).get("gpus") for run in runs):
+        yield "Engines on one machine divide its cores, all of which a single engine has to itself."
+    yield (
+        "Balance: two-way analysis of variance of logarithms (repeats, engines), each engine against the mean of the "
+        "others, Holm-corrected; an engine that differs is left out before the others are tested."
+    )

@@ -1,0 +1,100 @@
+"""What the report says of points that several engines measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from engine_probe.commands.report import command
+from engine_probe.recordings.cluster_levels import cluster_levels, scaling_of
+from engine_probe.recordings.curve import curves
+from engine_probe.recordings.sweep import load_sweep
+from engine_probe.report.document import Document, cell_words
+from engine_probe.report.renderers.html_document import html_page
+from engine_probe.report.sweep_report import sweep_document, sweep_page_document
+from tests.support.cluster_sweeps import write_cluster_sweep, write_point, write_rows
+
+NOISE = 0.004
+
+
+def document(folder: Path) -> Document:
+    swept = load_sweep(folder)
+    return sweep_document(swept, curves(swept.points))
+
+
+def told(folder: Path) -> str:
+    return "\n".join(sentence.text for sentence in document(folder).verdict.sentences)
+
+
+def cell(folder: Path, row: int, title: str) -> str:
+    (table,) = document(folder).verdict.tables
+    place = next(at for at, column in enumerate(table.columns) if column.title == title)
+    return cell_words(table.rows[row][place])
+
+
+def test_each_number_of_engines_is_held_against_one(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {1: [1.0], 2: [1.25, 1.25]}, repeats=3, noise=NOISE)
+    (alone, both) = scaling_of(cluster_levels(load_sweep(tmp_path)))
+    assert alone.efficiency == pytest.approx(1)
+    assert both.efficiency == pytest.approx(1 / 1.25, abs=0.01)
+    assert cell(tmp_path, 1, "efficiency") == f"{both.efficiency:.0%}"
+    assert "2 engines: " in told(tmp_path)
+
+
+def test_a_slow_engine_is_named_with_its_place(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {4: [1.0, 1.0, 1.1, 1.0]}, repeats=3, noise=NOISE)
+    words = told(tmp_path)
+    assert "Against the others of 4 × tiny, engine 3 (" in words
+    assert "engine 1 (" not in words
+
+
+def test_equal_engines_are_not_accused(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {4: [1.0] * 4}, repeats=3, noise=NOISE)
+    assert "Against the others" not in told(tmp_path)
+
+
+def test_without_repeats_nothing_is_tested(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {2: [1.0, 2.0]})
+    assert "there are no repeats, so no test" in told(tmp_path)
+
+
+def test_a_mix_is_summed_part_by_part_and_per_gpu(tmp_path: Path) -> None:
+    mix = [{"engine": {"model": "big", "arguments": {}}, "replicas": 2, "workload": None}]
+    names, tp = ["small", "small", "big", "big"], [1, 1, 2, 2]
+    row = write_point(tmp_path, "m", [1.0, 1.0, 4.0, 4.0], names, tp, gpus=True, replicas=2, mix=mix)
+    write_rows(tmp_path, [row])
+    (level,) = cluster_levels(load_sweep(tmp_path))
+    assert level.configuration == "2 × small + 2 × big TP 2"
+    assert level.gpus == 6
+    parts = [part.output_tokens_per_s.mean for part in level.parts if part.output_tokens_per_s]
+    assert sum(parts) == pytest.approx(level.output_tokens_per_s.mean)
+    assert cell(tmp_path, 0, "output tokens/s per GPU") == f"{level.output_tokens_per_s.mean / 6:,.1f}"
+
+
+def test_a_point_of_which_an_engine_is_missing_has_no_figures(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {2: [1.0, 1.0], 3: [1.0, 1.0, 1.0]})
+    (tmp_path / "points/r3-0/replica-2").rename(tmp_path / "points/r3-0/gone")
+    swept = load_sweep(tmp_path)
+    assert [len(point.cluster.engines) for point in swept.clusters if point.cluster] == [2]
+    assert any("replica-2" in sentence for sentence in swept.unmeasured)
+
+
+def test_engines_that_ran_together_for_a_short_time_are_a_caution(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {2: [1.0, 9.0]})
+    cautions = [each.text for each in document(tmp_path).verdict.sentences if each.tone == "caution"]
+    assert any("ran together only" in text for text in cautions)
+
+
+def test_the_page_has_each_engine_and_json_its_figures(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {2: [1.0, 1.0]})
+    swept = load_sweep(tmp_path)
+    assert "engine 2: tiny" in html_page(sweep_page_document(swept, curves(swept.points)))
+    figures = tmp_path / "figures.json"
+    assert CliRunner().invoke(command, [str(tmp_path), "--json", str(figures)]).exit_code == 0
+    (point,) = json.loads(figures.read_text())["points"]
+    engines = point["cluster"]["engines"]
+    assert point["cluster"]["output_tokens"] == sum(engine["output_tokens"] for engine in engines)
+    assert [Path(engine["folder"]).name for engine in engines] == ["replica-1", "replica-2"]
