@@ -77,7 +77,11 @@ def test_what_a_sweep_wrote_reads_as_the_same_points(sweep: Any) -> None:
     [
         ("replicas = 0", "", "replicas is 0, expected int >= 1"),
         ("replicas = 2", "[axes]\nprobe = [true, false]\n", "probe = false: the sum over engines is counted"),
-        ("replicas = 2", '[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 4\n', "a search measures one engine at a time"),
+        (
+            "replicas = 2",
+            '[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 4\n',
+            "a search measures one engine",
+        ),
         ("replicas = 2\ncheck_integrity = true", "", "check_integrity compares the answers of one engine"),
         ("replicas = 100000", "", "100,000 engines are more than 1024 at a point"),
         ("", "[[mix]]\nreplicas = 2\n", r"mix\[0\].engine is missing"),
