@@ -103,8 +103,8 @@ terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile an
 		$(if $(KEEP),--keep $(KEEP)) -- \
 		engine_probe sweep
 
-docs: $(READY) ## write docs/sweep_files.md and the JSON Schema from the schema of sweep files
-	@$(BIN)/python tools/sweep_reference.py
+docs: $(READY) ## write docs/sweep_files.md, docs/price_lists.md and the JSON Schema of sweep files
+	@$(BIN)/python tools/sweep_reference.py && $(BIN)/python tools/price_reference.py
 
 lint: $(READY) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -19,11 +19,12 @@ HOURLY = "per_hour, per_month and price (with years)"
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Pair = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=2, max_length=2)]
+Band = Positive | Pair  # a figure, or its low and high end
 
 PerHour = Annotated[NotNegative | None, about("Cost per hour.", 2.5)]
 PerMonth = Annotated[NotNegative | None, about("Cost per month.", 521.0)]
-Currency = Annotated[str | None, about("Only to be checked: must be that of the list.", "EUR")]
+Currency = Annotated[str | None, about("Must be that of the list: for lists put together from several.", "EUR")]
 
 
 def exactly_one(part: msgspec.Struct, names: tuple[str, ...], words: str) -> None:
@@ -180,31 +181,67 @@ class Users(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An offer to rent, with the request rate that it sustains: given, or measured in a run or sweep."""
+    """Hardware that could be rented or bought, with what one of it sustains: published, or measured in a recording.
+
+    A figure may be a band: `requests_per_minute = [30, 50]`. Options are compared with those that serve the same.
+    """
 
     name: Annotated[str, about("The offer.", "L40S")]
+    serves: Annotated[str, about("What it serves: only options that serve the same are compared.", "70B")] = ""
     per_hour: PerHour = None
     per_month: PerMonth = None
-    requests_per_minute: Annotated[Positive | None, about("Requests that one of it answers in a minute.", 20.0)] = None
+    price: Annotated[Band | None, about("Purchase price, written off over years.", [60000, 80000])] = None
+    years: Annotated[Positive | None, about("Years over which the price is written off.", 4.0)] = None
+    watts: Annotated[NotNegative, about("Power under load, priced by power.per_kwh.", 4200.0)] = 0.0
+    requests_per_minute: Annotated[Band | None, about("Requests that one of it answers in a minute.", [30, 50])] = None
+    output_tokens_per_s: Annotated[Band | None, about("Output tokens that one of it makes in a second.", 54000)] = None
     recording: Annotated[
         str | None, about("A run or sweep whose rate it sustains: a folder, relative to the price list.", "runs/l40s")
     ] = None
+    latency_s: Annotated[Band | None, about("Seconds that an answer takes at that rate.", [5, 7])] = None
+    claimed_cost_ratio: Annotated[
+        Positive | None,
+        about("Its cost per token as published, against the first option that serves the same.", 0.4),
+    ] = None
     source: Annotated[str, about("Where the figures are from.", "published")] = ""
+    doubt: Annotated[str, about("What speaks against them; the report shows it.", "20 to 30 elsewhere")] = ""
     currency: Currency = None
 
-    @property
-    def cost(self) -> Cost:
-        return Cost(self.name, self.per_hour, self.per_month)
+    def check(self) -> None:
+        exactly_one(self, ("per_hour", "per_month", "price"), HOURLY)
+        if (self.price is None) != (self.years is None):
+            raise InputError("give price and years together: the purchase, and over how long it is written off")
+        rates = ("requests_per_minute", "output_tokens_per_s", "recording")
+        given = [name for name in rates if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} are both given: leave one of the two out")
+        for name in ("price", "requests_per_minute", "output_tokens_per_s", "latency_s"):
+            found = getattr(self, name)
+            if isinstance(found, tuple) and found[0] > found[1]:
+                raise InputError(f"{name} is [{found[0]:g}, {found[1]:g}]: give the lower end first")
+
+
+class Upgrade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rule when to go over to an option, held against a demand; each condition alone is enough."""
+
+    to: Annotated[str, about("The option that the rule is about.", "L40S")]
+    above_requests_per_minute: Annotated[Positive | None, about("At more requests than this.", 20.0)] = None
+    from_users: Annotated[Positive | None, about("From so many users at once.", 5.0)] = None
+    below_latency_s: Annotated[Positive | None, about("Where answers must take less than this.", 5.0)] = None
+    not_below_requests_per_minute: Annotated[
+        Positive | None, about("Below so many requests it is not needed.", 10.0)
+    ] = None
+    source: Annotated[str, about("Whose rule it is.", "published")] = ""
+    doubt: Annotated[str, about("What speaks against it.", "30 in another place")] = ""
 
     def check(self) -> None:
-        if (self.per_hour is None) == (self.per_month is None):
-            raise InputError("give either per_hour or per_month")
-        if self.requests_per_minute is not None and self.recording is not None:
-            raise InputError("requests_per_minute and recording are both given: leave one of the two out")
+        conditions = ("above_requests_per_minute", "from_users", "below_latency_s")
+        if all(getattr(self, name) is None for name in conditions):
+            raise InputError(f"give a condition: {', '.join(conditions)} or several")
 
 
 class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The list itself. Every sum is in its one currency, since exchange rates are not known here."""
+    """Every sum is in one currency, since exchange rates are not known here."""
 
     currency: Annotated[str, about("The currency of all sums.", "EUR")]
     source: Annotated[str, about("Where the figures are from; the report shows it.", "offer of May 2026")] = ""
@@ -217,16 +254,18 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     power: Annotated[Power | None, about("The price of energy.")] = None
     burst: Annotated[list[Burst], about("Costs that begin above a load.")] = []
     users: Annotated[Users | None, about("How often a user asks.")] = None
-    options: Annotated[list[Option], about("Hardware that could be rented.")] = []
+    options: Annotated[list[Option], about("Hardware that could be rented or bought.")] = []
+    upgrade: Annotated[list[Upgrade], about("Rules when to go over to an option.")] = []
 
     def check(self) -> None:
         """Refuse what the types alone allow, naming its place."""
         for place, part in self._parts():
             for field in part.__struct_fields__:
                 value = getattr(part, field)
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise InputError(f"{place}{field} is {value}: give a number")
-            if isinstance(part, Cost | VariableCost | Burst | Sold | Option | Users):
+                for number in value if isinstance(value, tuple) else (value,):
+                    if isinstance(number, float) and not math.isfinite(number):
+                        raise InputError(f"{place}{field} is {number}: give a number")
+            if isinstance(part, Cost | VariableCost | Burst | Sold | Option | Upgrade | Users):
                 try:
                     part.check()
                 except InputError as error:
@@ -236,17 +275,24 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"{place}currency is {part.currency} and that of the list {self.currency}: give all prices in one "
                     "currency, since exchange rates are not known here"
                 )
-        for kind in ("options", "fixed", "variable", "burst"):
-            names = [item.name for item in getattr(self, kind)]
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise InputError(f"{kind}: {twice[0]} is listed twice: give each a name of its own")
+        for kind in ("fixed", "variable", "burst"):
+            self._check_names(kind, [item.name for item in getattr(self, kind)])
+        for serves in dict.fromkeys(option.serves for option in self.options):
+            self._check_names("options", [option.name for option in self.options if option.serves == serves])
+        for number, rule in enumerate(self.upgrade):
+            if rule.to not in [option.name for option in self.options]:
+                raise InputError(f"upgrade[{number}].to is {rule.to!r}: give the name of one of the options")
+
+    def _check_names(self, kind: str, names: list[str]) -> None:
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"{kind}: {twice[0]} is listed twice: give each a name of its own")
 
     def _parts(self) -> Iterator[tuple[str, msgspec.Struct]]:
         yield "", self
         for name in ("sold", "power", "users"):
             if (part := getattr(self, name)) is not None:
                 yield f"{name}.", part
-        for name in ("fixed", "variable", "burst", "options"):
+        for name in ("fixed", "variable", "burst", "options", "upgrade"):
             yield from ((f"{name}[{number}].", part) for number, part in enumerate(getattr(self, name)))
 
     @property
@@ -264,4 +310,5 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "burst[]": Burst,
     "users": Users,
     "options[]": Option,
+    "upgrade[]": Upgrade,
 }

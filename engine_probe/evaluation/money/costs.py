@@ -7,19 +7,18 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from engine_probe.analysis.curve.levels import measured_in_rounds
-from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.curve_costs import CurveCosts, LoadedWork, curve_costs
-from engine_probe.analysis.money.hardware_options import More, Offered, Step, cheapest, more_cards
-from engine_probe.analysis.money.prices import Option, Prices
+from engine_probe.analysis.money.hardware_options import Demand
+from engine_probe.analysis.money.more_gpus import More, more_cards
+from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.money.run_costs import NO_PRICES
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
-from engine_probe.errors import InputError
+from engine_probe.evaluation.money.options import Hardware, hardware
 from engine_probe.evaluation.money.price_list import find_prices, read_prices
 from engine_probe.recordings.curve import Curve, curves
-from engine_probe.recordings.run import Run, load
-from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
-from engine_probe.workload.load import level_words
+from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import Swept
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class Money:
     prices: Prices | None
     curves: tuple[Costed, ...]
     cards: tuple[Cards, ...]
-    offered: tuple[Offered, ...]
-    steps: tuple[Step, ...]
+    hardware: Hardware | None  # None if the price list has no options
 
     @property
     def currency(self) -> str:
@@ -84,8 +82,13 @@ def costed(curve: Curve, work: Sequence[LoadedWork], apart: bool, prices: Prices
 
 
 def money(costs: list[Costed], drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:
-    offered = [sustained(option, prices, slo, at) for option in prices.options] if prices else []
-    return Money(prices, tuple(costs), tuple(gpu_pairs(costs, drawn)), tuple(offered), tuple(cheapest(offered)))
+    options = hardware(prices, slo, at, demand_of(slo)) if prices and prices.options else None
+    return Money(prices, tuple(costs), tuple(gpu_pairs(costs, drawn)), options)
+
+
+def demand_of(slo: Slo | None) -> Demand:
+    """Return the demand that an SLO makes on hardware: how long an answer may take."""
+    return Demand(latency_s=None if slo is None or slo.e2el_ms is None else slo.e2el_ms / 1000)
 
 
 def gpu_pairs(costs: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Cards]:
@@ -106,37 +109,6 @@ def gpu_pairs(costs: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Cards
         rows = more_cards(rates[fewer.label, fewer.unit], rates[more.label, more.unit], times, (hourly[0], hourly[1]))
         if rows:
             yield Cards(fewer, more, times, rows)
-
-
-def sustained(option: Option, prices: Prices, slo: Slo | None, at: Path) -> Offered:
-    """Return the rate that one of an option sustains: from the price list, or the best of its recording."""
-    per_month = option.cost.hourly(prices.hours_per_month) * prices.hours_per_month
-    if option.recording is None:
-        rate, source = option.requests_per_minute, option.source or "from the price list"
-        return Offered(option.name, per_month, rate, source if rate else "throughput not given")
-    rate, source = measured_rate(at / option.recording, slo)
-    return Offered(option.name, per_month, rate, source)
-
-
-def measured_rate(folder: Path, slo: Slo | None) -> tuple[float | None, str]:
-    """Return the best requests per minute of a recording, within the SLO if one is given, and where they are from."""
-    if not is_sweep(folder):
-        summary = load(folder).summary(slo)
-        if summary.goodput is not None and not summary.goodput.met:
-            return None, f"{folder} does not meet {summary.goodput.slo.words}"
-        return 60 * summary.requests_per_s, f"measured in {folder}"
-    measured = [curve for curve in curves(open_sweep(folder, slo).points) if curve.figures]
-    if len(measured) != 1:
-        raise InputError(f"{folder} holds {len(measured)} curves of loads: an option needs a recording with one")
-    (curve,) = measured
-    if slo is not None:
-        limit = most_load(curve.figures)
-        if limit is None or limit.best is None:
-            return None, f"no level of {folder} meets {slo.words}"
-        level = level_words(limit.best.load, curve.unit)
-        return 60 * limit.best.requests_per_s, f"measured in {folder}, at {level}: the highest that meets {slo.words}"
-    best = max(curve.figures, key=lambda figures: figures.summary.requests_per_s)
-    return 60 * best.summary.requests_per_s, f"measured in {folder}, at {level_words(best.load, curve.unit)}"
 
 
 def known_energy(costs: Money) -> bool:

@@ -12,6 +12,7 @@ from engine_probe.files.config_file import convert
 from engine_probe.files.safe_read import read_toml
 
 SHIPPED = Path(__file__).parent / "shipped"
+STARTER = Path(__file__).parent / "starter.toml"  # what `prices --init` writes
 UNNAMED = ""  # currency of prices that were given without one
 AMOUNT = re.compile(r"\s*(\d*\.?\d+)\s*([^\s\d.]*)\s*")
 CURRENCY = re.compile(r"[A-Za-z]{3}|[^\w\s]|")  # a code of ISO 4217, a sign, or nothing
@@ -34,10 +35,13 @@ def find_prices(name: str) -> Path:
     for path in (Path(name), SHIPPED / f"{name}.toml"):
         if path.is_file():
             return path
-    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.toml")))
     raise InputError(
-        f"there is no price list {name!r}: give the path of a TOML file (shipped as an example: {shipped})"
+        f"there is no price list {name!r}: give the path of a TOML file (shipped: {', '.join(shipped_names())})"
     )
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
 def prices_of(name: str | None, cost_per_hour: str | None, price_per_million: str | None) -> Prices | None:

@@ -27,6 +27,7 @@ from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.integrity import figures as integrity_figures
 from engine_probe.evaluation.integrity import integrity
 from engine_probe.evaluation.money.costs import Money, worth_showing
+from engine_probe.evaluation.money.options import Hardware
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.cluster import Cluster
@@ -329,8 +330,41 @@ def accounted(money: Money) -> dict[str, Any] | None:
             for curve in money.curves
         ],
         "cards": [{"fewer": pair.fewer.cards, "more": pair.more.cards, "levels": pair.rows} for pair in money.cards],
-        "options": money.offered,
-        "cheapest_by_demand": money.steps,
+        **compared_options(money.hardware),
+    }
+
+
+def compared_options(found: Hardware | None) -> dict[str, Any]:
+    """Return the hardware options, the cheapest by demand, and what a token costs on one against another."""
+    if found is None:
+        return {"options": [], "cheapest_by_demand": []}
+    return {
+        "options": found.offered,
+        "cheapest_by_demand": found.steps,
+        "demand": found.demand,
+        "choices": [
+            {
+                "option": choice.option.name,
+                "engines": choice.count,
+                "engines_by_the_upper_end": choice.hoped,
+                "in_time": choice.latency,
+                "per_month": choice.per_month,
+            }
+            for choice in found.choices
+        ],
+        "rules": found.rules,
+        "cost_ratios": [
+            {
+                "option": ratio.option.name,
+                "serves": ratio.option.serves,
+                "against": ratio.first.name,
+                "low": ratio.low,
+                "high": ratio.high,
+                "published": ratio.option.claimed_ratio,
+                "published_follows": ratio.follows,
+            }
+            for ratio in found.ratios
+        ],
     }
 
 

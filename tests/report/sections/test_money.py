@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.commands.report import command
-from engine_probe.evaluation.money.price_list import SHIPPED, read_prices
+from engine_probe.evaluation.money.price_list import read_prices
+from engine_probe.evaluation.published.documents import read_document
 from tests.support.recordings import MS, facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
 from tests.support.values import has_values, values
@@ -198,19 +199,33 @@ per_month = 2000
 """
     text = said(sweep, "--money", prices(tmp_path, options), "--goodput", "ttft:60")
     basis = "at 8 concurrent requests: the highest that meets TTFT <= 60 ms"
-    assert re.search(rf"mine 720 [\d,]+ [\d.]+ measured in .*, {basis}", text)
+    assert re.search(rf"mine 720 [\d,]+ [\d.]+ [\d.]+ measured in .*, {basis}", text)
     assert values(text.partition("mine is the cheapest")[2])[0] == "720"
     assert "unknown pays if one of it sustains more than" in text
 
 
-def test_the_shipped_list_is_the_published_question(sweep: Path) -> None:
-    assert [path.stem for path in SHIPPED.glob("*.toml")] == ["l4_or_l40s"]
+def test_the_shipped_lists_are_the_published_figures(sweep: Path) -> None:
+    """By the rows of the document that they are from."""
+    report_, cluster = read_document("l4_report"), read_document("l40s_x12")
     shipped = read_prices("l4_or_l40s")
-    assert "published" in shipped.source
-    assert [(option.name, option.per_month) for option in shipped.options] == [("L4", 521), ("L40S", 1153)]
+    for option, key in zip(shipped.options, ("l4", "l4_batching", "l40s", "l40s_batching"), strict=True):
+        capacity, latency = report_.stated(f"option_{key}"), report_.stated(f"option_{key}_latency")
+        assert option.requests_per_minute == (capacity.low, capacity.high)
+        assert option.per_month == report_.stated(f"option_{key}_price").value
+        assert option.latency_s in (latency.value, (latency.low, latency.high))
+    (rule,) = shipped.upgrade
+    assert rule.above_requests_per_minute == report_.stated("upgrade_requests_per_min").low
+    assert rule.from_users == report_.stated("upgrade_users").low
+    assert rule.below_latency_s == report_.stated("upgrade_latency_s").high
+    assert rule.not_below_requests_per_minute == report_.stated("stay_requests_per_min").high
+    for option, key in zip(read_prices("l40s_or_h200").options, ("l40s", "h200") * 2, strict=True):
+        price = cluster.stated(f"{key}_price")
+        assert option.price == ((price.low, price.high) if price.high else price.low)
+        assert option.watts == cluster.stated(f"{key}_power_w").value
+    claimed = [option.claimed_cost_ratio for option in read_prices("l40s_or_h200").options]
+    assert claimed == [None, cluster.stated("cost_ratio_7b").value, None, cluster.stated("cost_ratio_70b").value]
     text = said(sweep, "--money", "l4_or_l40s")
     assert shipped.source in text
-    assert "39.79 requests/min" in text
 
 
 @pytest.mark.parametrize(
@@ -232,7 +247,40 @@ def test_the_shipped_list_is_the_published_question(sweep: Path) -> None:
         ),
         ('currency = "EUR"\n[power]\nper_kwh = 1\noverhead = 0.5', "power.overhead is 0.5"),
         ('currency = "EUR"\n[users]', "users: give either request_every_s or think_s"),
-        ('currency = "EUR"\n[[options]]\nname = "x"', "options[0]: give either per_hour or per_month"),
+        ('currency = "EUR"\n[[options]]\nname = "x"', "options[0]: give exactly one of per_hour, per_month and price"),
+        (
+            'currency = "EUR"\n[[options]]\nname = "x"\nper_hour = 1\nrequests_per_minute = [5, 2]',
+            "options[0]: requests_per_minute is [5, 2]: give the lower end first",
+        ),
+        (
+            'currency = "EUR"\n[[options]]\nname = "x"\nper_hour = 1\nrequests_per_minute = [5]',
+            "options[0].requests_per_minute is [5]",
+        ),
+        (
+            'currency = "EUR"\n[[options]]\nname = "x"\nper_hour = 1\noutput_tokens_per_s = 5\nrecording = "y"',
+            "options[0]: output_tokens_per_s and recording are both given",
+        ),
+        ('currency = "EUR"\n[[upgrade]]\nto = "x"\nfrom_users = 5', "upgrade[0].to is 'x': give the name of one"),
+        ('currency = "EUR"\n[[upgrade]]\nto = "x"', "upgrade[0]: give a condition"),
+        (
+            'currency = "EUR"\n[[variable]]\nname = "x"\nper_gib = 1',
+            "variable[0]: give per_gib together with bytes_per_request",
+        ),
+        ('currency = "EUR"\n[[variable]]\nname = "x"', "variable[0]: give exactly one of per_million_output_tokens"),
+        ('currency = "EUR"\n[[burst]]\nname = "x"\nper_hour = 1', "burst[0]: give exactly one of above_concurrency"),
+        (
+            'currency = "EUR"\n[[fixed]]\nname = "x"\nprice = 5\nyears = 1\nresidual = 6',
+            "fixed[0]: residual is 6: give it with a price, and at most that price",
+        ),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = 1\nshare = 2', "fixed[0].share is 2"),
+        (
+            'currency = "EUR"\n[sold]\nper_million_output_tokens = 1\nper_1000_output_tokens = 1',
+            "sold: per_million_output_tokens and per_1000_output_tokens are both given",
+        ),
+        (
+            'currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = 1\n[[fixed]]\nname = "x"\nper_hour = 1',
+            "fixed: x is listed twice",
+        ),
         ('currency = "EUR"\nsold = 3', "sold is 3"),
         ("currency = ", "is not valid TOML"),
     ],

@@ -8,7 +8,6 @@ from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.evaluation.money.costs import Costed, Money
 from engine_probe.report.charts.levels import any_of
 from engine_probe.report.charts.model import Axis, Chart, Lines, Mark, Region, Series, load_axis, of_levels
-from engine_probe.report.charts.money.options import options_chart
 from engine_probe.report.charts.sweep import INTERVALS, regions
 from engine_probe.text_format import capitalized
 
@@ -20,7 +19,7 @@ CURVES = (
 
 
 def money_charts(found: Money) -> Iterator[Chart]:
-    """Yield the charts of curves with at least two levels, and of options by demand."""
+    """Yield the charts of curves with at least two levels."""
     for unit in dict.fromkeys(curve.unit for curve in found.curves):
         alike = [curve for curve in found.curves if curve.unit == unit and len(curve.costs.levels) > 1]
         xs = sorted({level.load for curve in alike for level in curve.costs.levels})
@@ -30,8 +29,6 @@ def money_charts(found: Money) -> Iterator[Chart]:
             yield from profit_chart(curve, found.currency)
         for heading, name in CURVES:
             yield from over_load(alike, xs, heading, name, found.currency)
-    if len(found.steps) > 1:
-        yield options_chart(found)
 
 
 def line(curve: Costed, xs: Sequence[float], name: str, label: str, colour: int) -> Series:

@@ -6,8 +6,9 @@ from engine_probe.analysis.money.curve_costs import AtPrice, Level
 from engine_probe.analysis.money.metrics import MONEY, MoneyMetric
 from engine_probe.evaluation.money.costs import Costed, Money, worth_showing
 from engine_probe.report.document import Column, Section, Table, says, table
-from engine_probe.report.sections.money.words import amount, verdicts
-from engine_probe.report.sections.money.words import rate as per_minute
+from engine_probe.report.sections.money.amounts import amount
+from engine_probe.report.sections.money.hardware import hardware_section
+from engine_probe.report.sections.money.words import verdicts
 from engine_probe.report.sections.sweep.levels import short_load
 from engine_probe.text_format import percent
 from engine_probe.workload.load import level_words
@@ -70,23 +71,6 @@ def title(found: Money) -> str:
     return f"Money{f' in {found.currency}' if found.currency else ''}{source}"
 
 
-OPTIONS = (
-    Column("option", words=True),
-    Column("cost per month", short="cost per\nmonth"),
-    Column("requests/min", short="requests\n/min"),
-    Column("cost per 1,000 requests", short="cost per\n1k requests"),
-    Column("basis", words=True),
-)
-
-
-def option_rows(found: Money) -> Iterator[list[str]]:
-    assert found.prices is not None
-    for option in found.offered:
-        rate = "-" if option.requests_per_minute is None else per_minute(option.requests_per_minute)
-        cost = option.per_1000_requests(found.prices.hours_per_month)
-        yield [option.name, amount(option.per_month, ""), rate, amount(cost, ""), option.how]
-
-
 def money_section(found: Money) -> Section:
     """Return sentences and tables; always shown if prices were given."""
     if not worth_showing(found):
@@ -95,13 +79,12 @@ def money_section(found: Money) -> Section:
     tables = [level_table(found, metrics)] if metrics else []
     tables += [*breakdowns(found), *price_tables(found)]
     tables += [cards_table(found)] if found.cards else []
-    if found.offered:
-        tables.append(table(OPTIONS, option_rows(found), title="Options"))
     formulas = table(("figure", "formula"), ((metric.title, metric.formula) for metric in metrics), words=(0, 1))
     return Section(
         title(found),
         sentences=says(verdicts(found)),
         tables=tuple(tables),
+        parts=(hardware_section(found.hardware),) if found.hardware else (),
         details=(Section("How these figures are computed", tables=(formulas,), shown="page"),) if metrics else (),
         shown="verbose" if found.prices is None else "always",
     )

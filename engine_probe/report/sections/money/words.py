@@ -8,16 +8,9 @@ from engine_probe.analysis.money.curve_costs import Crossing, CurveCosts, Level
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.money.costs import Cards, Costed, Money
+from engine_probe.report.sections.money.amounts import amount
 from engine_probe.text_format import capitalized, figures
 from engine_probe.workload.load import level_words
-
-
-def amount(value: float | None, currency: str) -> str:
-    """Return an amount with three significant figures. "-" if it is not known."""
-    if value is None:
-        return "-"
-    digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
-    return f"{digits} {currency}".rstrip()
 
 
 def verdicts(found: Money) -> Iterator[str]:
@@ -29,7 +22,6 @@ def verdicts(found: Money) -> Iterator[str]:
             yield f"{start}{capitalized(sentence)}"
     for pair in found.cards:
         yield from cards_verdict(pair)
-    yield from option_verdicts(found)
 
 
 def curve_verdicts(curve: Costed, currency: str) -> Iterator[str]:
@@ -167,21 +159,3 @@ def cards_verdict(pair: Cards) -> Iterator[str]:
     loads = ", ".join(f"{row.load:g}" for row in priced if row.pays)
     where = f"at {loads} {pair.fewer.unit}" if loads else "at no level measured"
     yield f"{names}: tokens are cheaper {where} (it costs {priced[0].cost or 0.0:.2f} times as much)."
-
-
-def option_verdicts(found: Money) -> Iterator[str]:
-    for step, after in zip(found.steps, found.steps[1:], strict=False):
-        yield (
-            f"Up to {rate(step.up_to_per_minute)} requests/min {step.words} is the cheapest "
-            f"({amount(step.per_month, found.currency)} a month); beyond that, {after.words} "
-            f"({amount(after.per_month, found.currency)})."
-        )
-    for option in found.offered:
-        least = option.must_sustain([other for other in found.offered if other is not option])
-        if option.requests_per_minute is None and least is not None:
-            yield f"{option.name} pays if one of it sustains more than {rate(least)} requests/min ({option.how})."
-
-
-def rate(per_minute: float) -> str:
-    """Return a rate with four significant figures, or as a whole number from 1,000 on."""
-    return f"{per_minute:,.0f}" if per_minute >= 1000 else f"{per_minute:.4g}"
