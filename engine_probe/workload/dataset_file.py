@@ -1,4 +1,4 @@
-"""Prompts from a local file: ShareGPT, Alpaca, or a JSON object on each line."""
+"""Prompts as text: from a local file (ShareGPT, Alpaca, or a JSON object on each line), or a few that are given."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -36,6 +36,16 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
     chat: Annotated[bool, about("Apply the model's chat template to each question.", True)] = False
 
 
+class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="texts"):
+    """Texts given here: each request draws one of them."""
+
+    texts: Annotated[
+        Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)],
+        about("The texts.", ["What is a GPU?", "Name three rivers."]),
+    ]
+    chat: Annotated[bool, about("Apply the model's chat template, where it has one.", False)] = True
+
+
 class Exchange(NamedTuple):
     """Holds a question, and its answer or the answer's length if the file has one."""
 
@@ -69,6 +79,13 @@ def dataset_drafts(
             "ask for fewer, or give a larger file"
         )
     return drafts, [f"{too_long} entries longer than {dataset.max_total_len} tokens were left out"] * bool(too_long)
+
+
+def text_drafts(prompts: Texts, count: int, output: Lengths, encode: Encode, chance: Random) -> Iterator[Draft]:
+    """Yield a draft for each request, with a text drawn at random."""
+    encoded = [encode(text) for text in prompts.texts]
+    for _ in range(count):
+        yield Draft([Turn(chance.choice(encoded), output.draw())])
 
 
 def answer_len(exchange: Exchange, encode: Encode, path: str) -> int:

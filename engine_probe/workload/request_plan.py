@@ -7,7 +7,7 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import ClosedLoop, Steps, offsets_seconds, think_seconds
-from engine_probe.workload.dataset_file import Dataset, Encode, dataset_drafts
+from engine_probe.workload.dataset_file import Dataset, Encode, Texts, dataset_drafts, text_drafts
 from engine_probe.workload.lengths import Lengths
 from engine_probe.workload.load import FURTHER
 from engine_probe.workload.prompts import (
@@ -26,6 +26,7 @@ from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.trace_file import Trace, trace_drafts
 
 SECOND_NS = 1_000_000_000
+WITHOUT_TOKENIZER = "holds text, but this model has no tokenizer: use prompts of token ids"
 MOST_SECONDS = 2**33  # 270 years, which fit 64 bits as nanoseconds
 
 
@@ -162,7 +163,7 @@ def drafts_of_questions(
 ) -> tuple[list[Draft], list[str]]:
     """Draw the questions and the most tokens of their answers; return them, and notes about them."""
     if encode is None:
-        raise InputError(f"{questions.paths[0]} holds text, but this model has no tokenizer: use prompts of token ids")
+        raise InputError(f"{questions.paths[0]} {WITHOUT_TOKENIZER}")
     assert workload.output_len is not None
     chances = Chances(workload.seed)
     output = Lengths(workload.output_len, chances.stream("output lengths"))
@@ -175,7 +176,7 @@ def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], l
     prompts, count, chances = workload.prompts, workload.num_prompts, Chances(workload.seed)
     if isinstance(prompts, Dataset):
         if encode is None:
-            raise InputError(f"{prompts.path} holds text, but this model has no tokenizer: use prompts of token ids")
+            raise InputError(f"{prompts.path} {WITHOUT_TOKENIZER}")
         output_len = workload.output_len
         output = None if output_len is None else Lengths(output_len, chances.stream("output lengths"))
         drafts, notes = dataset_drafts(prompts, count, output, encode, chances.stream("dataset"))
@@ -193,6 +194,14 @@ def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], l
             case Conversations():
                 random = conversation_drafts(prompts, drawing, count)
         return list(random), drawing.notes
+    if isinstance(prompts, Texts):
+        if encode is None:
+            raise InputError(f"workload.prompts.texts {WITHOUT_TOKENIZER}")
+        assert count is not None
+        assert workload.output_len is not None
+        output = Lengths(workload.output_len, chances.stream("output lengths"))
+        texts = list(text_drafts(prompts, count, output, encode, chances.stream("texts")))
+        return texts, list(filter(None, [output.note("answers")]))
     assert isinstance(prompts, Trace)
     return trace_drafts(prompts, count, chances)
 

@@ -7,11 +7,11 @@ from zlib import crc32
 
 from engine_probe.errors import InputError
 from engine_probe.workload.answers import AnswerLog
-from engine_probe.workload.dataset_file import Dataset, Encode
+from engine_probe.workload.dataset_file import Dataset, Encode, Texts
 from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions
-from engine_probe.workload.request_plan import Plan, Request, check_fits, make_plan
+from engine_probe.workload.request_plan import WITHOUT_TOKENIZER, Plan, Request, check_fits, make_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 
@@ -91,16 +91,18 @@ def questions_encoder(llm: Any, workload: Workload) -> EncodeChat | None:
 
 def text_encoder(llm: Any, workload: Workload) -> Encode | None:
     """Return the function that turns text into this model's token ids; None if the workload holds no text."""
-    dataset = workload.prompts
-    if not isinstance(dataset, Dataset):
+    prompts = workload.prompts
+    if not isinstance(prompts, Dataset | Texts):
         return None
+    place = prompts.path if isinstance(prompts, Dataset) else "workload.prompts.texts"
     if llm.llm_engine.model_config.skip_tokenizer_init:
-        raise InputError(f"{dataset.path} holds text, but this model has no tokenizer: use prompts of token ids")
+        raise InputError(f"{place} {WITHOUT_TOKENIZER}")
     tokenizer = llm.get_tokenizer()
-    if not dataset.chat:
+    has_template = bool(tokenizer.chat_template)
+    if not prompts.chat or (isinstance(prompts, Texts) and not has_template):
         return lambda text: list(tokenizer.encode(text))
-    if not tokenizer.chat_template:
-        raise InputError(f"{dataset.path}: chat = true, but this model has no chat template: leave it out")
+    if not has_template:
+        raise InputError(f"{place}: chat = true, but this model has no chat template: leave it out")
 
     def encode(text: str) -> list[int]:
         message = [{"role": "user", "content": text}]

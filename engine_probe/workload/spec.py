@@ -6,13 +6,13 @@ import msgspec
 
 from engine_probe.files.key_meaning import about
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Replay, Steps
-from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.lengths import DescriptionError, Length, Positive, PositiveFloat
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.trace_file import Trace
 
-Prompts = RandomPrompts | SharedPrefix | Conversations | Dataset | Questions | Trace
+Prompts = RandomPrompts | SharedPrefix | Conversations | Texts | Dataset | Questions | Trace
 
 FromFile = Dataset | Questions | Trace
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, Replay
-from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.request_plan import Plan, check_fits, make_plan
 from engine_probe.workload.spec import Prompts, Workload
 from engine_probe.workload.trace_file import Trace
@@ -201,3 +201,16 @@ def test_a_trace_that_cannot_be_read_names_the_place(tmp_path: Path, form: str, 
     with pytest.raises(InputError) as refused:
         make_plan(Workload(Trace(write(tmp_path / "file", content), form)))
     assert sentence in str(refused.value)
+
+
+def test_given_texts_are_drawn_at_random_by_the_seed() -> None:
+    texts, more = Texts(("a", "bb cc", "ddd")), {"num_prompts": 60, "output_len": 8}
+    drawn = [prompt for _, prompt, _ in requests(asked(texts, **more))]
+    assert {tuple(prompt) for prompt in drawn} == {(1,), (2, 2), (3,)}
+    assert drawn == [prompt for _, prompt, _ in requests(asked(texts, **more))]
+    assert drawn != [prompt for _, prompt, _ in requests(asked(texts, **more, seed=1))]
+
+
+def test_given_texts_need_a_tokenizer() -> None:
+    with pytest.raises(InputError, match=r"workload\.prompts\.texts holds text, but this model has no tokenizer"):
+        make_plan(Workload(Texts(("a",)), output_len=1, num_prompts=1))

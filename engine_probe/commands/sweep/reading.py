@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from engine_probe.errors import InputError
 from engine_probe.recordings.remote_folder import is_uri, local_copy
 from engine_probe.sweep.argument_search.checks import check_can_search
+from engine_probe.sweep.definition.checkpoints import check_any_here
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.perplexity_points import check_texts, texts
@@ -25,6 +26,7 @@ def check_before_start(sweeps: Sequence[SweepFile], on_fleet: bool) -> None:
     """Refuse what would fail once an engine runs. The memory of a fleet's machines is not checked."""
     for sweep in sweeps:
         check_can_search(sweep)
+        check_any_here(sweep)
         if not on_fleet:
             check_plans(apart(points(sweep)), cpu().memory_bytes)
         check_requests(apart(points(sweep)))

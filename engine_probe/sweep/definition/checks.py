@@ -15,7 +15,7 @@ from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
 from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
-from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
+from engine_probe.workload.dataset_file import Dataset, Texts, check_answers, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_file import read_question_sets
 from engine_probe.workload.question_set.question_prompts import Questions
@@ -236,6 +236,8 @@ def check_requests(found: list[Point]) -> None:
         if isinstance(work.prompts, Questions):
             check_tokenizer(point.engine, f"{work.prompts.paths[0]} holds text")
             check_chat_template(point.engine, work.prompts.paths[0])
+        elif isinstance(work.prompts, Texts):
+            check_tokenizer(point.engine, "workload.prompts.texts are text")
         elif isinstance(work.prompts, Dataset):
             check_tokenizer(point.engine, f"{work.prompts.path} holds text")
             check_entries(work.prompts, work.output_len is None)

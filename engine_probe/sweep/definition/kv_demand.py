@@ -7,7 +7,7 @@ from engine_probe.perplexity.scoring import TOKENS_AT_ONCE
 from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
 from engine_probe.workload.arrivals import ClosedLoop, Steps
-from engine_probe.workload.dataset_file import Dataset
+from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_prompts import Questions
@@ -61,7 +61,7 @@ def longest(work: WorkloadSection) -> int | None:
     match work.prompts:
         case Dataset(max_total_len=most):
             return most
-        case Questions() | Trace():
+        case Questions() | Trace() | Texts():
             return None
         case SharedPrefix(prefix_len=prefix, input_len=asked):
             return prefix + highest(asked) + highest(work.output_len)

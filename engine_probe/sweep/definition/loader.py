@@ -19,6 +19,7 @@ from engine_probe.files.config_file import (
 from engine_probe.files.safe_read import read_toml
 from engine_probe.sweep.argument_search.checks import check_search
 from engine_probe.sweep.definition.axes import MODEL, check_axis
+from engine_probe.sweep.definition.checkpoints import check_checkpoints, points_here
 from engine_probe.sweep.definition.checks import (
     check_adaptive,
     check_points,
@@ -74,13 +75,19 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         check_adaptive(sweep)
         check_saturated(sweep)
         check_together(sweep)
-        check_points(apart(points(sweep)))
+        check_points(apart(points_here(sweep)))
         check_comparable(sweep, points(sweep))
         check_reach(sweep, points(sweep))
+        check_checkpoints(sweep, other_models=path.suffix == ".json" or model is not None or sets_model(settings))
         check_quality(sweep)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
+
+
+def sets_model(settings: Iterable[str]) -> bool:
+    """Return whether one of the settings names other models than the file's."""
+    return any(MODEL in setting.partition("=")[0] for setting in settings)
 
 
 def hold_by_default(document: dict[str, Any]) -> None:

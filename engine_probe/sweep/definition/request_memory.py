@@ -10,6 +10,7 @@ from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.workload.arrivals import Burst
+from engine_probe.workload.dataset_file import Texts
 from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.request_plan import Plan, make_plan
@@ -20,11 +21,12 @@ SAMPLED = 4  # requests that stand for the others, whose drawn lengths differ
 
 
 def check_plans(found: Iterable[Point], memory_bytes: int) -> None:
-    """Refuse requests that this machine's memory cannot hold; those of a file are as large as the file."""
+    """Refuse requests that this machine's memory cannot hold; texts are as large as their file."""
     for point in found:
         work = point.workload.description()
         check_prompts(point, work, memory_bytes)
-        if work.num_prompts is None or work.num_prompts <= SAMPLED or point.workload.from_file:
+        as_text = point.workload.from_file or isinstance(work.prompts, Texts)
+        if work.num_prompts is None or work.num_prompts <= SAMPLED or as_text:
             continue
         few = msgspec.structs.replace(work, num_prompts=SAMPLED, arrivals=Burst(), max_concurrency=None)
         needed = bytes_of_few(few) / SAMPLED * work.num_prompts

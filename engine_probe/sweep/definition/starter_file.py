@@ -83,6 +83,11 @@ SEARCH = """\
 #[search.arguments.block_size]
 #choices = [16, 32]
 """
+CHECKPOINTS = """\
+# Model folders that are not shipped, each with its quantization: points of one that is not here are left out.
+#[checkpoints]
+#"models/llama-3-8b-awq" = "awq"
+"""
 PARTS = {f"{table.place}.{key.name}": key.text for table in tables() for key in table.keys}
 # places whose text is written above
 BY_HAND = {"mix[]": MIX, "axes[...]": AXES, "search": SEARCH, "search.arguments[...]": "", LENGTH: ""}
@@ -95,6 +100,8 @@ def starter_file(model: str = MODEL) -> str:
         parts.append(BY_HAND[place] if place in BY_HAND else "\n".join(section(place, list(found), chosen)) + "\n")
         if place == "engine":
             parts.append(ARGUMENTS)
+        if place == "mix[]":
+            parts.append(CHECKPOINTS)
     return "\n".join(filter(None, parts))
 
 

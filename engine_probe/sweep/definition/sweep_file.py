@@ -296,6 +296,14 @@ class SweepFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quality: Annotated[Quality | None, about("Measure the perplexity of a text on each engine, after its points.")] = (
         None
     )
+    checkpoints: Annotated[
+        dict[str, str],
+        about(
+            "Model folders that are not shipped, each with its quantization: none, int8, int4, awq, gptq, gptq "
+            "desc_act or fp8. Points of one that is not here are left out; one that is something else is refused.",
+            {"models/llama-3-8b-awq": "awq"},
+        ),
+    ] = {}
     start_seconds: Annotated[
         float, about("Longest start of an engine, in seconds; a slower one is killed.", 600.0, gt=0)
     ] = 3600.0

@@ -1,12 +1,12 @@
 """The points that share an engine: which comes next, given the rows so far."""
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.sweep.definition.sweep_file import EngineSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.events import BestSoFar, SearchEnded
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures
@@ -39,9 +39,10 @@ class GridGroup:
         needs: list[KvNeed | None],
         skip: SkipSaturated,
         failures: EngineFailures,
+        absent: Mapping[str, str],
     ) -> None:
         self._left = deque(planned)
-        self._skip, self._failures = skip, failures
+        self._skip, self._failures, self._absent = skip, failures, absent
         self.engines, self.needs = [point.engine for point in self._left[0].point.each_engine], needs
 
     def next_point(self) -> PlannedPoint | None:
@@ -49,11 +50,16 @@ class GridGroup:
             return None
         planned = self._left.popleft()
         row = None
-        if reason := self._skip.reason_to_skip(planned.point):
+        if reason := self._reason_to_skip(planned.point):
             row = Unmeasured(planned.folder.name, planned.point, SKIPPED, reason, exit_code=0)
         elif reason := self._failures.reason_not_to_try(planned.point):
             row = planned.failed(reason)
         return planned._replace(row=row)
+
+    def _reason_to_skip(self, point: Point) -> str | None:
+        """Return why the point is left out: saturated below it, or without its checkpoint."""
+        missing = (reason for spec in point.engines if (reason := self._absent.get(spec.model)))
+        return next(missing, None) or self._skip.reason_to_skip(point)
 
     def record(self, row: Row) -> None:
         self._skip.record(row)

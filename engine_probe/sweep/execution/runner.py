@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from engine_probe.sweep.argument_search.trials import ArgumentTrials
+from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began
@@ -59,7 +60,7 @@ class _SweepRun:
         self._sweep, self._folder, self._todo, self._force = sweep, folder, todo, force
         self._listener, self._engines = listener, engines
         self._results = ResultsFile(folder, sweep)
-        self._failures = EngineFailures()
+        self._failures, self._absent = EngineFailures(), absent(sweep)
         self._turn = threading.RLock()
 
     def measure_group(self, number: int, group: EngineGroup) -> None:
@@ -135,7 +136,7 @@ class _SweepRun:
         # Points that were measured before count too, so that a resumed sweep has the same KV pool.
         same = [point.each_engine for point in self._todo if point.engines == engines]
         needs = [need_of_all(of_engine) for of_engine in zip(*same, strict=True)]
-        return GridGroup(planned, needs, skip, self._failures)
+        return GridGroup(planned, needs, skip, self._failures, self._absent)
 
     def _next_point(self, group: EngineGroup) -> PlannedPoint | None:
         with self._turn:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.engine.models.geometry import GIB
+from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.preflight.duration_estimate import (
@@ -73,10 +74,8 @@ def show_points(
             f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "
             f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU."
         )
-    for path, key in missing_files(all_points, sweep):
-        console.print(
-            f"There is no file {path} here: a run needs it; give yours with --set {key}=FILE.", soft_wrap=True
-        )
+    for line in missing_lines(all_points, sweep):
+        console.print(line, soft_wrap=True)
 
 
 def show_times(
@@ -118,6 +117,13 @@ def points_table(rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*(row[number] for number in filled))
     return table
+
+
+def missing_lines(all_points: Sequence[Point], sweep: SweepFile) -> Iterator[str]:
+    """Yield a sentence for each checkpoint and each file that is not here."""
+    yield from (f"{sentence}; its points are left out." for sentence in absent(sweep).values())
+    for path, key in missing_files(all_points, sweep):
+        yield f"There is no file {path} here: a run needs it; give yours with --set {key}=FILE."
 
 
 def missing_files(all_points: Sequence[Point], sweep: SweepFile) -> Iterator[tuple[str, str]]:

@@ -258,7 +258,7 @@ def test_a_dry_run_that_rests_on_a_doubtful_bandwidth_says_so() -> None:
 def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_named() -> None:
     console = Console(width=80, file=StringIO(), record=True)
     hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}}
-    show_points(read_sweep("h100_alpaca"), [], Path("runs"), hardware, console)
+    show_points(read_sweep("h100_users"), [], Path("runs"), hardware, console)
     lines = console.export_text().splitlines()
     assert lines[0] == "Model: llama-3.1-8b"
     assert sum(" users, " in line and " of 3 " in line for line in lines) == 12
@@ -277,9 +277,9 @@ def test_users_who_keep_a_pace_take_their_time_however_fast_answers_come() -> No
 
 
 def test_the_shipped_paced_sweep_takes_the_hour_that_it_tells() -> None:
-    seconds = [found.seconds for point in points(read_sweep("h100_alpaca")) if (found := estimate(point, [], None))]
+    seconds = [found.seconds for point in points(read_sweep("h100_users")) if (found := estimate(point, [], None))]
     assert sum(seconds) / 60 == pytest.approx(59.9, abs=0.1)
-    assert "about an hour" in find_sweep("h100_alpaca").read_text().splitlines()[1]
+    assert "about an hour" in find_sweep("h100_users").read_text().splitlines()[1]
 
 
 @pytest.mark.parametrize(
