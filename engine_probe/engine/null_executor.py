@@ -104,8 +104,11 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]
         return ModelRunnerOutput(
             req_ids=ids,
             req_id_to_index={request_id: index for index, request_id in enumerate(ids)},
-            sampled_token_ids=[[] if request_id in partial else [ANSWER_TOKEN] for request_id in ids],
+            sampled_token_ids=[[] if request_id in partial else [self._token(request_id)] for request_id in ids],
         )
+
+    def _token(self, request_id: str) -> int:
+        return ANSWER_TOKEN
 
     def take_draft_token_ids(self) -> None:
         return None

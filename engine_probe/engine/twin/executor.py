@@ -1,0 +1,79 @@
+"""The twin's executor: it computes nothing, and moves the virtual clock by what each step would take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+from zlib import crc32
+
+from engine_probe.engine.null_executor import ANSWER_TOKEN, SubstituteExecutor
+from engine_probe.engine.twin.step_work import StepWork, step_work
+from engine_probe.engine.twin.virtual_clock import VirtualClock
+
+StepTime = Callable[[StepWork], int]  # nanoseconds
+
+# Tokens of sampled answers: apart from ANSWER_TOKEN and from what small vocabularies keep for beginnings and ends.
+FIRST_SAMPLED, SAMPLED_TOKENS = ANSWER_TOKEN + 1, 240
+
+
+class DeviceFuture(Future[Any]):
+    """A result that is there once the device has computed it: asking for it moves the clock to that moment."""
+
+    def __init__(self, clock: VirtualClock, value: Any, end_ns: int) -> None:
+        super().__init__()
+        self._clock, self._value, self._end_ns = clock, value, end_ns
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._clock.advance_to(self._end_ns)
+        if not self.done():
+            self.set_result(self._value)
+        return super().result(timeout)
+
+
+class TwinExecutor(SubstituteExecutor):
+    """A device that works through steps one after another, as they are given to it.
+
+    With asynchronous scheduling vLLM gives it a step while it works on the one before; then the device is never idle.
+    Without, vLLM asks for a step's tokens before it schedules the next.
+
+    Equal prompts have equal greedy answers, and different ones where tokens are sampled, as on a real engine: the
+    prefix cache finds what one request wrote for another.
+    """
+
+    clock: VirtualClock
+    step_time: StepTime
+
+    def _init_executor(self) -> None:
+        super()._init_executor()
+        self._free_ns = 0  # when the device has done all that it was given
+        self._chance: dict[str, int] = {}  # request whose tokens are drawn -> state of its generator
+
+    def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
+        for request_id in scheduler_output.finished_req_ids:
+            self._chance.pop(request_id, None)
+        for data in scheduler_output.scheduled_new_reqs:
+            if data.sampling_params is not None and data.sampling_params.temperature > 0:
+                self._chance[data.req_id] = crc32(data.req_id.encode())
+        if scheduler_output.total_num_scheduled_tokens:
+            work = step_work(scheduler_output, self._prompt_tokens)
+            self._free_ns = max(self._free_ns, self.clock.now_ns()) + type(self).step_time(work)
+        return super().execute_model(scheduler_output, non_block)
+
+    def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
+        output = self._sample(self._to_sample.popleft())
+        if non_block:
+            return DeviceFuture(self.clock, output, self._free_ns)
+        self.clock.advance_to(self._free_ns)
+        return output
+
+    def _token(self, request_id: str) -> int:
+        if request_id not in self._chance:
+            return ANSWER_TOKEN
+        state = self._chance[request_id] = (1_664_525 * self._chance[request_id] + 1_013_904_223) % 2**32
+        return FIRST_SAMPLED + (state >> 16) % SAMPLED_TOKENS
+
+
+def twin_executor(clock: VirtualClock, step_time: StepTime) -> type[TwinExecutor]:
+    """Return a class, which vLLM instantiates, for one clock and one model of step times."""
+    return type("TwinExecutor", (TwinExecutor,), {"clock": clock, "step_time": staticmethod(step_time)})

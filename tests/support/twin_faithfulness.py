@@ -1,0 +1,120 @@
+"""Whether the twin's scheduler decides what a real CPU engine's decides, on workloads drawn by chance.
+
+    python -m tests.support.twin_faithfulness ENGINE --cases N [--seed S]
+
+It prints a line of JSON: how many cases and steps were equal, or the smallest case that was not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from vllm import EngineArgs
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from engine_probe.engine.build import build_llm, llm_arguments
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.executor import twin_executor
+from engine_probe.engine.twin.virtual_clock import VirtualClock
+from tests.support.decisions import Asked, Decision, Limits, decisions
+
+BLOCK, LONGEST, MOST_RUNNING, MOST_TOKENS, BLOCKS = 32, 256, 16, 512, 32
+COMMON = {
+    "block_size": BLOCK,
+    "num_gpu_blocks_override": BLOCKS + 1,  # one is vLLM's null block
+    "max_model_len": LONGEST,
+    "max_num_seqs": MOST_RUNNING,
+    "max_num_batched_tokens": MOST_TOKENS,
+    "enforce_eager": True,
+}
+ENGINES: dict[str, dict[str, Any]] = {
+    "plain": {"async_scheduling": False, "enable_prefix_caching": False},
+    "prefix caching": {"async_scheduling": False, "enable_prefix_caching": True},
+    "asynchronous": {"async_scheduling": True, "enable_prefix_caching": False},
+    "asynchronous, prefix caching": {"async_scheduling": True, "enable_prefix_caching": True},
+    "priority": {"async_scheduling": False, "enable_prefix_caching": True, "scheduling_policy": "priority"},
+    "asynchronous, priority": {"async_scheduling": True, "scheduling_policy": "priority"},
+    "short chunks": {"async_scheduling": True, "long_prefill_token_threshold": 24},
+    "whole prompts": {"async_scheduling": False, "enable_chunked_prefill": False},
+}
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Asked:
+    return Asked(
+        gap=draw(st.integers(0, 6)),
+        shared=draw(st.integers(0, 70)),
+        own=draw(st.integers(1, 70)),
+        output_len=draw(st.integers(1, 110)),
+        samples=draw(st.sampled_from([1, 1, 1, 1, 2, 3])),
+        priority=draw(st.integers(0, 2)),
+        aborted_after=draw(st.none() | st.none() | st.integers(1, 40)),
+    )
+
+
+# A request alone must fit the pool, or vLLM never ends.
+limits = st.builds(
+    Limits, st.integers(LONGEST // BLOCK, BLOCKS), st.integers(2, MOST_RUNNING), st.integers(LONGEST, MOST_TOKENS)
+)
+cases = st.tuples(st.lists(requests(), min_size=4, max_size=24), limits)
+
+
+def engines(name: str) -> tuple[Any, Any]:
+    """Start the real engine and its twin, in this process."""
+    spec = EngineSpec("tiny", {**COMMON, **ENGINES[name]})
+    real = build_llm(spec).llm_engine
+    executor = twin_executor(VirtualClock(), lambda work: 1_000_000)
+    arguments = {**llm_arguments(spec), "distributed_executor_backend": executor, "skip_tokenizer_init": True}
+    arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the twin's blocks
+    return real, LLMEngine(EngineArgs(**arguments).create_engine_config(), executor, log_stats=False)
+
+
+def first_difference(real: list[Decision], twin: list[Decision]) -> str | None:
+    """Say where two runs part. None if they are the same."""
+    for step, (one, other) in enumerate(zip(real, twin, strict=False)):
+        if one != other:
+            names = [name for name in Decision._fields if getattr(one, name) != getattr(other, name)]
+            return f"step {step}: {', '.join(names)}: {one} in the engine, {other} in the twin"
+    return None if len(real) == len(twin) else f"{len(real)} steps in the engine, {len(twin)} in the twin"
+
+
+def checked(name: str, number: int, seed_number: int, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Compare both engines on so many cases, the smallest failing one found by shrinking."""
+    real, twin = engines(name)
+    steps = preempted = compared = 0
+
+    @seed(seed_number)
+    @settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(cases)
+    def compare(case: tuple[list[Asked], Limits]) -> None:
+        nonlocal steps, preempted, compared
+        found = decisions(real, *case)
+        difference = first_difference(found, decisions(twin, *case))
+        assert difference is None, difference
+        compared, steps = compared + 1, steps + len(found)
+        preempted += sum(len(each.preempted) for each in found)
+
+    compare()
+    tell({"engine": name, "cases": compared, "steps": steps, "preemptions": preempted})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("engine", choices=ENGINES)
+    parser.add_argument("--cases", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    checked(asked.engine, asked.cases, asked.seed, lambda found: print(json.dumps(found), flush=True))
+
+
+if __name__ == "__main__":
+    main()
