@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from engine_probe.analysis.integrity.compare import Kind
+from engine_probe.analysis.answers.integrity.compare import Kind
 from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.integrity import CurveIntegrity, integrity
 from engine_probe.recordings.sweep import Swept, load_sweep

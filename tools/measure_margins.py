@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine_probe.analysis.integrity.answers import Pair, aligned
-from engine_probe.analysis.integrity.compare import compare
+from engine_probe.analysis.answers.integrity.answers import Pair, aligned
+from engine_probe.analysis.answers.integrity.compare import compare
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.workload.prompts import RandomPrompts

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from engine_probe.analysis.quality.language import language_detector
+from engine_probe.analysis.answers.quality.language import language_detector
 from engine_probe.analysis.statistics.share import share_interval
 from tests.support.simulated_faults import FAULTS, MEASURED, REQUESTS, TOKENS, Count, rates
 from tests.support.simulated_text_faults import LANGUAGES, text_rates

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.integrity.answers import Pair, aligned
-from engine_probe.analysis.integrity.compare import Compared, Comparison, Kind, compare
-from engine_probe.analysis.integrity.dependence import ComparedRun, Dependence, dependence
-from engine_probe.analysis.integrity.margin_noise import MarginNoise, margin_shifts
-from engine_probe.analysis.integrity.token_steps import TokenStep, TokenSteps
+from engine_probe.analysis.answers.integrity.answers import Pair, aligned
+from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind, compare
+from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
+from engine_probe.analysis.answers.integrity.margin_noise import MarginNoise, margin_shifts
+from engine_probe.analysis.answers.integrity.token_steps import TokenStep, TokenSteps
 from engine_probe.analysis.statistics.share import share_interval
 from engine_probe.analysis.statistics.student import Interval
 from engine_probe.recordings.run import Run

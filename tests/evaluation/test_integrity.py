@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.analysis.integrity.compare import Kind
+from engine_probe.analysis.answers.integrity.compare import Kind
 from engine_probe.evaluation.integrity import CurveIntegrity, figures, integrity
 from engine_probe.recordings.sweep import load_sweep
 from tests.support.answered_sweeps import EXACT, PROMPTS, Answered, cut, failed, without, write_answered_sweep

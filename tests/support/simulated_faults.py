@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.integrity.answers import aligned
-from engine_probe.analysis.integrity.compare import Comparison, Kind, compare
+from engine_probe.analysis.answers.integrity.answers import aligned
+from engine_probe.analysis.answers.integrity.compare import Comparison, Kind, compare
 from tests.support.simulated_answers import SCHEMA, Engine, Integers, Reals, normal
 
 MEASURED: dict[str, Any] = json.loads(Path(__file__).with_name("measured_margins.json").read_text())

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.integrity.answers import aligned
-from engine_probe.analysis.integrity.compare import Comparison, Kind, compare
-from engine_probe.analysis.quality.language import language_detector
-from engine_probe.analysis.quality.verdicts import judge
+from engine_probe.analysis.answers.integrity.answers import aligned
+from engine_probe.analysis.answers.integrity.compare import Comparison, Kind, compare
+from engine_probe.analysis.answers.quality.language import language_detector
+from engine_probe.analysis.answers.quality.verdicts import judge
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from engine_probe.analysis.answers.quality.verdicts import Verdicts
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.compare.gates import Gate
@@ -15,7 +16,6 @@ from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.metrics import MONEY
-from engine_probe.analysis.quality.verdicts import Verdicts
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.level_noise import over_levels

@@ -1,6 +1,6 @@
 """What the reports of runs and of sweeps say alike about the quality of answers."""
 
-from engine_probe.analysis.quality.load_effect import Rate
+from engine_probe.analysis.answers.quality.load_effect import Rate
 from engine_probe.report.document import Cell
 
 TITLE = "Quality of the answers"

@@ -1,6 +1,6 @@
 """The quality of one run's answers to a question set."""
 
-from engine_probe.analysis.quality.verdicts import FAULTS
+from engine_probe.analysis.answers.quality.verdicts import FAULTS
 from engine_probe.errors import InputError
 from engine_probe.evaluation.quality import CORRECT, Judge, QualityLevel, RunQuality, groups_of
 from engine_probe.recordings.run import Run

@@ -5,8 +5,8 @@ Only words that follow each other as in the prompt count, so instructions in oth
 
 from collections.abc import Iterable
 
-from engine_probe.analysis.quality.answer_words import runs_of, words
-from engine_probe.analysis.quality.verdict import Verdict, not_judged
+from engine_probe.analysis.answers.quality.answer_words import runs_of, words
+from engine_probe.analysis.answers.quality.verdict import Verdict, not_judged
 
 LEAKED_WORDS = 7  # of the system prompt in a row; the model answers to the shipped questions have at most 2
 FEWEST_LEAKED = 5  # of a shorter system prompt

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.integrity.answers import aligned
-from engine_probe.analysis.integrity.compare import Comparison, Integrity, Kind, compare
+from engine_probe.analysis.answers.integrity.answers import aligned
+from engine_probe.analysis.answers.integrity.compare import Comparison, Integrity, Kind, compare
 from tests.support.simulated_answers import SCHEMA, Engine, NoiseOf, Reals, heavy, normal, rounded, row
 
 ENGINE = Engine(prompts=100, tokens=60, seed=3)

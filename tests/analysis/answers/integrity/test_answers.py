@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from engine_probe.analysis.integrity.answers import aligned, answers
+from engine_probe.analysis.answers.integrity.answers import aligned, answers
 from tests.support.simulated_answers import SCHEMA
 
 

@@ -8,9 +8,9 @@ not found out.
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from engine_probe.analysis.quality.answer_words import words
-from engine_probe.analysis.quality.choice_letter import argued, marked
-from engine_probe.analysis.quality.verdict import Verdict, not_judged
+from engine_probe.analysis.answers.quality.answer_words import words
+from engine_probe.analysis.answers.quality.choice_letter import argued, marked
+from engine_probe.analysis.answers.quality.verdict import Verdict, not_judged
 
 
 def contradicts_itself(text: str, choices: Sequence[str]) -> Verdict:

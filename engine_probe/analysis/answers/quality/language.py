@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from engine_probe.analysis.quality.choice_letter import CLAIMS, MARKERS
-from engine_probe.analysis.quality.verdict import Verdict, not_judged
+from engine_probe.analysis.answers.quality.choice_letter import CLAIMS, MARKERS
+from engine_probe.analysis.answers.quality.verdict import Verdict, not_judged
 
 LOADED = ("en", "fr", "ms", "id", "de", "es", "pt", "it", "nl", "zh", "ja", "ko", "ru", "ar", "hi")
 ALIKE = {"id": "ms"}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine_probe.analysis.integrity.answers import Aligned
-from engine_probe.analysis.integrity.compare import Compared, Comparison, Kind
-from engine_probe.analysis.integrity.dependence import ComparedRun, Dependence, dependence
-from engine_probe.analysis.integrity.token_steps import TokenSteps
+from engine_probe.analysis.answers.integrity.answers import Aligned
+from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind
+from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
+from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
 from tests.support.small_tables import table
 
 TOKENS = 40

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from engine_probe.analysis.quality.contradiction import contradicts_itself
+from engine_probe.analysis.answers.quality.contradiction import contradicts_itself
 
 CHOICES = ("rice", "tin and rubber", "silk", "pepper", "coffee", "tea")
 

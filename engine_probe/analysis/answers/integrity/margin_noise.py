@@ -22,7 +22,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from engine_probe.analysis.integrity.answers import Pair, Reals
+from engine_probe.analysis.answers.integrity.answers import Pair, Reals
 
 CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit
 DISTURBED_CHANCE = 0.01  # that any request without a fault is called disturbed, half of it by each of two values

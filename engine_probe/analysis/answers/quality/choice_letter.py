@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import NamedTuple
 
-from engine_probe.analysis.quality.answer_words import holds, words
+from engine_probe.analysis.answers.quality.answer_words import holds, words
 
 # (language, words) that announce an answer before a colon.
 MARKERS = (("en", r"answers?"), ("fr", r"r[ée]ponses?"), ("ms", r"jawapan|jawaban"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.quality.language import language_detector
+from engine_probe.analysis.answers.quality.language import language_detector
 from tests.support.simulated_text_faults import KINDS, LANGUAGES, text_rates
 
 

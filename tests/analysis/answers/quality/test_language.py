@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from engine_probe.analysis.quality.language import (
+from engine_probe.analysis.answers.quality.language import (
     LanguageDetector,
     is_in_wrong_language,
     language_detector,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.analysis.quality.repetition import repeats_itself
+from engine_probe.analysis.answers.quality.repetition import repeats_itself
 from tests.support.model_answers import ANSWERS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.mark.parametrize(

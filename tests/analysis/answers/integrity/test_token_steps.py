@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engine_probe.analysis.integrity.token_steps import TokenStep, TokenSteps
+from engine_probe.analysis.answers.integrity.token_steps import TokenStep, TokenSteps
 from tests.support.small_tables import table
 
 FACTS = {"kv": {"blocks": 20}}

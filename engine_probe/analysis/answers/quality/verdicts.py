@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, fields
 
-from engine_probe.analysis.quality.answer_key import is_right
-from engine_probe.analysis.quality.answer_words import words
-from engine_probe.analysis.quality.contradiction import contradicts_itself
-from engine_probe.analysis.quality.copied_text import copies_prompt, leaks_system_prompt
-from engine_probe.analysis.quality.language import LanguageDetector, is_in_wrong_language
-from engine_probe.analysis.quality.repetition import repeats_itself
-from engine_probe.analysis.quality.verdict import Verdict, not_judged
+from engine_probe.analysis.answers.quality.answer_key import is_right
+from engine_probe.analysis.answers.quality.answer_words import words
+from engine_probe.analysis.answers.quality.contradiction import contradicts_itself
+from engine_probe.analysis.answers.quality.copied_text import copies_prompt, leaks_system_prompt
+from engine_probe.analysis.answers.quality.language import LanguageDetector, is_in_wrong_language
+from engine_probe.analysis.answers.quality.repetition import repeats_itself
+from engine_probe.analysis.answers.quality.verdict import Verdict, not_judged
 from engine_probe.workload.question_set.question_file import Question
 from engine_probe.workload.question_set.question_prompts import user_text
 

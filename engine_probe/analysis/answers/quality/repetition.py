@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.quality.answer_words import runs_of, words
-from engine_probe.analysis.quality.verdict import Verdict, not_judged
+from engine_probe.analysis.answers.quality.answer_words import runs_of, words
+from engine_probe.analysis.answers.quality.verdict import Verdict, not_judged
 
 LONGEST_PHRASE = 60  # words of a phrase that is repeated
 FEWEST_COPIES = 4  # in a row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.quality.copied_text import copies_prompt, leaks_system_prompt
+from engine_probe.analysis.answers.quality.copied_text import copies_prompt, leaks_system_prompt
 from engine_probe.workload.question_set.question_prompts import user_text
 from tests.support.model_answers import QUESTIONS, TURNS, answer_to
 

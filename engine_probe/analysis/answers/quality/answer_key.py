@@ -1,8 +1,8 @@
 """Is an answer right, by its question's key?"""
 
-from engine_probe.analysis.quality.answer_words import holds, words
-from engine_probe.analysis.quality.choice_letter import chosen
-from engine_probe.analysis.quality.verdict import Verdict
+from engine_probe.analysis.answers.quality.answer_words import holds, words
+from engine_probe.analysis.answers.quality.choice_letter import chosen
+from engine_probe.analysis.answers.quality.verdict import Verdict
 from engine_probe.workload.question_set.question_file import Asked, matches
 
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from engine_probe.analysis.integrity.answers import STOPPED, Aligned, Pair
-from engine_probe.analysis.integrity.margin_noise import MarginNoise, margin_noise, margin_shifts
+from engine_probe.analysis.answers.integrity.answers import STOPPED, Aligned, Pair
+from engine_probe.analysis.answers.integrity.margin_noise import MarginNoise, margin_noise, margin_shifts
 from engine_probe.text_format import counted
 
 
