@@ -1,6 +1,6 @@
 """An opened measurement that is compared: a run, a sweep or a scored text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +18,7 @@ class Side:
 
     runs: list[Run]
     point: SweptPoint | None = None
-
-    @property
-    def ids(self) -> list[str]:
-        """Return the ids of its points, which are hashes of their settings. Empty for a run outside a sweep."""
-        return [run.folder.name for run in self.runs] if self.point else []
+    ids: list[str] = field(default_factory=list)  # of its points, hashes of their settings; none outside a sweep
 
 
 class Opened(NamedTuple):
@@ -62,7 +58,9 @@ def opened(folder: Path) -> Opened:
         elif point.run is None or point.analysis is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:
-            points.setdefault(name, Side([], point)).runs.append(point.run)
+            side = points.setdefault(name, Side([], point))
+            side.runs.append(point.run)
+            side.ids.append(point.id)
     return Opened("sweep", points, notes, {text.name: text for text in swept.texts})
 
 

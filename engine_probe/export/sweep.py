@@ -50,7 +50,7 @@ def export_tables(swept: Swept, folder: Path, kind: str, say: Say) -> Iterator[s
             continue
         if point.analysis is None:
             say(f"{name} is incomplete: {point.reason}")
-        point_folder = folder / Path(point.id).name
+        point_folder = folder / point.run.folder.name
         export(tables, point_folder, kind)
         yield f"{point_folder} ({name})"
 
@@ -77,21 +77,21 @@ def perplexity_table(texts: tuple[TextPoint, ...]) -> pa.Table:
 def export_results(
     swept: Swept, folder: Path, result_of: Callable[[Run, str], dict[str, Any]], say: Say
 ) -> Iterator[str]:
-    """Write `<id>.json` for each complete recording, labelled with the point's name; yield what was written."""
+    """Write a file for each complete recording, named as its folder and labelled with its point; yield their names."""
     results = {}
     for name, point in named_points(swept).items():
         if point.run is None or point.analysis is None:
             say(f"{name} is left out: {point.reason}")
             continue
         try:
-            results[Path(point.id).name] = result_of(point.run, name)
+            results[point.run.folder.name] = result_of(point.run, name)
         except InputError as error:
             say(f"{name} is left out: {error}")
     if not results:
         raise InputError(f"{swept.folder} holds no point with a result as vllm bench writes it")
     new_folder(folder)
-    for id_, result in results.items():
-        path = folder / f"{id_}.json"
+    for place, result in results.items():
+        path = folder / f"{place}.json"
         with fresh_file(path) as file:
             file.write(json.dumps(result).encode())
         yield str(path)

@@ -1,6 +1,7 @@
 """Opened perplexity results, and their comparison if they scored the same windows."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,17 @@ class TextPoint:
         return f"{lost:,} of {asked:,} tokens have no finite probability"
 
 
+def point_folder(row: Mapping[str, Any]) -> Path:
+    """Return where a row of `sweep.json` has its recording; in older sweeps the folder has the name of its id."""
+    return Path(POINTS_FOLDER) / Path(str(row.get("folder") or row["id"])).name
+
+
 def open_text(folder: Path, row: dict[str, Any], others: list[dict[str, Any]]) -> TextPoint:
     """Open the result of a perplexity row of `sweep.json`; `others` are the rows of load."""
     id_, point = str(row["id"]), row["point"]
     beside = tuple(str(other["id"]) for other in others if other["point"].get("engine") == point["engine"])
     name = ABSENT.sub("none", str(point.get("label") or NAME))
-    place = folder / POINTS_FOLDER / Path(id_).name
+    place = folder / point_folder(row)
     if not (place / QUALITY_FILE).is_file():
         return TextPoint(id_, name, None, str(row.get("reason") or "not measured"), beside)
     try:

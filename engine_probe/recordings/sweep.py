@@ -25,7 +25,7 @@ from engine_probe.notebook_view import NotebookView
 from engine_probe.recordings.curve import points_by_curve
 from engine_probe.recordings.perplexity import TextPoint, open_text
 from engine_probe.recordings.run import Run
-from engine_probe.recordings.sweep_point import NO_RECORDING, SweptPoint, alone, open_point, unprobed_lines
+from engine_probe.recordings.sweep_point import SweptPoint, alone, open_point, unprobed_lines
 from engine_probe.workload.load import load_of
 
 if TYPE_CHECKING:
@@ -152,17 +152,17 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         texts = [row for row in document["points"] if row["point"].get("quality")]
         rows = [row for row in document["points"] if not row["point"].get("quality")]
         predicted = tuple(open_text(folder, row, rows) for row in texts)
-        ids = [str(row["id"]) for row in rows]
-        if long := next((each for each in ids if len(each) > LONGEST_NAME), None):
-            raise ValueError(f"a point's id has {len(long)} characters")
+        names = [str(row.get(key)) for row in rows for key in ("id", "folder")]
+        if long := next((each for each in names if len(each) > LONGEST_NAME), None):
+            raise ValueError(f"a point's id or folder has {len(long)} characters")
+        if any("id" not in row for row in rows):
+            raise ValueError("a point has no id")
         loads = [load_of(row["point"].get("workload", row["point"])) for row in rows]
         curves = curves_of([row["point"] for row in rows], loads)
         varied = varied_settings([row["point"] for row in rows])
-        reasons = [str(row.get("reason") or NO_RECORDING) for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
-    asked = zip(ids, curves, loads, reasons, (row["point"] for row in rows), strict=True)
-    points = tuple(open_point(folder, *each, slo) for each in asked)
+    points = tuple(open_point(folder, *each, slo) for each in zip(rows, curves, loads, strict=True))
     if any(point.cluster for point in points):
         points = tuple(point if point.cluster else alone(point) for point in points)
     return Swept(folder, question, points, varied, sweep, texts=predicted)

@@ -18,7 +18,7 @@ from engine_probe.files.safe_read import read_json_as
 from engine_probe.notebook_view import NotebookView
 from engine_probe.record.run_folder import COMPLETE, DRIVEN_FILE
 from engine_probe.recordings.cluster import Cluster, cluster_of, measured_together, open_cluster
-from engine_probe.recordings.perplexity import POINTS_FOLDER
+from engine_probe.recordings.perplexity import point_folder
 from engine_probe.recordings.run import Run, load
 from engine_probe.text_format import counted, duration, plain
 from engine_probe.workload.load import load_words
@@ -147,17 +147,12 @@ class SweptPoint(NotebookView):
 
 
 def open_point(
-    folder: Path,
-    id_: str,
-    curve: dict[str, Any],
-    load_: tuple[float, str],
-    reason: str,
-    asked: dict[str, Any],
-    slo: Slo | None,
+    folder: Path, row: Mapping[str, Any], curve: dict[str, Any], load_: tuple[float, str], slo: Slo | None
 ) -> SweptPoint:
-    """Open a point; an error becomes the reason for its missing recording."""
-    place = folder / POINTS_FOLDER / Path(id_).name
-    point = SweptPoint(id_, curve, *load_, None, None, reason, asked=asked)
+    """Open the point of a row of `sweep.json`; an error becomes the reason for its missing recording."""
+    place, asked = folder / point_folder(row), row["point"]
+    reason = str(row.get("reason") or NO_RECORDING)
+    point = SweptPoint(str(row["id"]), curve, *load_, None, None, reason, asked=asked)
     if measured_together(asked):
         return open_together(place, point, slo)
     without = ran_unprobed(place, asked)

@@ -57,7 +57,7 @@ def measure(engine: Any, folder: Path, told: Path) -> None:
 
     def listen(event: Any, group: int | None) -> None:
         if isinstance(event, PointResult):
-            tell(f"row-{event.id}-{_digest(folder / 'points' / event.id)}")
+            tell(f"row-{event.id}-{_digest(folder / 'points' / event.folder)}")
 
     run_sweep(sweep, folder, points(sweep), listen, _in_this_process(engine), force=False)
     tell("done")
@@ -76,14 +76,14 @@ def judge(folder: Path, told: Path, whole: bool) -> dict[str, Any]:
     for name, digest in heard:
         if name not in rows:
             wrong.append((LOST, f"point {name} was told to be finished and is not in sweep.json"))
-        elif _digest(folder / "points" / name) != digest:
+        elif _digest(folder / "points" / rows[name]["folder"]) != digest:
             wrong.append((LOST, f"the recording of point {name} is not what it was"))
     asked = {point.key for point in points(_sweep(told))} if whole else set(rows)
     for name in asked:
         if rows.get(name, {}).get("status") != "complete":
             wrong.append((LOST, f"point {name} is {rows.get(name, {}).get('status', 'missing')} at the end"))
             continue
-        run = load(folder / "points" / name)
+        run = load(folder / "points" / rows[name]["folder"])
         tokens = run.requests["output_tokens"].to_pylist()
         if run.status != "complete" or tokens != [OUTPUT_TOKENS] * REQUESTS:
             wrong.append((TABLE, f"point {name} is {run.status} with {len(tokens)} requests"))
@@ -125,7 +125,7 @@ def _in_this_process(engine: Any) -> Any:
             point, folder = planned.point, planned.folder
             set_aside(folder)
             plan = plan_for(llm, point.workload.description())
-            run_probed(llm, Task(point, str(folder)), plan, None, False, print)
+            run_probed(llm, Task(point, str(folder), planned.id), plan, None, False, print)
             return Measurement(row_at(folder, point))
 
         def close(self) -> None:

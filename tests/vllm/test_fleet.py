@@ -179,9 +179,9 @@ def test_what_was_lost_is_told_and_measured_again(story: tuple[Path, list[Any]])
 def test_every_recording_is_whole_and_here(story: tuple[Path, list[Any]]) -> None:
     folder, events = story
     rows = [event for event, _ in events if isinstance(event, PointResult)]
-    assert sorted(path.name for path in (folder / "points").iterdir()) == sorted(row.id for row in rows)
+    assert sorted(path.name for path in (folder / "points").iterdir()) == sorted(row.folder for row in rows)
     for row in rows:
-        run = load(folder / "points" / row.id)
+        run = load(folder / "points" / row.folder)
         assert run.status == "complete"
         assert sum(run.iterations["output_tokens"].to_pylist()) == row.output_tokens
     assert "vLLM" in (folder / "engine.log").read_text()
@@ -215,7 +215,7 @@ def test_after_the_death_of_an_engine_and_of_an_actor_the_sweep_goes_on(
     begun = [event.number for event, _ in events if isinstance(event, Began)]
     assert sorted(begun) == sorted([0, 1, 2, 3, killed[1]])
     for row in rows:
-        assert row["status"] == "failed" or load(tmp_path / "points" / row["id"]).status == "complete"
+        assert row["status"] == "failed" or load(tmp_path / "points" / row["folder"]).status == "complete"
 
 
 def test_after_the_death_of_the_driver_its_engines_end_and_resume_goes_on(
@@ -237,10 +237,10 @@ def test_after_the_death_of_the_driver_its_engines_end_and_resume_goes_on(
             driver.wait()
     while engines(machines):  # the test's own limit ends this
         time.sleep(0.1)
-    before = [written(out, name) for name in finished]
+    before = [written(out, name) for name in finished.values()]
     subprocess.run([*command, "--resume", str(out)], check=True, stdout=subprocess.DEVNULL)
-    assert complete_rows(out) == {point.key for point in points(sweep)}
-    assert [written(out, name) for name in finished] == before
+    assert complete_rows(out).keys() == {point.key for point in points(sweep)}
+    assert [written(out, name) for name in finished.values()] == before
 
 
 def written(folder: Path, name: str) -> tuple[int, int]:
@@ -248,10 +248,11 @@ def written(folder: Path, name: str) -> tuple[int, int]:
     return found.st_ino, found.st_mtime_ns
 
 
-def complete_rows(folder: Path) -> set[str]:
+def complete_rows(folder: Path) -> dict[str, str]:
+    """Return the folder of each complete point by its id."""
     file = folder / "sweep.json"
     rows = json.loads(file.read_text())["points"] if file.exists() else []
-    return {row["id"] for row in rows if row["status"] == "complete"}
+    return {row["id"]: row["folder"] for row in rows if row["status"] == "complete"}
 
 
 def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFile, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from engine_probe.sweep.engine_process import process as engine_lifetime
 from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.engine_run import LocalEngines
 from engine_probe.sweep.execution.events import Event
-from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, finished
 
@@ -102,7 +102,7 @@ def only_the_second_is_lost(found: list[Row], sweep: SweepFile, out: Path) -> st
     assert [type(row) for row in found] == [PointResult, Unmeasured, *[PointResult] * (len(points(sweep)) - 2)]
     assert isinstance(found[1], Unmeasured)
     lost: Point = points(sweep)[1]
-    assert finished(point_folder(out, lost), lost) is None
+    assert finished(PointFolders(out).of(lost), lost) is None
     assert found[1].exit_code == 3
     return found[1].reason
 
@@ -119,7 +119,7 @@ def test_torch_finds_no_memory_in_a_step(tmp_path: Path, engines: list[int]) -> 
         "out of memory in the middle of the point (RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried "
     )
     assert "lower max_num_batched_tokens or max_num_seqs" in reason
-    recording = load(point_folder(tmp_path, points(sweep)[1]))
+    recording = load(PointFolders(tmp_path).of(points(sweep)[1]))
     assert recording.status == "incomplete"
     assert "DefaultCPUAllocator" in " ".join(recording.notes)
     assert len(engines) == 2
@@ -147,7 +147,7 @@ def test_the_kernel_kills_the_engine_for_its_memory(tmp_path: Path, engines: lis
     reason = only_the_second_is_lost(rows(sweep, tmp_path, limit), sweep, tmp_path)
     assert reason.startswith("the engine's process ended by signal SIGKILL (meanwhile the kernel killed ")
     assert "because memory ran out): its log names no error: lower max_num_batched_tokens or max_num_seqs" in reason
-    assert load(point_folder(tmp_path, points(sweep)[1])).status == "cut"
+    assert load(PointFolders(tmp_path).of(points(sweep)[1])).status == "cut"
 
 
 def test_a_card_is_full_in_the_middle_of_a_step(
@@ -166,7 +166,7 @@ def test_a_card_is_full_in_the_middle_of_a_step(
         "GPU 0 has 1.10 GiB free): lower max_num_batched_tokens or max_num_seqs"
     )
     assert reason.endswith(f"all the engine said is in {tmp_path}/engine.log")
-    assert load(point_folder(tmp_path, points(sweep)[1])).status == "incomplete"
+    assert load(PointFolders(tmp_path).of(points(sweep)[1])).status == "incomplete"
     assert len(engines) == 1
 
 

@@ -176,7 +176,7 @@ def test_two_sweeps_are_measured_in_turns_and_compared(folder: Path) -> None:
     assert sorted(asked) == ["after-1", "after-2", "before-1", "before-2"]
     begun = {}
     for name, rows in asked.items():
-        runs = [load(folder / "both" / name / "points" / row["id"]) for row in rows]
+        runs = [load(folder / "both" / name / "points" / row["folder"]) for row in rows]
         limits = [run.facts["limits"]["max_num_seqs"] for run in runs]
         assert [limit == 4 for limit in limits] == [name.startswith("after")] * 2
         begun[name] = min(run.facts["clock"]["wall_ns"] for run in runs)
@@ -289,6 +289,6 @@ exit $code
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert "every finished point is kept, continue with --resume" in done.stderr
     rows = json.loads((kept / "sweep.json").read_text())["points"]
-    whole = [row["id"] for row in rows if row["status"] == "complete"]
+    whole = [row["folder"] for row in rows if row["status"] == "complete"]
     assert len(whole) == 2
     assert {load(kept / "points" / point).status for point in whole} == {"complete"}

@@ -23,9 +23,8 @@ from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.engine_run import Engines, LocalEngines
 from engine_probe.sweep.execution.events import Event
-from engine_probe.sweep.execution.folders import LOG_FILE, LOG_STEM, PARTIAL
+from engine_probe.sweep.execution.folders import LOG_FILE, LOG_STEM, PARTIAL, POINTS, rows_of
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
-from engine_probe.sweep.execution.resume import rows_of
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
@@ -76,7 +75,7 @@ def interrupted(results: Results, any_rows: bool, resumed: bool) -> str:
 
 def holds_results(folder: Path) -> bool:
     """Return whether a row was saved, a recording has iterations, or one was still being copied from its machine."""
-    points = folder / "points"
+    points = folder / POINTS
     is_recorded = any(points.glob(f".*{PARTIAL}")) or any(map(holds_steps, points.glob("*")))
     return is_recorded or bool(rows_of(folder, lambda row: True))
 

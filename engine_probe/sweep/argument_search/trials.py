@@ -19,7 +19,7 @@ from engine_probe.sweep.definition.checks import check_points
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.events import BestSoFar
-from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.preflight.memory_fit import check_fit
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, finished
@@ -31,9 +31,14 @@ class ArgumentTrials:
     """Makes the points of a search, and learns from their rows."""
 
     def __init__(
-        self, search: ArgumentSearch, base: Point, folder: Path, points: list[Point], failed: Mapping[str, Unmeasured]
+        self,
+        search: ArgumentSearch,
+        base: Point,
+        folders: PointFolders,
+        points: list[Point],
+        failed: Mapping[str, Unmeasured],
     ) -> None:
-        self._search, self._base, self._folder, self._points, self._failed = search, base, folder, points, failed
+        self._search, self._base, self._folders, self._points, self._failed = search, base, folders, points, failed
         self._trials: list[Trial] = []
 
     def groups(self) -> Iterator["TrialGroup"]:
@@ -51,14 +56,14 @@ class ArgumentTrials:
     def _group(self, setting: Setting | None, repeat: int) -> "TrialGroup":
         point = trial_point(self._search, self._base, setting, repeat)
         self._points.append(point)
-        folder = point_folder(self._folder, point)
+        folder = self._folders.of(point)
         row = finished(folder, point) or self._failed.get(point.key)
         planned = PlannedPoint(len(self._points) - 1, point, folder, row)
         return TrialGroup(self, planned if row else refused(planned))
 
     def record(self, row: Row) -> None:
         """Learn from the row of a trial."""
-        self._trials.append(trial_of(self._search, self._folder, row))
+        self._trials.append(trial_of(self._search, self._folders.sweep, row))
 
     def best_so_far(self) -> BestSoFar | None:
         """Say where the search is. None while the best is measured again."""
@@ -127,7 +132,7 @@ def trial_of(search: ArgumentSearch, folder: Path, row: Row) -> Trial:
     limited = search.slo is not None
     if not isinstance(row, PointResult):
         return Trial(row.id, setting, point.repeat, None, row.reason, limited)
-    asked = msgspec.to_builtins(point)
-    opened = open_point(folder, row.id, point.curve, point.workload.load, "", asked, search.slo)
+    written = msgspec.to_builtins(row)
+    opened = open_point(folder, written, point.curve, point.workload.load, search.slo)
     score = scored(opened.figures, search.objective) if opened.figures else None
     return Trial(row.id, setting, point.repeat, score, opened.reason, limited)

@@ -379,6 +379,11 @@ class Point(msgspec.Struct, frozen=True):
         return self.workload.load[1]
 
     @property
+    def has_run_json(self) -> bool:
+        """Return whether a recording of this point lies in its folder, and not below it or nowhere."""
+        return self.probe and self.quality is None and not self.together
+
+    @property
     def key(self) -> str:
         asked = msgspec.to_builtins([self.workload, self.stop, self.warm_up])
         for name in ("hold", "deadline_seconds"):  # keys that earlier sweeps did not have

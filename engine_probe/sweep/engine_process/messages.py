@@ -18,10 +18,11 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One point, and the folder of its recording."""
+    """One point, the folder of its recording, and its id in the sweep."""
 
     point: Point
     folder: str
+    id: str
     together: bool = False  # with other engines: once warm, it waits for a `Start`
 
 

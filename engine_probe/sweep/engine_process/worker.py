@@ -110,7 +110,7 @@ def run_probed(
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     kept = point.answers or KeepAnswers()
-    told = {"stop": point.stop, "warm_up": warmed, "answers": kept}
+    told = {"stop": point.stop, "warm_up": warmed, "answers": kept, "point": {"id": task.id, "label": point.label}}
     facts = {"workload": asked, **{name: msgspec.to_builtins(value) for name, value in told.items()}}
     with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators) as probe:
         if isinstance(point.workload.prompts, Questions):

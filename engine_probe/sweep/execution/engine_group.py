@@ -11,7 +11,7 @@ from engine_probe.sweep.execution.events import BestSoFar, SearchEnded
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures
 from engine_probe.sweep.execution.skip_saturated import SkipSaturated
-from engine_probe.sweep.results.point_results import SKIPPED, Row, Unmeasured
+from engine_probe.sweep.results.point_results import SKIPPED, Row
 
 
 class EngineGroup(Protocol):
@@ -51,7 +51,7 @@ class GridGroup:
         planned = self._left.popleft()
         row = None
         if reason := self._reason_to_skip(planned.point):
-            row = Unmeasured(planned.folder.name, planned.point, SKIPPED, reason, exit_code=0)
+            row = planned.failed(reason, exit_code=0, status=SKIPPED)
         elif reason := self._failures.reason_not_to_try(planned.point):
             row = planned.failed(reason)
         return planned._replace(row=row)

@@ -142,7 +142,8 @@ class EngineRun:
         is_new = self._process is None
         process = self._process or self._start()
         set_aside(self._planned.folder)
-        process.give(Task(self._planned.point, str(self._planned.folder), self._together))
+        planned = self._planned
+        process.give(Task(planned.point, str(planned.folder), planned.id, self._together))
         self._given, self._waits = True, False
         if is_new:
             # Imports pandas now, while the engine starts, and not between its first two points. In a thread of its own,

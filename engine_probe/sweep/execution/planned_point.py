@@ -17,10 +17,15 @@ class PlannedPoint(NamedTuple):
     point: Point
     folder: Path
     row: Row | None = None
+    sent_as: str = ""  # its key, if its files have other paths on this machine
 
-    def failed(self, reason: str, exit_code: int = UnavailableError.exit_code) -> Unmeasured:
+    @property
+    def id(self) -> str:
+        return self.sent_as or self.point.key
+
+    def failed(self, reason: str, exit_code: int = UnavailableError.exit_code, status: str = FAILED) -> Unmeasured:
         """Return the row of this point when it could not be measured."""
-        return Unmeasured(self.folder.name, self.point, FAILED, reason, exit_code)
+        return Unmeasured(self.id, self.point, status, reason, exit_code, self.folder.name)
 
 
 class Measurement(msgspec.Struct, frozen=True):

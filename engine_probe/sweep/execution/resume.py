@@ -1,19 +1,18 @@
 """Resuming in a folder: a sweep that does not ask for a point that is finished there is refused before it starts."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.files.config_file import RESULT_FILE, put
-from engine_probe.files.safe_read import read_json
+from engine_probe.files.config_file import put
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.argument_search.space import ArgumentSearch
 from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
-from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.folders import PointFolders, rows_of
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, finished
 
@@ -33,14 +32,14 @@ def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
     Which loads the search will ask for is unknown before it runs.
     """
     axis = sweep.adaptive.axis if sweep.adaptive else ""
-    bases = points(sweep)
+    bases, folders = points(sweep), PointFolders(folder)
     kept: list[Row] = []
     others = []
     for row in finished_rows(folder):
         point = at_load_of(row, bases, axis)
         if point is None:
             others.append(row)
-        elif found := finished(point_folder(folder, point), point):
+        elif found := finished(folders.of(point), point):
             kept.append(found)
     refuse(folder, others)
     return kept
@@ -48,13 +47,14 @@ def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
 
 def kept_of_trials(folder: Path, search: ArgumentSearch, base: Point, failed: Mapping[str, Unmeasured]) -> list[Row]:
     """Return the rows of trials that differ from the base by the searched arguments alone; refuse others."""
+    folders = PointFolders(folder)
     kept: list[Row] = []
     others = []
     for row in finished_rows(folder):
         point = with_arguments_of(row, search, base)
         if point is None:
             others.append(row)
-        elif found := finished(point_folder(folder, point), point):
+        elif found := finished(folders.of(point), point):
             kept.append(found)
     refuse(folder, others)
     return [*kept, *failed.values()]
@@ -95,19 +95,6 @@ def finished_rows(folder: Path) -> list[dict[str, Any]]:
 def untried_ids(folder: Path) -> set[str]:
     """Return the points that an earlier run gave up untried: their turn comes before that of those that died."""
     return {row["id"] for row in rows_of(folder, lambda row: str(row.get("reason", "")).startswith(NOT_TRIED))}
-
-
-def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
-    path = folder / RESULT_FILE
-    if not path.exists():
-        return []
-    try:
-        return [row for row in read_json(path)["points"] if wanted(row)]
-    except (InputError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not what a sweep writes ({type(error).__name__}: {error}), so it cannot be resumed: "
-            "name another folder with --out"
-        ) from error
 
 
 def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Point | None:

@@ -20,7 +20,7 @@ from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by_engine
 from engine_probe.sweep.execution.engine_run import Engines, Limits
 from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved, SearchEnded
-from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile
@@ -60,6 +60,7 @@ class _SweepRun:
         self._sweep, self._folder, self._todo, self._force = sweep, folder, todo, force
         self._listener, self._engines = listener, engines
         self._results = ResultsFile(folder, sweep)
+        self._folders = PointFolders(folder)
         self._failures, self._absent = EngineFailures(), absent(sweep)
         self._turn = threading.RLock()
 
@@ -93,7 +94,7 @@ class _SweepRun:
         failed = failed_rows(self._folder)
         self._results.kept.extend(kept_of_trials(self._folder, search, base, failed))
         self._results.save()
-        trials = ArgumentTrials(search, base, self._folder, self._todo, failed)
+        trials = ArgumentTrials(search, base, self._folders, self._todo, failed)
         for number, group in enumerate(trials.groups()):
             self.measure_group(number, group)
 
@@ -104,7 +105,7 @@ class _SweepRun:
         self._results.kept.extend(kept_of_search(self._folder, sweep))
         self._results.save()
         bases = [base for base in points(sweep) if not base.repeat]
-        return [SearchRun(sweep.adaptive, base, self._folder, self._todo, sweep.repeats) for base in bases]
+        return [SearchRun(sweep.adaptive, base, self._folders, self._todo, sweep.repeats) for base in bases]
 
     def plan_grid(self) -> Sequence[EngineGroup]:
         """Return a group for each engine that has points left; first those that an earlier run did not try."""
@@ -118,7 +119,7 @@ class _SweepRun:
         """Take the rows of points that were measured before. Return the others."""
         left = []
         for number, point in enumerate(self._todo):
-            planned = PlannedPoint(number, point, point_folder(self._folder, point))
+            planned = PlannedPoint(number, point, self._folders.of(point))
             row = finished(planned.folder, point)
             if row is None:
                 left.append(planned)

@@ -1,7 +1,6 @@
 """One adaptive search over a base point: each load to measure follows from the rows before it."""
 
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 
@@ -16,7 +15,7 @@ from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.search import Adaptive, Found
 from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
 from engine_probe.sweep.execution.events import SearchEnded
-from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.results.point_results import PointResult, Row, finished
 
@@ -24,8 +23,11 @@ from engine_probe.sweep.results.point_results import PointResult, Row, finished
 class SearchRun:
     """An engine group whose points are not known before: it appends them to `points` as it goes."""
 
-    def __init__(self, adaptive: Adaptive, base: Point, folder: Path, points: list[Point], repeats: int) -> None:
-        self._adaptive, self._base, self._folder, self._points, self._repeats = adaptive, base, folder, points, repeats
+    def __init__(
+        self, adaptive: Adaptive, base: Point, folders: PointFolders, points: list[Point], repeats: int
+    ) -> None:
+        self._adaptive, self._base, self._folders = adaptive, base, folders
+        self._points, self._repeats = points, repeats
         self._search, self._tried = adaptive.search(repeats), Counter[int]()
         self._value: int | None = next(self._search)
         self.engines = [base.engine]
@@ -41,7 +43,7 @@ class SearchRun:
         point = self._point(self._value, self._tried[self._value])
         self._tried[self._value] += 1
         self._points.append(point)
-        folder = point_folder(self._folder, point)
+        folder = self._folders.of(point)
         return PlannedPoint(len(self._points) - 1, point, folder, finished(folder, point))
 
     def record(self, row: Row) -> None:
@@ -72,7 +74,7 @@ class SearchRun:
     def _score(self, row: PointResult) -> float:
         if self._adaptive.slo is None:
             return row.reached.output_tokens_per_s
-        return slack(load(point_folder(self._folder, row.point)), self._adaptive.slo)
+        return slack(load(self._folders.of(row.point)), self._adaptive.slo)
 
 
 def slack(run: Run, slo: Slo) -> float:

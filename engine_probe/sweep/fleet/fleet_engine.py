@@ -148,7 +148,8 @@ class FleetEngine:
         row = update.measurement.row
         if isinstance(row, Unmeasured):
             row = msgspec.structs.replace(row, reason=with_log(row.reason, update, log))
-        return msgspec.structs.replace(update.measurement, row=msgspec.structs.replace(row, point=planned.point))
+        row = msgspec.structs.replace(row, id=planned.id, point=planned.point, folder=planned.folder.name)
+        return msgspec.structs.replace(update.measurement, row=row)
 
     def _keep_log(self, place: Place, update: Update, show: Show) -> Path | None:
         """Append to the copy of the engine's log, and return its path; each engine has a copy of its own."""

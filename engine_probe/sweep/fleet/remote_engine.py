@@ -15,7 +15,7 @@ from engine_probe.files.scratch_folder import ScratchFolder
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.engine_run import EngineRun, Limits
 from engine_probe.sweep.execution.events import Event, Placed
-from engine_probe.sweep.execution.folders import new_log, point_folder
+from engine_probe.sweep.execution.folders import POINTS, new_log
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.fleet.transfers import reading
 
@@ -64,8 +64,9 @@ class RemoteEngine:
         if task is not None:
             number, point, together = task
             self._keep(datasets)
-            self._recording = point_folder(self._folder(), point)
-            self._run.begin(PlannedPoint(number, self._with_files(point), self._recording), together)
+            self._recording = self._folder() / POINTS / point.key
+            planned = PlannedPoint(number, self._with_files(point), self._recording, sent_as=point.key)
+            self._run.begin(planned, together)
         try:
             events, measurement = self._run.advance()
         except EngineStartError as error:

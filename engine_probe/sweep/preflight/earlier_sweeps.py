@@ -53,7 +53,7 @@ def points_of(file: Path, hardware: dict[str, Any]) -> Iterator[Past]:
     rows = document.get("points") if isinstance(document, dict) else None
     for row in rows if isinstance(rows, list) else ():
         try:
-            place = file.parent / "points" / Path(row["id"]).name
+            place = file.parent / "points" / Path(row.get("folder") or row["id"]).name
             if row["status"] == COMPLETE and (place / RUN_FILE).is_file():
                 facts = read_facts(place)
                 if same_hardware(facts.get("hardware", {}), hardware):

@@ -29,6 +29,7 @@ class Unmeasured(msgspec.Struct, frozen=True):
     status: str
     reason: str
     exit_code: int = 1
+    folder: str = ""  # of its recording, in the sweep's folder of points
 
 
 class Unprobed(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class Unprobed(msgspec.Struct, frozen=True):
     driven: Driven
     status: str = COMPLETE
     reason: str = "ran without the probe, so there is no recording"
+    folder: str = ""
 
 
 class PointResult(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class PointResult(msgspec.Struct, frozen=True):
     still_changing: bool = False  # the throughput never settled, or was still warming up at the end
     untouched_output_tokens_per_s: float | None = None  # outside the window of operators; None without one
     replicas: list[ReplicaResult] = []  # each engine's own figures, if several measured the point together
+    folder: str = ""
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -98,6 +101,7 @@ class Scored(msgspec.Struct, frozen=True):
     status: str = COMPLETE
     driven: None = None  # no workload was
     reason: str = "a text was predicted, so there is no recording"
+    folder: str = ""
 
 
 Row = PointResult | Unmeasured | Unprobed | Scored
@@ -106,16 +110,17 @@ Row = PointResult | Unmeasured | Unprobed | Scored
 def measure(run: Run, point: Point) -> Row:
     """Return the row of a recorded point."""
     if run.status != COMPLETE:
-        return Unmeasured(run.folder.name, point, run.status, "; ".join(run.notes))
+        return Unmeasured(point.key, point, run.status, "; ".join(run.notes), folder=run.folder.name)
     if not run.iterations.num_rows:
-        return Unmeasured(run.folder.name, point, "failed", "it ended before the engine's first step")
+        reason = "it ended before the engine's first step"
+        return Unmeasured(point.key, point, FAILED, reason, folder=run.folder.name)
     found = run.analysis()
     summary, ttft_ns = found.summary, found.summary.ttft.percentiles_ns[50]
     work = msgspec.to_builtins(point.workload)
     profiled = run.profiled_span
     held = held_load(work, run.iterations, run.requests, summary.after_warm_up, profiled)
     return PointResult(
-        id=run.folder.name,
+        id=point.key,
         point=point,
         status=run.status,
         iterations=summary.iterations,
@@ -134,6 +139,7 @@ def measure(run: Run, point: Point) -> Row:
         held_output_tokens_per_s=held.output_tokens_per_s if held else None,
         still_changing=summary.after_warm_up is not None and summary.after_warm_up.changing,
         untouched_output_tokens_per_s=summary.output_tokens_per_s if profiled else None,
+        folder=run.folder.name,
     )
 
 
@@ -146,7 +152,7 @@ def measured_together(folder: Path, point: Point) -> PointResult:
     limits = {name for one in each for name in one.limits.shares}
     ttft_ns = cluster.ttft.percentiles_ns[50]
     return PointResult(
-        id=folder.name,
+        id=point.key,
         point=point,
         status=COMPLETE,
         iterations=sum(one.summary.iterations for one in each),
@@ -163,6 +169,7 @@ def measured_together(folder: Path, point: Point) -> PointResult:
         limited_by={name: fmean(one.limits.shares.get(name, 0.0) for one in each) for name in sorted(limits)},
         held_output_tokens_per_s=cluster.output_tokens_per_s if window.held else None,
         replicas=replica_results(cluster),
+        folder=folder.name,
     )
 
 
@@ -174,6 +181,14 @@ def driven_of(run: Run) -> Driven | None:
         return None
 
 
+def of_another(folder: Path, point: Point) -> bool:
+    """Return whether the folder has a recording that says it is of another point: a changed sweep may reuse a name."""
+    if not point.has_run_json:
+        return False  # its key is in the folder's name
+    told = load(folder).facts.get("point")
+    return isinstance(told, dict) and told.get("id") != point.key
+
+
 def row_at(folder: Path, point: Point) -> Row:
     """Return the row of what was measured into this folder."""
     if point.quality is not None:
@@ -182,13 +197,13 @@ def row_at(folder: Path, point: Point) -> Row:
         return measured_together(folder, point)
     if point.probe:
         return measure(load(folder), point)
-    return Unprobed(folder.name, point, read_driver_log(folder))
+    return Unprobed(point.key, point, read_driver_log(folder), folder=folder.name)
 
 
 def scored(folder: Path, point: Point, found: Measured) -> Scored:
     estimate = perplexity(found.window_nll, found.window_tokens)
     return Scored(
-        id=folder.name,
+        id=point.key,
         point=point,
         perplexity=estimate.value if estimate else None,
         reach=estimate.reach if estimate else None,
@@ -196,6 +211,7 @@ def scored(folder: Path, point: Point, found: Measured) -> Scored:
         windows=len(found.window_tokens),
         not_finite_tokens=found.not_finite_tokens,
         seconds=found.seconds,
+        folder=folder.name,
     )
 
 
@@ -206,6 +222,8 @@ def finished(folder: Path, point: Point) -> PointResult | Unprobed | Scored | No
     try:
         if point.quality is not None and text_sha256(read_text(point.quality)) != read_measured(folder).text_sha256:
             return None  # the file holds another text by now
+        if of_another(folder, point):
+            return None
         row = row_at(folder, point)
     except EngineProbeError:
         return None

@@ -14,7 +14,7 @@ from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.execution.events import Event, MeasuredBefore
-from engine_probe.sweep.execution.folders import point_folder
+from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.results.driver_log import Driven, write_driver_log
@@ -51,7 +51,7 @@ def measure(folder: Path, todo: list[Point]) -> None:
     for number, point in enumerate(todo):
         begin = number * 2_000_000_000
         told = Driven("answered", begin, begin + 1_000_000_000, (7, 7), 8, 1, 0, 0, None, 8)
-        write_driver_log(point_folder(folder, point), told)
+        write_driver_log(PointFolders(folder).of(point), told)
 
 
 def go_on(sweep: SweepFile, folder: Path) -> list[Any]:

@@ -12,6 +12,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.search import Adaptive
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.search_run import SearchRun
 from tests.support.point_results import result
 
@@ -26,10 +27,10 @@ def rate(concurrency: int) -> float:
 
 def test_it_ends_at_the_knee_and_names_its_points(tmp_path: Path) -> None:
     todo: list[Point] = []
-    search = SearchRun(SEARCH, BASE, tmp_path, todo, repeats=1)
+    search = SearchRun(SEARCH, BASE, PointFolders(tmp_path), todo, repeats=1)
     while planned := search.next_point():
         level = planned.point.workload.max_in_flight
-        assert planned.folder == tmp_path / "points" / planned.point.key
+        assert planned.folder == tmp_path / "points" / f"max_num_seqs=8,concurrency={level}"
         search.record(result(level, rate(level), point=planned.point))
     assert search.found.best == 12
     assert search.name == "max_num_seqs 8"
@@ -39,7 +40,7 @@ def test_it_ends_at_the_knee_and_names_its_points(tmp_path: Path) -> None:
 
 def test_a_point_that_fails_ends_the_search_with_its_reason(tmp_path: Path) -> None:
     todo: list[Point] = []
-    search = SearchRun(SEARCH, BASE, tmp_path, todo, repeats=1)
+    search = SearchRun(SEARCH, BASE, PointFolders(tmp_path), todo, repeats=1)
     while planned := search.next_point():
         level = planned.point.workload.max_in_flight
         search.record(planned.failed("out of memory") if level == 4 else result(level, 10.0 * level))

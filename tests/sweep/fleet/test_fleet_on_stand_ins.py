@@ -185,7 +185,7 @@ def test_every_group_has_a_machine_and_every_point_a_row(
 def test_a_points_folder_and_the_log_come_home(sweep: SweepFile, out: Path, machines: Machines, engine: object) -> None:
     events(sweep, out, machines)
     assert {path.name: (path / "rows").read_bytes() for path in (out / "points").iterdir()} == {
-        point.key: b"x" * 20 for point in points(sweep)
+        f"max_num_seqs={seqs},concurrency={load}": b"x" * 20 for seqs in (1, 2) for load in (1, 2)
     }
     assert [path.read_text() for path in sorted(out.glob("*.log"))] == ["noise\n", "noise\n"]
 
@@ -224,7 +224,7 @@ def test_a_machine_that_is_lost_when_a_points_files_are_here_loses_nothing_of_it
     assert [event.number for event in of(Moved, told)] == ([1] if point == 1 else [])
     assert [row.reason for row in of(Unmeasured, told)] == ["no figures"] * 2
     assert {path.name: (path / "rows").read_bytes() for path in (out / "points").iterdir()} == {
-        planned.key: b"x" * 20 for planned in points(one_engine(sweep))
+        f"concurrency={load}": b"x" * 20 for load in (1, 2)
     }
 
 

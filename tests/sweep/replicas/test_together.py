@@ -62,7 +62,7 @@ def sweeps(tmp_path: Path, server: SweepServer, recordings: Path) -> ScriptedSwe
 
 def folders(sweeps: ScriptedSweeps, level: int) -> dict[str, str]:
     """Return the status of each recording of the point at this level."""
-    place = sweeps.out / "points" / sweeps.rows[level]["id"]
+    place = sweeps.out / "points" / sweeps.rows[level]["folder"]
     return {path.name: load(path).status for path in sorted(place.iterdir())}
 
 
@@ -118,7 +118,7 @@ def test_what_the_other_recorded_is_kept(sweeps: ScriptedSweeps) -> None:
     assert folders(sweeps, 4) == {"replica-1": "complete"}
     sweeps.script()
     sweeps.run("--resume", "out")
-    place = sweeps.out / "points" / f"{sweeps.rows[4]['id']}.cut-1"
+    place = sweeps.out / "points" / f"{sweeps.rows[4]['folder']}.cut-1"
     assert load(place / "replica-1").status == "complete"
 
 
