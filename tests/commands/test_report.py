@@ -65,9 +65,10 @@ def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path)
     assert report(sweep, "--html", page).exit_code == 0
     text = page.read_text()
     titles = [chart["title"] for chart in drawn(text)]
-    assert titles[:5] == [
+    assert titles[:6] == [
         "Throughput and its regions",
         "KV occupancy",
+        "Highest throughput within the run",
         "Time to first token",
         "Time per output token",
         "Cost of a full KV pool",

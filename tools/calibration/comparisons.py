@@ -46,6 +46,7 @@ class SimulatedRun:
     total_tokens_per_s: float
     requests_per_s: float
     latencies: tuple[LatencyFigures, ...]
+    highest_output_tokens_per_s: None = None
     goodput: None = None
     success: None = None
     prefix_cache: None = None

@@ -59,6 +59,14 @@ METRICS = (
         lambda run: run.output_tokens_per_s,
     ),
     Metric(
+        "highest_output_tokens_per_s",
+        "highest output tokens/s",
+        "tokens/s",
+        "more",
+        "most output tokens in any 0.2 s of the run / 0.2 s, a step's tokens spread evenly over it",
+        lambda run: run.highest_output_tokens_per_s,
+    ),
+    Metric(
         "total_tokens_per_s",
         "total tokens/s",
         "tokens/s",

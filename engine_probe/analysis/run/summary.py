@@ -29,6 +29,7 @@ from engine_probe.analysis.run.near_peak import NearPeak, near_peak
 from engine_probe.analysis.run.prefix_cache import PrefixCache, prefix_cache
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, success
+from engine_probe.analysis.run.timeline import highest_rate
 from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.analysis.step.operators import LeftOut, left_out_time, profiled_span, profiled_steps
@@ -75,6 +76,7 @@ class Summary(ByName, NotebookView):
     prompt_tokens: int  # of answered requests
     answer_tokens: int  # of answered requests
     output_tokens_per_s: float
+    highest_output_tokens_per_s: float | None  # in any 0.2 s of the run; None if it is shorter
     total_tokens_per_s: float  # prompt and output tokens of answered requests
     requests_per_s: float
     makespan_seconds: float | None  # first arrival to last answer; None unless all requests came at once, all answered
@@ -203,11 +205,12 @@ def unjudged(
 
 
 class Rates(NamedTuple):
-    """Rates over the whole run."""
+    """Rates over the whole run, and in the 0.2 s of it with most output tokens."""
 
     output_tokens_per_s: float
     total_tokens_per_s: float
     requests_per_s: float
+    highest_output_tokens_per_s: float | None
 
 
 def throughput(
@@ -222,7 +225,8 @@ def throughput(
         requests = left_out.without(requests)
     complete, prompt, answer = request_totals(requests)
     totals = (int(column["output_tokens"].sum()), prompt + answer, complete)
-    rates = Rates(*(total / ((int(ends[-1]) - begin) / 1e9) for total in totals))
+    output, both, finished = (total / ((int(ends[-1]) - begin) / 1e9) for total in totals)
+    rates = Rates(output, both, finished, highest_rate(begin, ends, column["output_tokens"]))
     later = after_warm_up(begin, ends, column["output_tokens"], answered(requests), requests)
     if later is not None and left_out is not None:
         later = replace(later, begin_ns=left_out.opened(later.begin_ns), end_ns=left_out.opened(later.end_ns))

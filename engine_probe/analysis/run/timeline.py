@@ -10,6 +10,7 @@ import pyarrow as pa
 from engine_probe.analysis.run.token_times import Integers, update_end_ns
 
 Reals = npt.NDArray[np.float64]
+PEAK_WINDOW_NS = 200_000_000  # the interval at which servers' metrics are commonly read
 STEPS_PER_BIN = 4  # of a throughput; fewer would show single steps
 
 
@@ -75,6 +76,21 @@ def pace(iterations: pa.Table, kv_blocks: int, most_parts: int = 240) -> Pace | 
     middles = (marks[:-1] + marks[1:]) / 2 - begin
     share = np.diff(filled) / (width_s * 1e9) / kv_blocks
     return Pace(middles / 1e9, np.diff(tokens) / width_s, share, width_s)
+
+
+def highest_rate(begin: int, ends: Integers, tokens: Integers) -> float | None:
+    """Return the most tokens per second in any PEAK_WINDOW_NS of a run. None if it is shorter.
+
+    Between the ends of two steps tokens count as evenly spread: a window is not higher for cutting a step's end off.
+    """
+    times, counts = np.r_[begin, ends], np.r_[0, np.cumsum(tokens, dtype=np.int64)]
+    first, last = times[0], times[-1] - PEAK_WINDOW_NS
+    if last < first:
+        return None
+    marks = np.r_[times, times - PEAK_WINDOW_NS]  # the rate of a sliding window is highest where one of its ends is one
+    marks = marks[(marks >= first) & (marks <= last)]
+    within = np.interp(marks + PEAK_WINDOW_NS, times, counts) - np.interp(marks, times, counts)
+    return float(within.max()) / (PEAK_WINDOW_NS / 1e9)
 
 
 def stretches(of_step: npt.NDArray[Any], starts: Integers, ends: Integers, most: int) -> list[tuple[int, int, int]]:

@@ -137,6 +137,9 @@ FIGURES: dict[str, Figure] = {
     ),
     "output_tokens_per_s": Figure("output tokens/s", "{:,.4g}".format, THROUGHPUT, of_metric("output_tokens_per_s")),
     "peak_output_tokens_per_s": Figure("peak output tokens/s", "{:,.4g}".format, "", peak_output_tokens_per_s),
+    "highest_output_tokens_per_s": Figure(
+        "highest output tokens/s within the run", "{:,.4g}".format, "", of_metric("highest_output_tokens_per_s")
+    ),
     "peak_kv_share": Figure("KV peak", "{:.0%}".format, OCCUPANCY, of_metric("peak_kv_share"), 100),
     "ttft_p50_ms": Figure("TTFT p50, ms", "{:,.4g}".format, "Time to first token", of_metric("ttft_p50_ms")),
     "tpot_p50_ms": Figure("TPOT p50, ms", "{:,.4g}".format, "Time per output token", of_metric("tpot_p50_ms")),

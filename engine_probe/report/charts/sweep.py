@@ -50,6 +50,7 @@ def sweep_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
 def charts_over_load(curves: Sequence[Curve]) -> Iterator[Lines]:
     for xs, alike in by_unit(curves):
         yield occupancy(xs, alike)
+        yield from highest(xs, alike)
         yield latency(xs, alike, "TTFT", "time to first token")
         yield latency(xs, alike, "TPOT", "time per output token")
         yield from success_rates(xs, alike)
@@ -105,6 +106,20 @@ def occupancy(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
     series = percent_series(xs, curves, shares)
     note = "Share of the KV blocks in use, over the run of each point."
     return Lines("KV occupancy", note, load_axis(curves[0].unit), [Axis("KV blocks in use", "%")], list(xs), series)
+
+
+def highest(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
+    """Yield the highest throughput within each run over the load; nothing if all runs were too short."""
+    series = []
+    for number, curve in enumerate(curves):
+        peaks = over_loads(xs, curve.figures, lambda point: point.summary.highest_output_tokens_per_s)
+        whole = over_loads(xs, curve.figures, whole_run_rate)["values"]
+        if any(value is not None for value in peaks["values"]):
+            series.append(Series(curve.named("highest"), **peaks, style="both", colour=number))
+            series.append(Series(curve.named("whole run"), whole, style="dashed", colour=number))
+    if series:
+        note = "Output tokens/s in the 0.2 s of each run with most tokens, and over the whole run."
+        yield Lines("Highest throughput within the run", note, load_axis(curves[0].unit), [OUTPUT], list(xs), series)
 
 
 def latency(xs: Sequence[float], curves: Sequence[Curve], name: str, meaning: str) -> Lines:

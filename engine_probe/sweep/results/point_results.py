@@ -71,6 +71,7 @@ class PointResult(msgspec.Struct, frozen=True):
     untouched_output_tokens_per_s: float | None = None  # outside the window of operators; None without one
     replicas: list[ReplicaResult] = []  # each engine's own figures, if several measured the point together
     folder: str = ""
+    highest_output_tokens_per_s: float | None = None  # in any 0.2 s of the run
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -140,6 +141,7 @@ def measure(run: Run, point: Point) -> Row:
         still_changing=summary.after_warm_up is not None and summary.after_warm_up.changing,
         untouched_output_tokens_per_s=summary.output_tokens_per_s if profiled else None,
         folder=run.folder.name,
+        highest_output_tokens_per_s=summary.highest_output_tokens_per_s,
     )
 
 

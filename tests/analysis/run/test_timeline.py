@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine_probe.analysis.run.timeline import pace, stretches, thinned
+from engine_probe.analysis.run.timeline import highest_rate, pace, stretches, thinned
 
 Make = Callable[..., pa.Table]
 
@@ -53,3 +53,43 @@ def test_steps_of_one_kind_are_one_stretch() -> None:
     assert stretches(kinds, starts, starts + 10, 10) == [(0, 0, 20), (1, 20, 50), (0, 50, 60)]
     assert stretches(kinds, starts, starts + 10, 2) == [(0, 0, 30), (1, 30, 60)]
     assert stretches(kinds[:0], starts[:0], starts[:0], 2) == []
+
+
+MS = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("ends_ms", "tokens", "rate"),
+    [
+        ([100, 200, 300, 400], [10, 10, 10, 10], 100.0),
+        ([100, 200, 300, 400], [0, 30, 10, 0], 200.0),
+        ([300, 350, 400, 900], [3, 20, 20, 5], 205.0),  # 40 tokens in 100 ms, 1 in the 100 ms before them
+        (
+            [400, 410, 800],
+            [8, 1, 8],
+            (1 + 8 * 190 / 390) / 0.2,
+        ),  # a step's end in the window counts its part, not all of its tokens
+        ([200], [7], 35.0),
+        ([199], [7], None),
+    ],
+)
+def test_the_highest_rate_is_that_of_the_best_window(ends_ms: list[int], tokens: list[int], rate: float | None) -> None:
+    begin = 5 * MS
+    ends = np.array(ends_ms, dtype=np.int64) * MS + begin
+    found = highest_rate(begin, ends, np.array(tokens, dtype=np.int64))
+    assert found is None if rate is None else found == pytest.approx(rate)
+
+
+@given(st.lists(st.tuples(st.integers(1, 80), st.integers(0, 50)), min_size=30, max_size=60))
+def test_no_window_has_a_higher_rate(steps: list[tuple[int, int]]) -> None:
+    widths, tokens = (np.array(column, dtype=np.int64) for column in zip(*steps, strict=True))
+    ends = np.cumsum(widths) * MS
+    found = highest_rate(0, ends, tokens)
+    if ends[-1] < 200 * MS:
+        assert found is None
+        return
+    times, counts = np.r_[0, ends], np.r_[0, np.cumsum(tokens)]
+    marks = np.linspace(0, ends[-1] - 200 * MS, 500)
+    some = np.interp(marks + 200 * MS, times, counts) - np.interp(marks, times, counts)
+    assert found is not None
+    assert found >= some.max() * 5 - 1e-6

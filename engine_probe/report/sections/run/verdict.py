@@ -53,6 +53,8 @@ def headlines(summary: Summary) -> Iterator[str]:
         f"{counted(summary.output_tokens, 'token')}, {counted(summary.requests_answered, 'request')} answered"
         f"{sequences}{others}."
     )
+    if summary.highest_output_tokens_per_s is not None:
+        yield f"Highest throughput in any 0.2 s: {summary.highest_output_tokens_per_s:,.1f} output tokens/s."
     if summary.success and summary.success.any_failed:
         yield f"Success rate: {summary.success.words}."
     yield (

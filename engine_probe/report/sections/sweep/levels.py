@@ -15,6 +15,7 @@ from engine_probe.report.sections.sweep.prefix_cache import cache_cell
 MEANS = (("output tokens/s", "tokens/s"), ("TTFT p50", "TTFT p50"), ("TPOT p50", "TPOT p50"))
 WHOLE_RUN = Column("whole run, output tokens/s", short="whole\nrun", room="page")
 COUNTS = (
+    Column("highest, output tokens/s", short="highest", room="page"),
     Column("running mean", room="page"),
     Column("waiting peak", short="waiting\npeak", room="spare"),
     Column("KV peak", short="KV\npeak", room="spare"),
@@ -98,7 +99,10 @@ def short_load(unit: str) -> str:
 
 def level_figures(repeats: Sequence[PointFigures]) -> tuple[str, ...]:
     """Return the cells of the COUNTS columns, for the repeats of one load."""
+    highest = [repeat.summary.highest_output_tokens_per_s for repeat in repeats]
+    peaks = [value for value in highest if value is not None]
     return (
+        f"{mean(peaks):,.1f}" if len(peaks) == len(repeats) else "-",
         f"{mean(repeat.summary.mean_running for repeat in repeats):.1f}",
         f"{max(repeat.summary.peak_waiting for repeat in repeats):,}",
         f"{max(repeat.summary.peak_kv_share for repeat in repeats):.0%}",
