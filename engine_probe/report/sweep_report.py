@@ -15,6 +15,7 @@ from engine_probe.evaluation.published.reference import Reference
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.argument_trials import trials_of
+from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept, slo_of_search
 from engine_probe.recordings.sweep_point import SweptPoint
@@ -27,6 +28,7 @@ from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
 from engine_probe.report.run_report import POINTS, origin, run_sections
 from engine_probe.report.sections.argument_search import search_sections
+from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
@@ -90,6 +92,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         *speculation_sections(curves),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
+        *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
     )
     if swept.clusters:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from engine_probe.commands.options.console import output_console
+from engine_probe.errors import InputError
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
 from engine_probe.sweep.fleet.ray_cluster import connected
@@ -14,6 +15,7 @@ from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_shares
 from engine_probe.telemetry.hardware import hardware_facts
+from engine_probe.text_format import plain
 
 
 def predict_all(sweeps: Sequence[SweepFile], rounds: int, like: Path | None, address: str | None) -> None:
@@ -36,5 +38,8 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     hardware = hardware_facts()
     check_plans(apart(points(sweep)), hardware["host"]["memory_bytes"])
     check_gpus(points(sweep), hardware["gpus"])
-    check_shares(points(sweep), len(hardware["gpus"]))
     show_points(sweep, earlier(where, hardware), where, hardware, console)
+    try:
+        check_shares(points(sweep), len(hardware["gpus"]))
+    except InputError as error:
+        console.print(plain(f"Cannot run here: {error}."), soft_wrap=True)

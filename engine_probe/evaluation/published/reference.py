@@ -8,6 +8,7 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.claims import MEASURES, Claim
+from engine_probe.evaluation.published.clusters import PublishedCluster, PublishedFleet
 from engine_probe.evaluation.published.figures import FIGURES
 from engine_probe.files.safe_read import read_toml
 from engine_probe.workload.load import CONCURRENCY, USERS
@@ -71,6 +72,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     figures: list[Published] = []
     precisions: list[PublishedPrecision] = []
     claims: list[Claim] = []
+    clusters: list[PublishedCluster] = []
+    fleets: list[PublishedFleet] = []  # two, which the document compares
     doubt: str = ""
     setting: dict[str, str | int] = {}
     load_in: Literal["concurrent requests", "requests/s"] = "concurrent requests"  # what `at` counts
@@ -97,6 +100,10 @@ def read_reference(name: str) -> Reference:
         raise InputError(f"--reference {path}: {error}") from error
     for number, figure in enumerate(reference.figures):
         check_known(figure.what, FIGURES, f"{path}: figures[{number}].what")
+    if len(reference.fleets) not in (0, 2):
+        raise InputError(f"--reference {path}: fleets has {len(reference.fleets)} entries: two are compared, or none")
+    if (reference.clusters or reference.fleets) and not reference.document:
+        raise InputError(f"--reference {path}: document is missing: clusters and fleets name its rows by their keys")
     for number, claim in enumerate(reference.claims):
         check_known(claim.measure, MEASURES, f"{path}: claims[{number}].measure")
     return reference

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.engine.models.geometry import GIB
+from engine_probe.engine.parallelism import rank_count
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
@@ -19,7 +20,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
     Estimate,
     engine_start,
-    estimate,
+    estimate_together,
     measured_speed,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
@@ -47,9 +48,13 @@ def show_points(
     """
     all_points, device = points(sweep), measured_speed(hardware)
     host_bytes = None if where is None or hardware.get("gpus") else hardware["host"]["memory_bytes"]
-    too_large = {point.key for point in all_points if host_bytes is not None and exceeds_host(point, host_bytes)}
+    too_large = {
+        point.key
+        for point in all_points
+        if host_bytes is not None and any(exceeds_host(part, host_bytes) for part, _ in point.parts)
+    }
     possible = [point for point in all_points if point.key not in too_large]
-    estimates = {} if where is None else {point.key: estimate(point, past, device) for point in possible}
+    estimates = {} if where is None else {point.key: estimate_together(point, past, device) for point in possible}
     rows = [
         [
             point.key,
@@ -89,9 +94,15 @@ def show_times(
 ) -> None:
     """Print how many points there are on how many engines, and how long they will take."""
     all_points = points(sweep)
-    engines = len(list(groupby(all_points, key=lambda point: point.engine.spec)))
+    engines = sum(len(specs) for specs, _ in groupby(all_points, key=lambda point: point.engines))
     search = ", of which a search measures as many loads as it needs" if sweep.adaptive else ""
     console.print(f"{counted(len(all_points), 'point')} on {counted(engines, 'engine')}{search}.")
+    if (most := max(len(point.engines) for point in all_points)) > 1:
+        ranks = max(sum(rank_count(spec.arguments) for spec in point.engines) for point in all_points)
+        gpus = f"{counted(ranks, 'GPU')}, or without GPUs as many cores"
+        beside = "".join(f"; {one.replicas} of them are {model_name(one.engine.model)}" for one in sweep.mix)
+        console.print(f"Up to {most} engines measure a point together, which takes {gpus}{beside}.", soft_wrap=True)
+        console.print("Requests and tokens are those of each engine.")
     if sweep.quality is not None:
         text = f"{sweep.quality.text} in windows of {sweep.quality.window:,} tokens; its time is not predicted"
         console.print(f"After its points each engine predicts a text: {text}.", soft_wrap=True)

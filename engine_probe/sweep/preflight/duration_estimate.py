@@ -45,6 +45,15 @@ class DeviceSpeed(msgspec.Struct, frozen=True):
     multiplies: dict[str, float] = {}  # operations per second by number format; empty: not measured
 
 
+def estimate_together(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> Estimate | None:
+    """Predict the seconds of a point that several engines may measure: at least those of the slowest one alone."""
+    if not point.together:
+        return estimate(point, past, device)
+    guesses = [estimate(part, past, device) for part, _ in point.parts]
+    known = [guess.seconds for guess in guesses if guess is not None]
+    return Estimate(max(known), "at least") if len(known) == len(guesses) else None
+
+
 def estimate(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> Estimate | None:
     """Predict the seconds of a point, from the best basis that was measured. None without any."""
     again = [one.seconds for one in past if one.key == point.key]
