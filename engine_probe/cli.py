@@ -29,6 +29,7 @@ HEADINGS = {
         "report": "summarise a run or sweep and name its bottleneck; --html writes a page",
         "compare": "compare runs or sweeps; --html writes a page, --fail-if fails a CI job",
         "trace": "convert a run or sweep to a trace for Perfetto",
+        "users": "convert users to concurrent requests, and back",
         "prices": "compare hardware options by what they cost at a demand; --init writes a price list",
         "export": "convert a run or sweep to Parquet, CSV, the JSON of vllm bench, or a trace for Dynamo",
     },

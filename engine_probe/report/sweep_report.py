@@ -30,6 +30,8 @@ from engine_probe.report.run_report import POINTS, origin, run_sections
 from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
+from engine_probe.report.sections.load.makespan import burst_section
+from engine_probe.report.sections.load.users import users_section
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
 from engine_probe.report.sections.run.gpu_health import health_section
@@ -88,6 +90,8 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),
+        burst_section(curves),
+        users_section(swept, curves),
         *(effect_section(found, label) for label, found in tested.items()),
         *speculation_sections(curves),
         health_section(swept.runs),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engine_probe.analysis.curve.users import Habit
 from engine_probe.analysis.money.run_costs import MILLION, RunCosts
 from engine_probe.analysis.money.work import Work
 
@@ -39,8 +40,8 @@ def users(costs: RunCosts) -> float | None:
     asked, latency = costs.prices.users, costs.work.latency_s
     if asked is None or latency is None:
         return None
-    cycle = latency + asked.think_s if asked.think_s is not None else max(asked.request_every_s or 0.0, latency)
-    return costs.work.requests_per_s * cycle
+    habit = Habit(asked.request_every_s or 0.0, asked.think_s)
+    return costs.work.requests_per_s * habit.cycle_seconds(latency)
 
 
 COST_PER_ITEM = (
