@@ -16,9 +16,11 @@ from engine_probe.analysis.run.summary import Summary
 from engine_probe.errors import InputError
 from engine_probe.evaluation.history import History, earlier_of, open_history
 from engine_probe.evaluation.measurement import Opened, Side, opened, text_changes
+from engine_probe.evaluation.pareto import SameWork, same_work
 from engine_probe.evaluation.setting_differences import SettingDifference, difference_lines, setting_differences
 from engine_probe.notebook_view import NotebookView
 from engine_probe.recordings.remote_folder import place_name
+from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.text_format import counted, plain
 
@@ -79,6 +81,7 @@ class Comparison(NotebookView):
     unlike: tuple[str, ...] = ()  # a sentence for each of them whose settings are not those of the first of its side
     earlier: int = 0  # earlier measurements of either side
     left_out: tuple[str, ...] = ()  # a sentence for each that is none of them
+    sweeps: tuple[Swept, ...] = field(default=(), compare=False)  # before and after, if one sweep on each side
 
     def __repr__(self) -> str:
         return plain(
@@ -91,6 +94,11 @@ class Comparison(NotebookView):
         alone = [f"only in {self.before}: {name}" for name in self.only_before]
         alone += [f"only in {self.after}: {name}" for name in self.only_after]
         return [*difference_lines(self.differences or ()), *self.unlike, *self.left_out, *alone, *self.unmeasured]
+
+    @property
+    def same_work(self) -> list[SameWork]:
+        """Return the curves of both sweeps that may be compared by tokens/s per user and per GPU."""
+        return same_work(*self.sweeps, names=("before", "after")[: len(self.sweeps)])
 
     @property
     def drift_is_known(self) -> bool:
@@ -234,6 +242,7 @@ def paired(
         [*failed, *texts.missing],
         earlier=found.count,
         left_out=tuple(found.left_out),
+        sweeps=(old.swept, new.swept) if old.swept and new.swept else (),
     )
 
 

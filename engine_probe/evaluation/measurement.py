@@ -8,7 +8,7 @@ from engine_probe.analysis.compare.changes import Change
 from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.recordings.perplexity import NAME, TextPoint, changed, open_alone, text_folder
 from engine_probe.recordings.run import Run, load
-from engine_probe.recordings.sweep import is_sweep, open_sweep
+from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
 from engine_probe.recordings.sweep_point import SweptPoint
 
 
@@ -28,6 +28,7 @@ class Opened(NamedTuple):
     points: dict[str, Side]
     notes: dict[str, str]
     texts: dict[str, TextPoint]
+    swept: Swept | None = None
 
     @property
     def in_rounds(self) -> bool:
@@ -61,7 +62,7 @@ def opened(folder: Path) -> Opened:
             side = points.setdefault(name, Side([], point))
             side.runs.append(point.run)
             side.ids.append(point.id)
-    return Opened("sweep", points, notes, {text.name: text for text in swept.texts})
+    return Opened("sweep", points, notes, {text.name: text for text in swept.texts}, swept)
 
 
 class TextChanges(NamedTuple):

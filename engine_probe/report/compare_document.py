@@ -1,15 +1,18 @@
 """The report of a comparison: bounds and verdict, what else differs, what changed, and every point."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from engine_probe.analysis.compare.gates import Gate
 from engine_probe.evaluation.comparison import Comparison
+from engine_probe.evaluation.pareto import same_work
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.sections.compare.changes import changes_section, each_point, metric_names, side_by_side
 from engine_probe.report.sections.compare.verdict import compare_verdict
 from engine_probe.report.sections.compare.words import short_names
+from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 
 
 def compare_document(found: Sequence[Comparison], gates: Sequence[Gate]) -> Document:
@@ -21,9 +24,12 @@ def compare_document(found: Sequence[Comparison], gates: Sequence[Gate]) -> Docu
     whole = verdicts[0] if alone else Section(parts=tuple(verdicts), shown="always")
     changes = [changes_section(found[0]), each_point(found[0])] if alone else list(side_by_side(found, names))
     charts = Section("Over the load", charts=partial(compare_charts, found, names))
+    sweeps = [*found[0].sweeps[:1], *(each.sweeps[-1] for each in found if each.sweeps)]
+    works = same_work(*sweeps, names=names) if len(sweeps) == len(names) else []
+    whole = replace(whole, sentences=(*whole.sentences, *pareto_verdict(works)))
     return Document(
         f"{', '.join(names[1:])} against {names[0]}",
         f"before: {before}; after: {', '.join(each.after for each in found)}",
         whole,
-        (changes[0], charts, *changes[1:], metric_names(found)),
+        (changes[0], charts, pareto_section(works), *changes[1:], metric_names(found)),
     )

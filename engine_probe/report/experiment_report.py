@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.published.beside import beside
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
@@ -16,6 +17,7 @@ from engine_probe.report.charts.sweep import charts_over_load, throughput_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.sections.experiment.verdict import experiment_verdict
 from engine_probe.report.sections.money.section import money_section
+from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.sweep.levels import level_tables
@@ -35,9 +37,10 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
     def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
         yield from (drawn_beside(chart, published) for chart in charts)
 
-    runs = swept.first_runs
+    runs, works = swept.first_runs, same_work(swept)
     sections = (
         Section("Across the curves", charts=lambda: with_published(across_charts(swept, curves))),
+        pareto_section(works),
         raised_section(curves),
         Section("Over the load", charts=lambda: with_published(load_charts(curves))),
         Section("Each level", tables=level_tables(curves)),
@@ -47,6 +50,7 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
         *([settings_section(runs, LOADS)] if runs else []),
     )
     verdict = experiment_verdict(experiment, curves, runs, lambda: with_published(throughput_charts(curves)))
+    verdict = replace(verdict, sentences=(*verdict.sentences, *pareto_verdict(works)))
     return Document(experiment.title, experiment_origin(experiment), verdict, sections)
 
 

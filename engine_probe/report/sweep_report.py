@@ -9,6 +9,7 @@ from engine_probe.analysis.compare.load_effect import Effects
 from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.integrity import integrity, sampled_runs
 from engine_probe.evaluation.money.costs import Money
+from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.published.beside import beside
 from engine_probe.evaluation.published.claims import Evidence, judged_claims
 from engine_probe.evaluation.published.reference import Reference
@@ -33,6 +34,7 @@ from engine_probe.report.sections.cluster.verdict import cluster_verdict
 from engine_probe.report.sections.load.makespan import burst_section
 from engine_probe.report.sections.load.users import users_section
 from engine_probe.report.sections.money.section import money_section
+from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
@@ -77,13 +79,14 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     qualities = curve_qualities(swept)
     scores = with_accuracy(evaluation.scores, qualities)
     tested = {curve.label: load_effects(swept.curves[curve.label], scores) for curve in curves}
-    growth = growth_section(curves)
+    growth, works = growth_section(curves), same_work(swept)
     sections = (
         *claim_sections(swept, reference, tested, qualities),
         *quality_sections(qualities),
         replace(growth, sentences=()),
         streaming_section(curves),
         raised_section(curves),
+        pareto_section(works),
         precision_section(swept, reference),
         *integrity_sections(integrity(swept)),
         sampled_section(sampled_runs(swept)),
@@ -103,7 +106,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         verdict = cluster_verdict(swept)
     else:
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
-    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences))
+    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
 
 

@@ -104,6 +104,12 @@ class ByName(NearestName):
         """Time from the first token to the last."""
         return self._named("decode")
 
+    @property
+    def tokens_per_s_per_user(self) -> float | None:
+        """Return the decode rate of the median request, 1 / TPOT (p50): how fast a user gets tokens after the first."""
+        tpot_ns = self.tpot.percentiles_ns[50]
+        return 1e9 / tpot_ns if tpot_ns else None
+
     def _named(self, name: str) -> LatencyFigures:
         (found,) = (latency for latency in self.latencies if latency.name == name)
         return found

@@ -120,12 +120,6 @@ class Summary(ByName, NotebookView):
     def costs(self) -> RunCosts:
         return RunCosts(self.work, self.prices)
 
-    @property
-    def tokens_per_s_per_user(self) -> float | None:
-        """Return the decode rate of the median request, 1 / TPOT (p50): how fast a user gets tokens after the first."""
-        tpot_ns = self.tpot.percentiles_ns[50]
-        return 1e9 / tpot_ns if tpot_ns else None
-
     def __repr__(self) -> str:
         return (
             f"<Summary ({self.status}): {self.requests_answered:,} requests answered in "

@@ -29,12 +29,15 @@ class Series(msgspec.Struct, frozen=True):
     label: str
     values: list[float | None]
     axis: int = 0
-    style: str = "line"  # line, step (holds until the next value), dots, both (line and dots), dashed, shade (extremes)
+    # line, step (holds until the next value), until (holds back to the one before), dots, both (line and dots), dashed,
+    # shade (extremes)
+    style: str = "line"
     colour: int = 0
     shade: float | None = None  # 0 to 1: place among ordered series; replaces the colour
     low: list[float | None] = []  # ends of the interval around each value; empty: no value has one
     high: list[float | None] = []
     each: list[list[float]] = []  # the repeats that each value is the mean of
+    names: list[str] = []  # what each value is of, shown with it under the mouse
     follows: bool = False  # shares the legend entry of the series before it, and is shown and hidden with it
 
 

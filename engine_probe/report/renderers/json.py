@@ -28,6 +28,8 @@ from engine_probe.evaluation.integrity import figures as integrity_figures
 from engine_probe.evaluation.integrity import integrity
 from engine_probe.evaluation.money.costs import Money, worth_showing
 from engine_probe.evaluation.money.options import Hardware
+from engine_probe.evaluation.pareto import figures as pareto_figures
+from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.cluster import Cluster
@@ -153,6 +155,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "curves": [curve_figures(curve) for curve in curves],
             "advice": advised(swept, curves),
             "over_lengths": [fitted(line) for line in fitted_lines(curves)],
+            "pareto": pareto_figures(same_work(swept)),
             **sweep_integrity(swept),
             "points": [point_figures(point) for point in swept.points],
             "watching": swept.probe_cost,
@@ -177,6 +180,7 @@ def experiment_figures(experiment: Experiment, curves: Sequence[Curve], money: M
             "differences": experiment.differences,
             "metrics": described(money),
             "curves": [{**curve_figures(curve), "engine": engine_size(runs.get(curve.label))} for curve in curves],
+            "pareto": pareto_figures(same_work(together)),
             "points": [point_figures(point) for point in together.points],
             "money": accounted(money),
         }
@@ -392,6 +396,7 @@ def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str,
         "earlier": comparison.earlier,
         "together": [change_facts(change) for change in whole.changes] if whole else None,
         "points": points,
+        "pareto": pareto_figures(comparison.same_work),
         "gates": held,
         "notes": comparison.notes,
     }

@@ -153,8 +153,9 @@
         class: line.follows ? "follows" : line.style, alpha: shade ? 0.25 : 1, label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
         ...(line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
         ...(line.style === "step" ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
+        ...(line.style === "until" ? { paths: uPlot.paths.stepped({ align: -1, extend: true }), dash: [6, 4] } : {}),
         points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line) },
-        value: (u, _, number, at) => values(spec, u, number, at) + interval(line, at),
+        value: (u, _, number, at) => values(spec, u, number, at) + interval(line, at) + (line.names?.[at] ? ` at ${line.names[at]}` : ""),
       };
     });
     const scales = { x: { time: false, ...(spec.x.log ? { distr: 3 } : { range: across(spec) }) } };

@@ -1,0 +1,98 @@
+"""The curves that may be compared by tokens/s per user and per GPU: those of the same model and workload."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, curve_name, differing, flat
+from engine_probe.analysis.pareto import Frontier, Served, ServingCurve, frontier, served_by, serving_curve
+from engine_probe.recordings.cluster import Cluster
+from engine_probe.recordings.sweep import Swept
+from engine_probe.recordings.sweep_point import SweptPoint
+
+# Of a workload: what follows from the load, and what only says how answers are kept or delivered.
+NOT_THE_WORK = NEVER | set(LOAD_KEYS.values()) | {"num_prompts", "hold"}
+
+
+@dataclass(frozen=True)
+class SameWork:
+    """Curves that were asked for the same work, except the load."""
+
+    name: str  # the model and workload settings in which it differs from others; empty if there are no others
+    curves: tuple[ServingCurve, ...]
+
+
+def same_work(*sweeps: Swept, names: Sequence[str] = ()) -> list[SameWork]:
+    """Return the curves of sweeps by the model and the work that they were asked for; `names` tell the sweeps apart."""
+    groups: dict[str, list[tuple[str, list[SweptPoint]]]] = {}
+    works: dict[str, dict[str, Any]] = {}
+    for name, swept in zip(names or [""] * len(sweeps), sweeps, strict=True):
+        for points in swept.curves.values():
+            work = work_of(points[0].asked)
+            key = json.dumps([work, points[0].unit], sort_keys=True)
+            works[key] = work
+            groups.setdefault(key, []).append((name, points))
+    varied = differing(list(works.values()))
+    found = []
+    for key, alike in groups.items():
+        alone = len(alike) == 1
+        lines = [line for name, points in alike if (line := curve_of(name, points, set(varied), alone)) is not None]
+        if lines:
+            found.append(SameWork(curve_name({name: works[key].get(name) for name in varied}), tuple(lines)))
+    return found
+
+
+def work_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point's model, and the settings of its workload without the load."""
+    work = {"model": asked.get("engine", {}).get("model")} | flat(asked.get("workload", {}))
+    return {name: value for name, value in work.items() if name not in NOT_THE_WORK}
+
+
+def curve_of(name: str, points: Sequence[SweptPoint], of_the_work: set[str], alone: bool) -> ServingCurve | None:
+    """Return the levels of a curve; it is called by its sweep and by its settings, unless it is alone."""
+    settings = curve_name({key: value for key, value in points[0].curve.items() if key not in of_the_work})
+    figures = [each for point in points if (each := point.figures) is not None]
+    together = [served_together(point, point.cluster) for point in points if point.cluster and not point.figures]
+    called = "" if alone else ", ".join(filter(None, (name, settings)))
+    on_gpus = any(run.facts.get("hardware", {}).get("gpus") for point in points for run in point.runs)
+    return serving_curve(called, points[0].unit, [*served_by(figures), *together], "GPU" if on_gpus else "rank")
+
+
+def served_together(point: SweptPoint, cluster: Cluster) -> Served:
+    """Return what several engines served together, over the GPUs of all."""
+    gpus = [engine.analysis.summary.gpus.cards for engine in cluster.engines]
+    return Served(
+        load=point.load,
+        started_ns=min(engine.run.facts["clock"]["wall_ns"] for engine in cluster.engines),
+        output_tokens_per_s=cluster.output_tokens_per_s,
+        tpot_ns=cluster.tpot.percentiles_ns[50],
+        gpus=None if None in gpus else sum(each or 0 for each in gpus),
+    )
+
+
+def figures(works: Sequence[SameWork]) -> list[dict[str, Any]]:
+    """Return every level with its place, and who is best where, for JSON."""
+    return [figures_of(work, frontier(work.curves)) for work in works]
+
+
+def figures_of(work: SameWork, found: Frontier) -> dict[str, Any]:
+    levels = [
+        {
+            "curve": placed.curve.name,
+            "load": placed.level.load,
+            "unit": placed.curve.unit,
+            "tokens_per_s_per_user": asdict(placed.level.per_user),
+            "tokens_per_s_per_gpu": asdict(placed.level.per_gpu),
+            "gpus": placed.level.gpus,
+            "status": placed.status,
+            "better": placed.better and {"curve": placed.better_curve, "load": placed.better.load},
+            "rivals": placed.rivals,
+        }
+        for placed in found.placed
+    ]
+    best = [
+        {"after": each.after, "to": each.to, "curve": each.name, "not_told_apart_from": each.rivals}
+        for each in found.stretches
+    ]
+    return {"work": work.name, "device": found.device, "levels": levels, "best_by_tokens_per_s_per_user": best}

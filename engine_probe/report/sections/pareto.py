@@ -1,0 +1,146 @@
+"""Throughput per GPU against speed for each user: who is best at which interactivity, the chart and every level."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from engine_probe.analysis.pareto import Frontier, Placed, ServingCurve, ServingLevel, Stretch, frontier
+from engine_probe.analysis.statistics.repeats import Repeated
+from engine_probe.evaluation.pareto import SameWork
+from engine_probe.report.charts.curves.pareto import pareto_chart
+from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, sure, table
+from engine_probe.report.sections.sweep.levels import short_load
+from engine_probe.workload.load import level_words
+
+TITLE = "Throughput per {} against speed for each user"
+FEWEST_LEVELS, MOST_STRETCHES = 2, 4
+TONES: dict[str, Tone] = {"frontier": "good", "not told apart": "plain", "dominated": "caution"}
+METHOD = (
+    "Tokens/s per user are 1 / TPOT of the median request (the interactivity of InferenceX; MLPerf Endpoints takes "
+    "the p90 of TPOT). Tokens/s per GPU are the output tokens/s over the GPUs of all ranks (tensor, pipeline and data "
+    "parallel, and replicas); without GPUs they are per rank. A level is dominated if another is better in both by "
+    "more than the 95% intervals of repeats; a lower one whose interval overlaps is not told apart from the frontier."
+)
+
+
+def pareto_section(works: Sequence[SameWork]) -> Section:
+    """Return the frontier of each model and workload with several levels; nothing if there is none."""
+    parts = [(work, found) for work in works if len((found := frontier(work.curves)).placed) >= FEWEST_LEVELS]
+    if not parts:
+        return Section()
+    title = TITLE.format(parts[0][1].device)
+    sections = tuple(one_section(*part) for part in parts)
+    return Section(title, parts=sections) if len(sections) > 1 else replace(sections[0], title=title)
+
+
+def pareto_verdict(works: Sequence[SameWork]) -> tuple[Sentence, ...]:
+    """Say of several settings which is best at which speed for each user; nothing of a single one."""
+    several = [work for work in works if len(work.curves) > 1]
+    return tuple(Sentence(best_words(frontier(work.curves)), label=work.name) for work in several)
+
+
+def one_section(work: SameWork, found: Frontier) -> Section:
+    several = len(work.curves) > 1
+    return Section(
+        work.name,
+        sentences=(Sentence(best_words(found)), *below_words(found)),
+        charts=lambda: iter([pareto_chart(found)]),
+        tables=(level_table(found, several),),
+        details=sure(METHOD),
+    )
+
+
+def best_words(found: Frontier) -> str:
+    """Say which setting gives the most tokens/s per GPU at which speed for each user."""
+    first, *further = found.stretches
+    if len(further) >= MOST_STRETCHES:
+        return (
+            f"No setting gives the most tokens/s per {found.device} over a wide range: it changes {len(further)} times."
+        )
+    most = f"Most tokens/s per {found.device}: "
+    if further:
+        parts = (f"{named(each)} {span(each)} ({ends_words(each)})" for each in (first, *further))
+        return f"{most}{'; '.join(parts)}."
+    best = f"{most}{named(first)} at every speed measured, " if first.name else "Tokens/s "
+    slow, fast = first.levels[0], first.levels[-1]
+    ends = [level_words_of(each, found.device) for each in (slow, fast)]
+    return f"{best}{ends[0] if slow is fast else f'from {ends[0]} to {ends[1]}'}."
+
+
+def named(stretch: Stretch) -> str:
+    """Name the curve that is best, or those that are not told apart."""
+    if not stretch.rivals:
+        return stretch.name
+    return f"{' or '.join((stretch.name, *stretch.rivals))} (not told apart)"
+
+
+def span(stretch: Stretch) -> str:
+    to = f"{stretch.to:,.3g}"
+    return f"from there to {to}" if stretch.after else f"up to {to} tokens/s per user"
+
+
+def ends_words(stretch: Stretch) -> str:
+    """Name the highest throughput of a stretch, and that at its highest speed for each user."""
+    slow, fast = stretch.levels[0], stretch.levels[-1]
+    first = f"{slow.level.per_gpu.mean:,.4g} at {level_words(slow.level.load, slow.curve.unit)}"
+    return first if slow is fast else f"{first}, down to {fast.level.per_gpu.mean:,.4g} at {fast.level.load:g}"
+
+
+def level_words_of(placed: Placed, device: str) -> str:
+    level = placed.level
+    rates = f"{level.per_gpu.mean:,.4g} per {device} and {level.per_user.mean:,.3g} per user"
+    return f"{rates} at {level_words(level.load, placed.curve.unit)}"
+
+
+def below_words(found: Frontier) -> Iterator[Sentence]:
+    """Name the levels that another one beats in both, and what single runs leave open."""
+    below: dict[ServingCurve, list[str]] = {}
+    for placed in found.dominated:
+        below.setdefault(placed.curve, []).append(f"{placed.level.load:g}")
+    if below:
+        names = "; ".join(f"{', '.join(loads)} {curve.unit}{of(curve)}" for curve, loads in below.items())
+        yield Sentence(f"Dominated, as another level gives more per {found.device} and per user: {names}.")
+    if not found.has_intervals:
+        yield Sentence("Without repeats in rounds the levels have no intervals: chance may order them otherwise.")
+
+
+def of(curve: ServingCurve) -> str:
+    return f" of {curve.name}" if curve.name else ""
+
+
+def level_table(found: Frontier, several: bool) -> Table:
+    load = Column(found.placed[0].curve.unit, short=short_load(found.placed[0].curve.unit))
+    columns = (
+        *[Column("setting", words=True, short="\nsetting")] * several,
+        load,
+        Column("tokens/s per user", short="tokens/s\nper user"),
+        Column(f"tokens/s per {found.device}", short=f"tokens/s\nper {found.device}"),
+        Column(f"{found.device}s"),
+        Column("on the frontier", words=True, short="\non the frontier"),
+    )
+    rows = ([*[placed.curve.name or "-"] * several, *cells(placed)] for placed in found.placed)
+    return table(columns, rows)
+
+
+def cells(placed: Placed) -> Iterator[Cell | str]:
+    level = placed.level
+    yield f"{level.load:g}"
+    yield rate_cell(level.per_user)
+    yield rate_cell(level.per_gpu)
+    yield f"{level.gpus}"
+    yield Cell(status_words(placed), TONES[placed.status])
+
+
+def rate_cell(found: Repeated) -> str:
+    return f"{found.mean:,.1f}" + (f" ± {found.reach / found.mean:.0%}" if found.reach is not None else "")
+
+
+def status_words(placed: Placed) -> str:
+    """Return whether a level is on the frontier, and which one beats it."""
+    if placed.status != "dominated" or placed.better is None:
+        return {"frontier": "yes"}.get(placed.status, placed.status)
+    return f"no: {better_words(placed, placed.better)} gives more of both"
+
+
+def better_words(placed: Placed, better: ServingLevel) -> str:
+    same = placed.better_curve == placed.curve.name
+    return f"{better.load:g}" if same else f"{placed.better_curve} at {better.load:g}"

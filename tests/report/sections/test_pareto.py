@@ -1,0 +1,159 @@
+"""Throughput per GPU against speed for each user, of sweeps whose frontier is known, in every report that has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from engine_probe.analysis.pareto import frontier
+from engine_probe.cli import cli
+from engine_probe.evaluation.pareto import same_work
+from engine_probe.recordings.curve import curves
+from engine_probe.recordings.sweep import load_sweep
+from engine_probe.report.charts.curves.pareto import pareto_chart
+from engine_probe.report.document import cell_words
+from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
+from engine_probe.report.sweep_report import sweep_document
+from tests.support.serving_sweeps import LEVELS, per_gpu, per_user, write_serving_sweep
+
+ONE, TWO = "tensor_parallel_size 1", "tensor_parallel_size 2"
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One GPU or two, without noise."""
+    return write_serving_sweep(tmp_path_factory.mktemp("both"))
+
+
+def test_every_level_has_its_planted_place(both: Path) -> None:
+    (work,) = same_work(load_sweep(both))
+    assert [curve.name for curve in work.curves] == [ONE, TWO]
+    for gpus, curve in zip((1, 2), work.curves, strict=True):
+        assert [level.load for level in curve.levels] == list(LEVELS)
+        for level in curve.levels:
+            assert level.per_user.mean == pytest.approx(per_user(gpus, int(level.load)), rel=0.001)
+            assert level.per_gpu.mean == pytest.approx(per_gpu(gpus, int(level.load)), rel=0.02)
+            assert level.gpus == gpus
+
+
+def test_the_verdict_says_who_is_best_at_which_speed(both: Path) -> None:
+    (sentence,) = pareto_verdict(same_work(load_sweep(both)))
+    assert f"{ONE} up to 38.5 tokens/s per user (1,231 at 32 concurrent requests)" in sentence.text
+    assert f"{TWO} from there to 159 (1,026 at 32 concurrent requests, down to 79.37 at 1)" in sentence.text
+
+
+def test_the_table_names_what_beats_a_level(both: Path) -> None:
+    section = pareto_section(same_work(load_sweep(both)))
+    rows = [[cell_words(cell) for cell in row] for row in section.tables[0].rows]
+    assert [row[-1] for row in rows if row[0] == TWO] == ["yes"] * 5
+    below = {row[1]: row[-1] for row in rows if row[0] == ONE}
+    assert below["32"] == "yes"
+    assert below["16"] == f"no: {TWO} at 32 gives more of both"
+    words = [sentence.text for sentence in section.sentences]
+    assert any(f"1, 4, 8, 16 concurrent requests of {ONE}" in text for text in words)
+    assert any("Without repeats in rounds" in text for text in words)
+
+
+def test_the_chart_has_the_curves_their_loads_and_the_frontier(both: Path) -> None:
+    (work,) = same_work(load_sweep(both))
+    chart = pareto_chart(frontier(work.curves))
+    one, two, best = chart.series
+    assert (one.label, two.label, best.label, best.style) == (ONE, TWO, "frontier", "until")
+    place = next(at for at, value in enumerate(one.values) if value is not None)
+    assert one.names[place] == "32 concurrent requests"
+    assert [value for value in best.values if value is not None] == sorted(
+        (value for value in best.values if value is not None), reverse=True
+    )
+    assert chart.x.unit == chart.y[0].unit == "tokens/s"
+
+
+def test_with_repeats_each_figure_has_its_interval(tmp_path: Path) -> None:
+    write_serving_sweep(tmp_path, noise=0.03, repeats=3)
+    (work,) = same_work(load_sweep(tmp_path))
+    assert all(level.has_intervals for curve in work.curves for level in curve.levels)
+    section = pareto_section([work])
+    assert not any("no intervals" in sentence.text for sentence in section.sentences)
+    assert "±" in cell_words(section.tables[0].rows[0][2])
+
+
+def test_a_single_setting_has_a_section_and_no_verdict(tmp_path: Path) -> None:
+    write_serving_sweep(tmp_path, gpus=(2,))
+    works = same_work(load_sweep(tmp_path))
+    assert pareto_verdict(works) == ()
+    section = pareto_section(works)
+    assert section.title == "Throughput per GPU against speed for each user"
+    assert (
+        "from 1,026 per GPU and 64.1 per user at 32 concurrent requests to 79.37 per GPU" in section.sentences[0].text
+    )
+
+
+def test_other_work_is_not_compared(tmp_path: Path) -> None:
+    """Short prompts beside long ones: a setting of the work, not of the engine."""
+    write_serving_sweep(tmp_path, gpus=(1,), levels=(1, 8))
+    document = json.loads((tmp_path / "sweep.json").read_text())
+    for row in document["points"][1:]:
+        row["point"]["workload"]["input_len"] = 4000
+    (tmp_path / "sweep.json").write_text(json.dumps(document))
+    swept = load_sweep(tmp_path)
+    assert [work.name for work in same_work(swept)] == ["input_len 16", "input_len 4000"]
+    assert not pareto_section(same_work(swept)).title  # of single levels
+
+
+def test_on_cpus_it_is_per_rank(tmp_path: Path) -> None:
+    write_serving_sweep(tmp_path, gpus=(1,))
+    for file in tmp_path.rglob("run.json"):
+        told = json.loads(file.read_text())
+        file.write_text(json.dumps(told | {"hardware": {"gpus": []}}))
+    section = pareto_section(same_work(load_sweep(tmp_path)))
+    assert section.title == "Throughput per rank against speed for each user"
+    assert [column.title for column in section.tables[0].columns][2:4] == ["tokens/s per rank", "ranks"]
+
+
+def test_engines_whose_ranks_are_not_recorded_have_no_section(tmp_path: Path) -> None:
+    write_serving_sweep(tmp_path)
+    for file in tmp_path.rglob("run.json"):
+        told = json.loads(file.read_text())
+        told["engine"]["arguments"] = {}
+        file.write_text(json.dumps(told))
+    assert same_work(load_sweep(tmp_path)) == []
+
+
+def test_the_sweeps_report_has_it(both: Path) -> None:
+    swept = load_sweep(both)
+    document = sweep_document(swept, curves(swept.points))
+    assert any("Most tokens/s per GPU" in sentence.text for sentence in document.verdict.sentences)
+    assert any(section.title.startswith("Throughput per GPU") for section in document.sections)
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> tuple[str, str]:
+    """The same two settings in sweeps of their own."""
+    folders = [write_serving_sweep(tmp_path / f"tp{gpus}", gpus=(gpus,)) for gpus in (1, 2)]
+    return str(folders[0]), str(folders[1])
+
+
+def said(*words: str) -> str:
+    done = CliRunner().invoke(cli, [*words])
+    assert done.exit_code == 0, done.exception
+    return " ".join(done.stdout.split())
+
+
+def test_a_comparison_of_two_sweeps_has_the_frontier_of_both(apart: tuple[str, str]) -> None:
+    told = said("compare", *apart)
+    assert "tp1 up to 38.5 tokens/s per user (1,231 at 32 concurrent requests); tp2" in told
+    figures = json.loads(said("compare", *apart, "--format", "json"))
+    (work,) = figures[0]["pareto"]
+    best: list[dict[str, Any]] = work["best_by_tokens_per_s_per_user"]
+    assert [(each["curve"], round(each["to"], 1)) for each in best] == [("before", 38.5), ("after", 158.7)]
+
+
+def test_an_experiment_has_it_too_and_so_has_json(apart: tuple[str, str]) -> None:
+    assert f"{ONE} up to 38.5 tokens/s per user" in said("report", *apart)
+    figures = json.loads(said("report", *apart, "--json", "-"))
+    (work,) = figures["pareto"]
+    assert {level["status"] for level in work["levels"] if level["curve"] == TWO} == {"frontier"}
+    assert [level["gpus"] for level in work["levels"]] == [1] * 5 + [2] * 5
