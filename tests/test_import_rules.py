@@ -78,6 +78,7 @@ MAY_IMPORT = {
     "sweep": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
         *("recordings", "probe", "hook.vllm_versions", "hook.engine_core", "report.renderers.live"),
+        "evaluation.money.price_list",  # by which limits on costs are judged
     },
     "commands": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),

@@ -19,6 +19,7 @@ from engine_probe.text_format import plain
 
 if TYPE_CHECKING:
     from engine_probe.analysis.compare.gates import Gate
+    from engine_probe.analysis.run.slo import Slo
     from engine_probe.evaluation.comparison import Comparison
 
 FOLDER = re.compile(r"[^-].*", re.DOTALL)  # not an option
@@ -31,7 +32,7 @@ class WithFolders(reading_options.WithGoodput):
     further: ClassVar = {**reading_options.WithGoodput.further, "--against": FOLDER, "--history": FOLDER}
 
 
-sides, output, judge = under("Sides"), under("Output"), under("Criteria")
+sides, output, judge, costs = map(under, ("Sides", "Output", "Criteria", "Costs"))
 
 
 @click.command("compare", cls=WithFolders)
@@ -60,6 +61,8 @@ sides, output, judge = under("Sides"), under("Output"), under("Criteria")
     help='Exit 1 when this change occurs: "output_tokens_per_s < -5%"; or at this rate: "success_rate < 95%". May be '
     "repeated.",
 )
+@costs("--money", "prices", metavar="FILE", help="A price list (TOML): compare costs, too, and bound them.")
+@costs("--cost-per-hour", metavar="SUM", help="Total cost of the engine per hour, on either side: 2.5 or 2.5EUR.")
 @judge("--strict", is_flag=True, help="Exit 1 also when a bound is open.")
 @reading_options.goodput
 @output(
@@ -83,6 +86,8 @@ def command(
     verbose: bool,
     page: Path | None,
     limits: tuple[str, ...],
+    prices: str | None,
+    cost_per_hour: str | None,
 ) -> None:
     """Compare each further run or sweep in FOLDERS with the first, point by point.
 
@@ -95,7 +100,6 @@ def command(
     pass (exit code 0), fail (1), or open (4, or 1 with --strict), as always with one on each side without --history.
     """
     from engine_probe.analysis.compare.gates import read_gate
-    from engine_probe.analysis.run.slo import read_goodput
     from engine_probe.evaluation.comparison import compare_each
     from engine_probe.evaluation.occasions import compare_occasions
     from engine_probe.report.compare_document import compare_document
@@ -103,13 +107,10 @@ def command(
 
     check_free(page)
     gates = [read_gate(bound) for bound in bounds]
-    if not others and len(folders) < 2:
-        raise InputError(f"there is nothing to compare {folders[0]} with: name a second folder")
+    check_sides(folders, others, earlier)
     if kind == "junit" and not gates:
         raise InputError("--format junit has a test case for each bound: name one with --fail-if")
-    if others and earlier:
-        raise InputError("--history is for one measurement on each side: with --against, name all of them as sides")
-    slo = read_goodput(list(limits))
+    slo = asked_slo(limits, prices, cost_per_hour)
     found = [compare_occasions(folders, others, slo)] if others else compare_each(folders[0], folders[1:], slo, earlier)
     worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
     if page is not None:
@@ -123,6 +124,25 @@ def command(
         for held in worth_saying:
             click.echo(plain(held.said), err=True)
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else OPEN if worth_saying else 0)
+
+
+def check_sides(folders: Sequence[Path], others: Sequence[Path], earlier: Sequence[Path]) -> None:
+    if not others and len(folders) < 2:
+        raise InputError(f"there is nothing to compare {folders[0]} with: name a second folder")
+    if others and earlier:
+        raise InputError("--history is for one measurement on each side: with --against, name all of them as sides")
+
+
+def asked_slo(limits: Sequence[str], prices: str | None, cost_per_hour: str | None) -> Slo | None:
+    """Return the limits of `--goodput`, with the prices by which costs are compared."""
+    import msgspec
+
+    from engine_probe.analysis.run.slo import Slo, read_goodput
+    from engine_probe.evaluation.money.price_list import judged_with, prices_of
+
+    priced = prices_of(prices, cost_per_hour, None)
+    slo = judged_with(read_goodput(list(limits)), priced)
+    return slo if priced is None else msgspec.structs.replace(slo or Slo(), prices=priced)
 
 
 def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:

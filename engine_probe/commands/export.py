@@ -62,6 +62,9 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     from engine_probe.recordings.sweep import is_sweep
 
     slo = read_goodput(list(limits))
+    if slo is not None and slo.whole_limits:
+        name = next(iter(slo.whole_limits))
+        raise InputError(f"--goodput {name} bounds a whole run, and {kind} counts requests: leave it out")
     if slo is not None and kind != SERVE:
         raise InputError(f"--goodput is for --to {SERVE}: {kind} has no goodput; leave it out")
     if save_detailed and kind != SERVE:

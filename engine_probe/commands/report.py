@@ -124,11 +124,12 @@ def command(
 
         sys.exit(show(folder))
     from engine_probe.analysis.run.slo import read_goodput
-    from engine_probe.evaluation.money.price_list import find_prices, prices_of
+    from engine_probe.evaluation.money.price_list import find_prices, judged_with, prices_of
 
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
-    asked = Asked(slo, prices_of(prices, cost_per_hour, price_per_million), at, scores, reference)
+    priced = prices_of(prices, cost_per_hour, price_per_million)
+    asked = Asked(judged_with(slo, priced), priced, at, scores, reference)
     made = report_experiment(folders, asked) if several else report_one(folder, asked)
     write(made, page, figures, text, verbose)
     sys.exit(made.code)

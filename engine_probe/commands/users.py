@@ -26,7 +26,7 @@ def command(
     By Little's law: requests in flight = users x answer time / time from one request of a user to the next. Answers
     take longer under load: use the time measured near the load that comes out, as a sweep's report does for each level.
     """
-    from engine_probe.analysis.curve.users import Habit
+    from engine_probe.analysis.money.user_habit import Habit
 
     if (users is None) == (concurrency is None):
         raise InputError("give either a number of users, or --concurrency")

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, changes, corrected, shared_metrics
+from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, Change, changes, corrected, shared_metrics
 from engine_probe.analysis.compare.gates import Answer, Gate, Judged
 from engine_probe.analysis.compare.occasions import together_between
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
@@ -123,7 +123,7 @@ class Comparison(NotebookView):
                 continue
             changed = [(pair, change) for pair in self.pairs if (change := pair.change(gate.metric))]
             if not changed and all(pair.lacks.get(gate.metric, "neither") == "neither" for pair in self.pairs):
-                metric = f"{gate.metric}: name limits with --goodput" if "goodput" in gate.metric else gate.metric
+                metric = f"{gate.metric}{hint_for(gate.metric)}"
                 raise InputError(f"--fail-if {gate.text!r}: these runs have no {metric}, so it cannot be checked")
             for pair in self.pairs:
                 if gate.metric in pair.lacks:
@@ -171,6 +171,15 @@ class Comparison(NotebookView):
     def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
         """Return the results of all gates that did not pass."""
         return [held for held in self.held(gates) if held.answer != "holds"]
+
+
+def hint_for(metric: str) -> str:
+    """Return what a metric needs that runs do not have by themselves."""
+    if "goodput" in metric:
+        return ": name limits with --goodput"
+    if metric.startswith("cost_"):
+        return ": give prices with --money or --cost-per-hour"
+    return ": the energy of the GPUs is not known" if metric.startswith("joules_") else ""
 
 
 def answer_words(gate: Gate, answer: Outcome, point: str, reason: str) -> str:
@@ -280,7 +289,7 @@ def lacking(old: Sequence[Summary], new: Sequence[Summary]) -> dict[str, Has]:
     """Return the metrics that are not on both sides, with the side that has them."""
     before, after = shared_metrics(old), shared_metrics(new)
     sides: dict[tuple[bool, bool], Has] = {(True, False): "before", (False, True): "after", (False, False): "neither"}
-    presence = {metric.name: (metric.name in before, metric.name in after) for metric in METRICS}
+    presence = {metric.name: (metric.name in before, metric.name in after) for metric in COMPARED}
     return {name: sides[both] for name, both in presence.items() if both in sides}
 
 

@@ -17,6 +17,8 @@ from engine_probe.analysis.compare.changes import Change, Moments, changes, occa
 from engine_probe.analysis.compare.drift import with_drift
 from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
+from engine_probe.analysis.money.run_costs import NO_PRICES, RunCosts
+from engine_probe.analysis.money.work import NO_GPUS, Work
 from engine_probe.analysis.run.latency_figures import LatencyFigures
 from engine_probe.analysis.run.summary import Summary
 from tools.calibration.claims import Claim
@@ -38,6 +40,9 @@ TAIL = 1.5  # a p99 over its p50
 REQUESTS = 200
 
 
+UNKNOWN = RunCosts(Work(0.0, 0.0, 0.0, None, NO_GPUS, 0.0, 0.0), NO_PRICES)
+
+
 @dataclass(frozen=True)
 class SimulatedRun:
     """The figures of a `Summary` that a comparison reads."""
@@ -53,6 +58,7 @@ class SimulatedRun:
     peak_kv_share: float = 0.5
     preemptions: int = 0
     recomputed_share: float = 0.0
+    costs: RunCosts = UNKNOWN
 
 
 def simulated_run(rng: np.random.Generator, rate: float, factor: float, deviation: float) -> Summary:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from engine_probe.analysis.compare.perplexity import PairedChange, Perplexity
+from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY, MoneyMetric
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.student import Interval, welch
@@ -22,7 +23,7 @@ SIGNIFICANT = 0.05
 
 Verdict = Literal["better", "worse", "not shown to differ", "not tested"]
 SUCCESS_RATE = "success_rate"
-IN_PROPORTION = ("tokens/s", "requests/s", "ms")  # units of metrics whose noise is in proportion to them
+IN_PROPORTION = ("tokens/s", "requests/s", "ms", "J")  # units of metrics whose noise is in proportion to them
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Metric:
     @property
     def in_proportion(self) -> bool:
         """Return whether its noise is in proportion to it, as that of rates and times is."""
-        return self.unit in IN_PROPORTION
+        return self.unit in IN_PROPORTION or self in COST_METRICS
 
 
 def percentile(latency: str, percent: int) -> Callable[[Summary], float | None]:
@@ -47,6 +48,12 @@ def percentile(latency: str, percent: int) -> Callable[[Summary], float | None]:
         return None if ns is None else ns / 1e6
 
     return value
+
+
+def of_costs(metric: MoneyMetric) -> Metric:
+    """Return a figure of costs or energy as a metric of a run: the former are known with a price list."""
+    unit = metric.unit.format("")
+    return Metric(metric.name, metric.title, unit, "less", metric.formula, lambda run: metric.value(run.costs))
 
 
 METRICS = (
@@ -138,7 +145,12 @@ METRICS = (
         "recomputed tokens / scheduled tokens",
         lambda run: run.recomputed_share,
     ),
+    *map(of_costs, ENERGY),
 )
+
+
+COST_METRICS = tuple(map(of_costs, COST_PER_ITEM))
+COMPARED = (*METRICS, *COST_METRICS)
 
 Occasions = Sequence[Sequence[Summary]]  # the repeats of one point, by occasion
 
@@ -233,7 +245,7 @@ def changes(before: Sequence[Summary], after: Sequence[Summary]) -> list[Change]
 def changes_between(before: Occasions, after: Occasions) -> list[Change]:
     """Return the changes between occasions: the repeats of an occasion count once, as their mean."""
     found = []
-    for metric in METRICS:
+    for metric in COMPARED:
         old, new = occasion_means(metric, before), occasion_means(metric, after)
         if metric.name == SUCCESS_RATE and {*(old or ()), *(new or ())} == {1.0}:
             continue  # nothing failed on either side, which needs no words
@@ -262,7 +274,7 @@ def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChang
 
 def shared_metrics(runs: Sequence[Summary]) -> set[str]:
     """Return the names of the metrics that all these runs have."""
-    return {metric.name for metric in METRICS if all(metric.value(run) is not None for run in runs)}
+    return {metric.name for metric in COMPARED if all(metric.value(run) is not None for run in runs)}
 
 
 def difference(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, Interval | None]:

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, SIGNIFICANT, SUCCESS_RATE, Change, difference
+from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, SIGNIFICANT, SUCCESS_RATE, Change, difference
 from engine_probe.analysis.compare.drift import apart
 from engine_probe.analysis.compare.perplexity import PairedChange
 from engine_probe.analysis.run.goodput import share_range
@@ -106,7 +106,7 @@ def read_gate(text: str) -> Gate:
     if not found:
         raise InputError(f'--fail-if {text!r} is not a bound: write it as "output_tokens_per_s < -5%"')
     name, sign, percent = found.groups()
-    names = [metric.name for metric in (*METRICS, PERPLEXITY)]
+    names = [metric.name for metric in (*COMPARED, PERPLEXITY)]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.goodput import Goodput, share_range
+from engine_probe.analysis.run.slo import WHOLE
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 
 Verdict = Literal["met", "broken", "open"]
@@ -27,6 +28,9 @@ class SloLevel:
     goodput: Repeated | None  # requests/s
     requests_per_s: float  # answered
     strain: float | None  # geometric mean over repeats
+    only_dear: bool = False  # all that is missed is a limit on costs or energies
+    unknown: tuple[str, ...] = ()  # why such a limit cannot be judged
+    whole: tuple[tuple[str, float], ...] = ()  # the mean of each cost and energy that is limited
 
     @property
     def share(self) -> float:
@@ -44,6 +48,7 @@ class MostLoad:
     sure_beyond: float | None  # the lowest that significantly did not
     crossing: float | None  # where the strain is 1, by a power law between `most` and `beyond`
     notes: tuple[str, ...]
+    least: float | None = None  # the lowest level that meets them. None unless lower ones are only too dear
 
     @property
     def best(self) -> SloLevel | None:
@@ -59,17 +64,19 @@ def most_load(points: Sequence[PointFigures]) -> MostLoad | None:
     if not levels:
         return None
     notes = [f"at {load:g} no request can be judged" for load, same in by_load if slo_level(load, same) is None]
-    good = list(takewhile(lambda level: level.met, levels))
+    notes += list(dict.fromkeys(reason for level in levels for reason in level.unknown))
+    dear, judged = without_dear(levels)
+    good = list(takewhile(lambda level: level.met, judged))
     most = good[-1] if good else None
-    beyond = levels[len(good)] if len(good) < len(levels) else None
-    if beyond and (again := [level.load for level in levels[len(good) :] if level.met]):
+    beyond = judged[len(good)] if len(good) < len(judged) else None
+    if beyond and (again := [level.load for level in judged[len(good) :] if level.met]):
         notes.append(
             f"the limits are missed at {beyond.load:g} and met again at {', '.join(f'{load:g}' for load in again)}: "
             "the most load is the last level before the first miss"
         )
     # What a higher load surely meets a lower load meets, too.
     sure = [level for level in good if level.verdict == "met"]
-    surely_not = next((level.load for level in levels if level.verdict == "broken"), None)
+    surely_not = next((level.load for level in judged if level.verdict == "broken"), None)
     return MostLoad(
         levels=levels,
         most=most.load if most else None,
@@ -78,7 +85,16 @@ def most_load(points: Sequence[PointFigures]) -> MostLoad | None:
         sure_beyond=surely_not,
         crossing=crossing(most, beyond) if most and beyond else None,
         notes=tuple(notes),
+        least=good[0].load if dear and good else None,
     )
+
+
+def without_dear(levels: Sequence[SloLevel]) -> tuple[Sequence[SloLevel], Sequence[SloLevel]]:
+    """Separate the lowest levels if they miss only limits on costs and energies, which a higher load may meet."""
+    dear = list(takewhile(lambda level: level.only_dear, levels))
+    if len(dear) == len(levels) or not levels[len(dear)].met:
+        return (), levels
+    return dear, levels[len(dear) :]
 
 
 def slo_level(load: float, points: Sequence[PointFigures]) -> SloLevel | None:
@@ -91,16 +107,21 @@ def slo_level(load: float, points: Sequence[PointFigures]) -> SloLevel | None:
     agree = len({each.met for each in found}) == 1
     verdict: Verdict = "open" if not agree or low < wanted <= high else "met" if low >= wanted else "broken"
     success_met, success_verdict = success_of(found)
+    whole_met, whole_verdict, unknown, whole = whole_of(found)
+    requests_met = kept >= wanted * judged - 1e-9 and success_met
     strains = [each.worst_strain for each in found]
     return SloLevel(
         load=load,
         kept=kept,
         judged=judged,
-        met=kept >= wanted * judged - 1e-9 and success_met,
-        verdict=worse(verdict, success_verdict),
+        met=requests_met and whole_met,
+        verdict=worse(worse(verdict, success_verdict), whole_verdict),
         goodput=repeated([each.requests_per_s for each in found]),
         requests_per_s=float(np.mean([point.summary.requests_per_s for point in points])),
         strain=geometric_mean(strains),
+        only_dear=requests_met and not whole_met and not unknown,
+        unknown=unknown,
+        whole=whole,
     )
 
 
@@ -116,6 +137,29 @@ def success_of(found: Sequence[Goodput]) -> tuple[bool, Verdict]:
     low, high = share_range(answered, asked)
     is_met = answered * 100 >= bound * asked - 1e-9
     return is_met, "broken" if high * 100 < bound else "met" if low * 100 >= bound else "open"
+
+
+def whole_of(
+    found: Sequence[Goodput],
+) -> tuple[bool, Verdict, tuple[str, ...], tuple[tuple[str, float], ...]]:
+    """Return whether mean costs and energies are within their limits, whether that is significant, what is unknown.
+
+    Last come the means that are known.
+    Of several repeats the interval of the mean decides.
+    """
+    met, unknown, means = True, [], []
+    verdict: Verdict = "met"
+    for limits in zip(*(each.whole for each in found), strict=True):
+        mean = repeated([limit.value for limit in limits])
+        if mean is None:
+            reasons = [limit.reason for limit in limits if limit.value is None]
+            unknown.append(f"{WHOLE[limits[0].name]} cannot be judged: {reasons[0]}")
+            continue
+        means.append((limits[0].name, mean.mean))
+        low, high = (mean.mean if end is None else end for end in (mean.low, mean.high))
+        met &= mean.mean <= limits[0].limit
+        verdict = worse(verdict, "broken" if low > limits[0].limit else "met" if high <= limits[0].limit else "open")
+    return (False, "open", tuple(unknown), tuple(means)) if unknown else (met, verdict, (), tuple(means))
 
 
 def worse(one: Verdict, other: Verdict) -> Verdict:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine_probe.analysis.curve.users import Habit
 from engine_probe.analysis.money.run_costs import MILLION, RunCosts
+from engine_probe.analysis.money.user_habit import Habit
 from engine_probe.analysis.money.work import Work
 
 

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.money.metrics import MONEY
+from engine_probe.analysis.money.run_costs import RunCosts
 from engine_probe.analysis.run.latencies import LATENCIES, request_rows
-from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.run.slo import COSTS, Slo
 from engine_probe.analysis.run.success import ABORTED, Success, failed_ids, success
 from engine_probe.analysis.run.token_times import TimeSpan
 from engine_probe.analysis.statistics.sample import enough
@@ -27,6 +30,30 @@ from engine_probe.record.schema import ANSWERED, NO_ANSWERS
 NS_PER_MS = 1e6
 
 Reals = npt.NDArray[np.float64]
+
+
+# limit of an SLO -> the metric that it bounds, and how much of that the limit is
+BOUNDED = {
+    "cost_per_1000_tokens": ("cost_per_million_tokens", 1e-3),
+    "cost_per_1000_output_tokens": ("cost_per_million_output_tokens", 1e-3),
+    "joules_per_token": ("joules_per_token", 1.0),
+    "joules_per_output_token": ("joules_per_output_token", 1.0),
+    "joules_per_request": ("joules_per_request", 1.0),
+}
+
+
+@dataclass(frozen=True)
+class WholeLimit:
+    """A limit on the cost or the energy of a whole run, and what it came to."""
+
+    name: str
+    limit: float
+    value: float | None
+    reason: str = ""  # why the value is not known
+
+    @property
+    def strain(self) -> float | None:
+        return None if self.value is None else self.value / self.limit
 
 
 @dataclass(frozen=True)
@@ -40,6 +67,7 @@ class Goodput:
     seconds: float
     strain: float | None  # that the SLO's percentage of requests do not exceed; None with too few requests
     success: Success | None = None  # of all requests; None if it is not known
+    whole: tuple[WholeLimit, ...] = ()  # the limits on costs and energies
 
     @property
     def requests_per_s(self) -> float:
@@ -51,10 +79,11 @@ class Goodput:
 
     @property
     def met(self) -> bool | None:
-        """Return whether the SLO is met. None without a judged request, or if its success rate is not known."""
-        if not self.judged or self.success_strain is None:
+        """Return whether the SLO is met. None without a judged request, or if a figure of the run is not known."""
+        if not self.judged or self.success_strain is None or self.whole_strain is None:
             return None
-        return self.kept * 100 >= self.slo.percentile * self.judged - 1e-9 and self.success_strain <= 1
+        enough_kept = self.kept * 100 >= self.slo.percentile * self.judged - 1e-9
+        return enough_kept and self.success_strain <= 1 and self.whole_strain <= 1
 
     @property
     def success_strain(self) -> float | None:
@@ -69,9 +98,22 @@ class Goodput:
         return failed * 100 / (self.success.asked * allowed) if allowed else math.inf
 
     @property
-    def worst_strain(self) -> float | None:
+    def whole_strain(self) -> float | None:
+        """Return the largest ratio of a cost or an energy to its limit; 0 without one. None if one is not known."""
+        strains = [limit.strain for limit in self.whole]
+        known = [strain for strain in strains if strain is not None]
+        return max(known, default=0.0) if len(known) == len(strains) else None
+
+    @property
+    def request_strain(self) -> float | None:
         """Return how far the SLO is from being met, of latencies and of failures. None if that is not known."""
         both = self.strain, self.success_strain
+        return None if both[0] is None or both[1] is None else max(both[0], both[1])
+
+    @property
+    def worst_strain(self) -> float | None:
+        """Return how far the SLO is from being met, costs and energies included. None if that is not known."""
+        both = self.request_strain, self.whole_strain
         return None if both[0] is None or both[1] is None else max(both[0], both[1])
 
 
@@ -81,10 +123,12 @@ def goodput(
     slo: Slo,
     without: TimeSpan | None = None,
     answers: pa.Table = NO_ANSWERS,
+    costs: RunCosts | None = None,
 ) -> Goodput:
     """Judge the requests of a run that took so many seconds, but those that a time to leave out touches.
 
-    `answers` tells the aborted requests that had failed from those that the end of the run aborted.
+    `answers` tells the aborted requests that had failed from those that the end of the run aborted; `costs` has what
+    limits on the whole run are about.
     """
     known = strains(requests, slo)
     known[as_numpy(pc.is_in(requests["request_id"], failed_ids(answers)))] = np.inf
@@ -95,7 +139,33 @@ def goodput(
     judged = all_strains[~np.isnan(all_strains)]
     undecided = len(all_strains) - len(judged)
     kept, strain = int((judged <= 1).sum()), not_exceeded(judged, slo.percentile)
-    return Goodput(slo, kept, len(judged), undecided, seconds, strain, success({}, requests, answers))
+    whole = tuple(whole_limit(name, limit, costs) for name, limit in slo.whole_limits.items())
+    told = msgspec.structs.replace(slo, prices=None)
+    return Goodput(told, kept, len(judged), undecided, seconds, strain, success({}, requests, answers), whole)
+
+
+def whole_limit(name: str, limit: float, costs: RunCosts | None) -> WholeLimit:
+    """Hold a cost or an energy against its limit, or say why it is not known."""
+    if costs is None:
+        return WholeLimit(name, limit, None, "it was not computed")
+    bounded, scale = BOUNDED[name]
+    (metric,) = (each for each in MONEY if each.name == bounded)
+    value = metric.value(costs)
+    return (
+        WholeLimit(name, limit, None, unknown(name, costs)) if value is None else WholeLimit(name, limit, value * scale)
+    )
+
+
+def unknown(name: str, costs: RunCosts) -> str:
+    """Return why a cost or an energy is not known."""
+    energy, prices = costs.work.gpus.energy, costs.prices
+    if name in COSTS and not (prices.fixed or prices.variable or prices.power):
+        return "no costs are given"
+    if name in COSTS and costs.work.gpus.cards is None and any(item.per_card for item in prices.fixed):
+        return "the number of GPUs is not recorded"
+    if isinstance(energy, str) and (name not in COSTS or prices.needs_energy):
+        return f"energy is not known: {energy}"
+    return "no request was answered"
 
 
 def of_requests(strains: Reals, rows: npt.NDArray[np.int64]) -> Reals:

@@ -143,8 +143,11 @@ def summarise(
     summary = unjudged(facts, status, notes, iterations, requests, answers, gpus)
     if slo is None:
         return summary
+    summary = replace(summary, prices=slo.price_list or NO_PRICES)
+    if slo.is_empty:
+        return summary
     measured, profiled = without_further(facts, requests), profiled_span(facts, iterations)
-    return replace(summary, goodput=goodput(measured, summary.seconds, slo, profiled, answers))
+    return replace(summary, goodput=goodput(measured, summary.seconds, slo, profiled, answers, summary.costs))
 
 
 def unjudged(

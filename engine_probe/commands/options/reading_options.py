@@ -8,7 +8,7 @@ import click
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from kernels_bench.options import FILE
 
-LIMIT = re.compile(r"[a-z0-9]+:\S*")
+LIMIT = re.compile(r"[a-z0-9_]+:\S*")
 NAME = "--goodput"
 
 
@@ -36,8 +36,8 @@ goodput = under("Criteria")(
     "limits",
     multiple=True,
     metavar="LIMIT ...",
-    help="Count the requests that meet all of these limits, in ms: ttft:200 tpot:30 e2el:9000; success:99 (%) bounds "
-    "the success rate.",
+    help="Count the requests that meet all of these limits, in ms: ttft:200 tpot:30 e2el:9000; bounds on a whole run "
+    "are success:99 (%), cost_per_1000_tokens:0.002 (needs prices) and joules_per_token:0.5.",
 )
 
 html = under("Output")(

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.analysis.money.prices import SECTIONS, Cost, Prices, Sold
+from engine_probe.analysis.run.slo import COSTS, Slo
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import convert
 from engine_probe.files.safe_read import read_toml
@@ -64,6 +65,35 @@ def prices_of(name: str | None, cost_per_hour: str | None, price_per_million: st
     if price[0] is not None:
         prices = msgspec.structs.replace(prices, sold=Sold(per_million_output_tokens=price[0]))
     return prices
+
+
+def judged_with(slo: Slo | None, prices: Prices | None) -> Slo | None:
+    """Return the SLO of `--goodput` with the prices that its limits on costs need."""
+    if slo is None or not slo.limits_costs:
+        return slo
+    if prices is None:
+        name = next(name for name in slo.whole_limits if name in COSTS)
+        limit = slo.whole_limits[name]
+        raise InputError(f"--goodput {name}:{limit:g} needs prices: give --money FILE, or --cost-per-hour")
+    return msgspec.structs.replace(slo, prices=prices)
+
+
+def with_prices_read(slo: Slo, place: str) -> Slo:
+    """Return the SLO of a sweep file with the prices that it names, read and checked."""
+    if slo.prices is None:
+        for name in slo.whole_limits:
+            if name in COSTS:
+                raise InputError(f"{place}.{name} needs prices: set {place}.prices to a price list")
+        return slo
+    if not slo.limits_costs:
+        raise InputError(f"{place}.prices is for limits on costs, and there is none: leave it out, or add one")
+    try:
+        if isinstance(slo.prices, str):
+            return msgspec.structs.replace(slo, prices=read_prices(slo.prices))
+        slo.prices.check()
+    except InputError as error:
+        raise InputError(f"{place}.prices: {error}") from error
+    return slo
 
 
 def amount(option: str, text: str | None) -> tuple[float | None, str]:

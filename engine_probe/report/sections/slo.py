@@ -1,11 +1,13 @@
 """Latency limits over the levels of a sweep: the highest load that meets them, and which levels to measure next."""
 
 import json
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.curve.next_levels import Offer, sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
+from engine_probe.analysis.run.slo import WHOLE, Slo
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.document import Section, Sentence
@@ -22,12 +24,28 @@ def slo_verdicts(curve: Curve) -> Iterator[str]:
     if found is None:
         yield f"No request can be judged against {slo.words}."
         return
-    met = f"{slo.percentile:g}% of the requests meet {slo.words}"
+    met = met_words(slo)
     if found.most is None:
-        lowest = found.levels[0]
-        yield f"At no load measured do {met}: at {level_words(lowest.load, curve.unit)}, {lowest.share:.1%} meet it."
+        yield none_verdict(found, slo, curve.unit, met)
     else:
         yield most_verdict(found, curve.unit, met)
+        if found.least is not None:
+            yield f"Below {found.least:g} {curve.unit} {slo.whole_words} is missed: a higher load is cheaper."
+
+
+def met_words(slo: Slo) -> str:
+    """Return the SLO as what is the case: `90% of the requests meet TTFT <= 200 ms`."""
+    share = f"{slo.percentile:g}% of the requests meet {slo.request_words}" if slo.request_words else ""
+    return " and ".join(filter(None, (share, slo.whole_words)))
+
+
+def none_verdict(found: MostLoad, slo: Slo, unit: str, met: str) -> str:
+    """Return that no load meets the SLO, with how far the best one is from it."""
+    near = min(found.levels, key=lambda level: math.inf if level.strain is None else level.strain)
+    shown = near if slo.whole_limits else found.levels[0]
+    share = [f"{shown.share:.1%} meet it"] if slo.request_words else []
+    means = [f"{WHOLE[name]} is {value:,.3g}" for name, value in shown.whole]
+    return f"At no load measured do {met}: at {level_words(shown.load, unit)}, {' and '.join([*share, *means])}."
 
 
 def slo_doubts(curve: Curve) -> Iterator[str]:

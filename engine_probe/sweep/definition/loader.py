@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
+from engine_probe.evaluation.money.price_list import with_prices_read
 from engine_probe.files.config_file import (
     RESULT_FILE,
     check_numbers,
@@ -72,6 +75,7 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         for axis in sweep.axes:
             check_axis(axis, WorkloadSection.__struct_fields__)
         check_search(sweep)
+        sweep = with_prices(sweep)
         check_adaptive(sweep)
         check_saturated(sweep)
         check_together(sweep)
@@ -88,6 +92,17 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
 def sets_model(settings: Iterable[str]) -> bool:
     """Return whether one of the settings names other models than the file's."""
     return any(MODEL in setting.partition("=")[0] for setting in settings)
+
+
+def with_prices(sweep: SweepFile) -> SweepFile:
+    """Read the price lists that limits on costs name, so that the sweep's result holds the prices themselves."""
+    if sweep.adaptive is not None and sweep.adaptive.slo is not None:
+        slo = with_prices_read(sweep.adaptive.slo, "adaptive.slo")
+        sweep = msgspec.structs.replace(sweep, adaptive=msgspec.structs.replace(sweep.adaptive, slo=slo))
+    if sweep.search is not None and sweep.search.slo is not None:
+        slo = with_prices_read(sweep.search.slo, "search.slo")
+        sweep = msgspec.structs.replace(sweep, search=msgspec.structs.replace(sweep.search, slo=slo))
+    return sweep
 
 
 def hold_by_default(document: dict[str, Any]) -> None:

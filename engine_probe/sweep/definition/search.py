@@ -50,7 +50,8 @@ class Adaptive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
             raise InputError(f"adaptive: to = {self.last} is below from = {self.first}")
         if self.goal == "slo" and (self.slo is None or self.slo.is_empty):
             raise InputError(
-                "adaptive.slo is missing: say what is allowed: ttft_ms, tpot_ms, e2el_ms, success_percent or several"
+                "adaptive.slo is missing: say what is allowed: ttft_ms, tpot_ms, e2el_ms, success_percent, a cost, an "
+                "energy or several"
             )
         if self.goal == "saturation" and self.slo is not None:
             raise InputError('adaptive.slo is for goal = "slo": leave it out, or set the goal')

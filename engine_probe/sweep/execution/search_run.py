@@ -1,10 +1,12 @@
 """One adaptive search over a base point: each load to measure follows from the rows before it."""
 
 from collections import Counter
+from statistics import fmean
 
 import msgspec
 
 from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import put
@@ -29,6 +31,7 @@ class SearchRun:
         self._adaptive, self._base, self._folders = adaptive, base, folders
         self._points, self._repeats = points, repeats
         self._search, self._tried = adaptive.search(repeats), Counter[int]()
+        self._dearness: dict[int, list[float]] = {}  # by value, the ratios of costs and energies to their limits
         self._value: int | None = next(self._search)
         self.engines = [base.engine]
         self.needs = [need_of(self._point(adaptive.last, 0))]
@@ -48,14 +51,16 @@ class SearchRun:
 
     def record(self, row: Row) -> None:
         """Take the row of the point that was asked for last, and decide which value comes next."""
-        self._value = None
+        value, self._value = self._value, None
+        assert value is not None
         if not isinstance(row, PointResult):
             self.problem = f"{row.point.label}: {row.reason}"
             return
         try:
-            self._value = self._search.send(self._score(row))
+            self._value = self._search.send(self._score(row, value))
         except StopIteration as end:
             self.found = end.value
+            self.problem = self._too_dear()
         except InputError as error:
             self.problem = str(error)
 
@@ -71,18 +76,40 @@ class SearchRun:
         workload = msgspec.convert(document, WorkloadSection)
         return msgspec.structs.replace(self._base, workload=workload, label=label, repeat=repeat)
 
-    def _score(self, row: PointResult) -> float:
+    def _score(self, row: PointResult, value: int) -> float:
         if self._adaptive.slo is None:
             return row.reached.output_tokens_per_s
-        return slack(load(self._folders.of(row.point)), self._adaptive.slo)
+        goodput = judged(load(self._folders.of(row.point)), self._adaptive.slo)
+        assert goodput.request_strain is not None
+        assert goodput.whole_strain is not None
+        self._dearness.setdefault(value, []).append(goodput.whole_strain)
+        if goodput.request_strain > 1 or goodput.whole_strain <= 1 or self._dearer_than_below(value):
+            return 1 - max(goodput.request_strain, goodput.whole_strain)
+        return 1 - goodput.request_strain  # a higher load may be cheaper
+
+    def _dearer_than_below(self, value: int) -> bool:
+        """Return whether a token costs more than at a lower load, so that it will not become cheaper above."""
+        below = [fmean(strains) for other, strains in self._dearness.items() if other < value]
+        return bool(below) and fmean(self._dearness[value]) > min(below)
+
+    def _too_dear(self) -> str | None:
+        """Return why the load that was found does not meet the SLO after all."""
+        best, slo = self.found.best, self._adaptive.slo
+        if slo is None or best is None or not slo.whole_limits or fmean(self._dearness[best]) <= 1:
+            return None
+        self.found = msgspec.structs.replace(self.found, best=None)
+        return f"up to {best}, the highest load within the other limits, {slo.whole_words} is missed"
 
 
-def slack(run: Run, slo: Slo) -> float:
-    """Return how much of the tightest limit is left, as a share of it; negative if a limit is broken."""
+def judged(run: Run, slo: Slo) -> Goodput:
+    """Judge a run, or say why it cannot be."""
     goodput = run.summary(slo).goodput
     assert goodput is not None
     if goodput.success_strain is None:
         raise InputError(f"{run.folder}: whether aborted requests failed is not known: leave slo.success_percent out")
-    if goodput.worst_strain is None:
+    for limit in goodput.whole:
+        if limit.value is None:
+            raise InputError(f"{run.folder}: {limit.name} cannot be judged ({limit.reason}): leave it out of the SLO")
+    if goodput.request_strain is None:
         raise InputError(f"{run.folder}: {goodput.judged} requests have no p{slo.percentile:g}: raise num_prompts")
-    return 1 - goodput.worst_strain
+    return goodput

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from engine_probe.analysis.compare.changes import METRICS
+from engine_probe.analysis.compare.changes import COMPARED, METRICS
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
-from engine_probe.analysis.money.metrics import MONEY
+from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY, MONEY
 from engine_probe.analysis.step.losses import Composition, PreemptedRequest, PreemptionCost, Straggler
 
 MS = 1_000_000
@@ -61,5 +61,10 @@ def test_batches_and_slow_ranks() -> None:
 
 
 def test_every_metric_has_a_name_of_its_own() -> None:
-    names = [metric.name for metric in (*METRICS, *ENGINE_METRICS, *MONEY)]
+    """Those of costs and energy are compared, too, and are the same figures there."""
+    names = [metric.name for metric in (*METRICS, *ENGINE_METRICS)]
     assert len(set(names)) == len(names)
+    formulas = {metric.name: metric.formula for metric in COMPARED}
+    shared = [metric for metric in MONEY if metric.name in formulas]
+    assert [metric.formula for metric in shared] == [formulas[metric.name] for metric in shared]
+    assert {metric.name for metric in shared} == {metric.name for metric in (*ENERGY, *COST_PER_ITEM)}

@@ -58,7 +58,7 @@ def test_a_run_counts_the_requests_that_met_the_limits(tmp_path: Path) -> None:
 
 def test_no_request_could_be_judged() -> None:
     found = Goodput(Slo(ttft_ms=60), kept=0, judged=0, undecided=3, seconds=1.0, strain=None)
-    assert goodput_line(found) == "Goodput with ttft:60: no request could be judged."
+    assert goodput_line(found) == "Goodput with TTFT <= 60 ms: no request could be judged."
 
 
 def test_without_limits_there_is_no_goodput(tmp_path: Path) -> None:
@@ -140,3 +140,56 @@ def test_a_gate_on_goodput(tmp_path: Path) -> None:
     assert "open goodput_requests_per_s < -5%" in text
     refused = CliRunner().invoke(compare, [str(word) for word in (*runs, *bound)])
     assert "name limits with --goodput" in str(refused.exception)
+
+
+def test_a_cost_and_an_energy_are_limits_on_the_whole_run(tmp_path: Path) -> None:
+    """3.6 an hour over the tokens of an hour; without a GPU there is no energy."""
+    run = write_run(tmp_path / "run", ran(20))
+    rate = figures(run)["summary"]["total_tokens_per_s"]
+    cost, price = 1 / rate, ("--cost-per-hour", "3.6EUR")
+    text = said(run, "--goodput", f"cost_per_1000_tokens:{1.01 * cost:g}", *price)
+    assert re.search(r"Cost of 1,000 tokens: [\d.e-]+, within its limit", text)
+    text = said(run, "--goodput", f"cost_per_1000_tokens:{0.99 * cost:g}", "joules_per_token:1", *price)
+    assert re.search(r"Cost of 1,000 tokens: [\d.e-]+, above its limit", text)
+    assert "Energy per token cannot be judged: energy is not known: no GPU was sampled." in text
+
+
+def test_the_highest_load_also_has_to_pay(sweep: Path) -> None:
+    """Throughput grows to 14: at a cost that only 4 and more meet, lower loads are said to miss it."""
+    rates = {point["name"]: point["summary"]["total_tokens_per_s"] for point in figures(sweep)["points"]}
+    limit = 1.01 / rates["concurrency 4"]
+    words = ("--goodput", "ttft:60", f"cost_per_1000_tokens:{limit:g}", "--cost-per-hour", 3.6)
+    text = said(sweep, *words)
+    assert "8 concurrent requests" in text.partition("Highest load at which")[2]
+    assert "Below 4 concurrent requests cost of 1,000 tokens" in text
+    (curve,) = figures(sweep, *words)["curves"]
+    assert (curve["most_load"]["least"], curve["most_load"]["most"]) == (4, 8)
+    assert curve["slo"]["prices"] is None  # `money` has them
+    none = said(sweep, "--goodput", f"cost_per_1000_tokens:{0.01 * limit:g}", "--cost-per-hour", 3.6)
+    assert re.search(r"At no load measured do cost of 1,000 tokens <= [\d.e-]+: at \d+ .*cost of 1,000 tokens is", none)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("report", "--goodput", "cost_per_1000_tokens:1"), "needs prices: give --money FILE, or --cost-per-hour"),
+        (("report", "--goodput", "cost_per_1000_tokens:0"), "give a sum in the currency of the prices"),
+        (("report", "--goodput", "joules_per_token:x"), "give joules, as joules_per_token:0.5"),
+        (("compare", "--goodput", "cost_per_1000_tokens:1"), "needs prices"),
+        (("compare", "--fail-if", "cost_per_million_tokens > 5%"), "give prices with --money or --cost-per-hour"),
+        (("compare", "--fail-if", "joules_per_token > 5%"), "the energy of the GPUs is not known"),
+    ],
+)
+def test_limits_without_prices_or_energy_are_refused(sweep: Path, words: tuple[str, ...], sentence: str) -> None:
+    command, folders = (report, [sweep]) if words[0] == "report" else (compare, [sweep, sweep])
+    done = CliRunner().invoke(command, [*map(str, folders), *words[1:]])
+    assert isinstance(done.exception, InputError)
+    assert sentence in str(done.exception)
+
+
+def test_a_bound_on_costs_is_judged_with_prices(sweep: Path) -> None:
+    prices = ("--cost-per-hour", "3.6EUR")
+    text = said(sweep, sweep, "--fail-if", "cost_per_million_tokens > 5%", *prices, command=compare)
+    assert "cost_per_million_tokens > 5%" in text
+    names = json.loads(CliRunner().invoke(compare, [str(sweep), str(sweep), *prices, "--format", "json"]).stdout)
+    assert "cost_per_million_output_tokens" in {change["metric"] for change in names[0]["points"][0]["changes"]}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change
+from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, Change
 from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.report.document import SURE, Cell, Column, Figure, Forest, Section, Table, says, table
 from engine_probe.report.sections.compare.words import (
@@ -245,7 +245,7 @@ def metric_names(found: Sequence[Comparison]) -> Section:
     used = {change.metric.name for comparison in found for pair in comparison.pairs for change in pair.changes}
     rows = (
         (each.title, each.name, f"{each.better} is better", each.formula)
-        for each in (*METRICS, PERPLEXITY)
+        for each in (*COMPARED, PERPLEXITY)
         if each.name in used
     )
     made = table(("metric", "name", "", "definition"), rows, words=range(4))

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine_probe.analysis.curve.users import Habit, LevelUsers, level_users
+from engine_probe.analysis.curve.users import LevelUsers, level_users
+from engine_probe.analysis.money.user_habit import Habit
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.document import Cell, Column, Section, Table, says, table

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.prefix_cache import PrefixCache
+from engine_probe.analysis.run.slo import WHOLE
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import AND, LIMITS, sentence
@@ -11,7 +12,7 @@ from engine_probe.analysis.step.losses import PreemptionCost, Straggler
 from engine_probe.report.document import Figure, Section, Table, says, table
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 from engine_probe.report.sections.run.roofline import roofline_figures
-from engine_probe.text_format import counted, duration, figures
+from engine_probe.text_format import capitalized, counted, duration, figures
 
 
 def run_verdict(found: RunAnalysis) -> Section:
@@ -63,18 +64,31 @@ def headlines(summary: Summary) -> Iterator[str]:
         f"{summary.peak_kv_share:.0%} at peak."
     )
     if summary.goodput:
-        yield goodput_line(summary.goodput)
+        yield from goodput_lines(summary.goodput)
+
+
+def goodput_lines(found: Goodput) -> Iterator[str]:
+    """Yield how many requests met the limits on requests, and whether the run met those on costs and energies."""
+    if found.slo.request_words:
+        yield goodput_line(found)
+    for limit in found.whole:
+        name = capitalized(WHOLE[limit.name])
+        if limit.value is None:
+            yield f"{name} cannot be judged: {limit.reason}."
+        else:
+            within = "within" if limit.value <= limit.limit else "above"
+            yield f"{name}: {limit.value:,.3g}, {within} its limit of {limit.limit:g}."
 
 
 def goodput_line(found: Goodput) -> str:
     if found.share is None:
-        return f"Goodput with {found.slo}: no request could be judged."
+        return f"Goodput with {found.slo.request_words}: no request could be judged."
     undecided = (
         f"; {found.undecided:,} could not be judged: aborted early, or arrival not known" if found.undecided else ""
     )
     return (
         f"Goodput {figures(found.requests_per_s)} requests/s: {found.kept:,} of {found.judged:,} requests "
-        f"({found.share:.1%}) met {found.slo} ms{undecided}."
+        f"({found.share:.1%}) met {found.slo.request_words}{undecided}."
     )
 
 
