@@ -56,6 +56,13 @@ engine, text_options, output = map(under, (ENGINE, "Text", "Output"))
     show_default=True,
     help="Beginning-of-sequence token: once as the tokenizer adds it, before each window, or none.",
 )
+@text_options(
+    "--per",
+    type=click.Choice(["token", "word"]),
+    default="token",
+    show_default=True,
+    help="word: also word perplexity as lm_eval counts it, over documents in rolling windows.",
+)
 @output("--out", metavar="FOLDER", type=FILE, help="New folder [default: runs/perplexity-<time>].")
 def command(model: str, out: Path | None, force: bool, engine_arguments: dict[str, object], **options: Any) -> None:
     """Measure the perplexity of a local text, from the log-probabilities that vLLM gives its tokens.

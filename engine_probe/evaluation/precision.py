@@ -13,6 +13,7 @@ from engine_probe.perplexity.spec import Quality
 from engine_probe.recordings.perplexity import TextPoint, changed
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
+from engine_probe.text_format import counted
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,14 @@ def text_definition(texts: Sequence[TextPoint]) -> Iterator[str]:
     if measured is None:
         return
     quality, count, tokens = measured.asked, len(measured.window_tokens), sum(measured.window_tokens)
+    if measured.words is not None and measured.documents is not None:
+        documents = counted(measured.documents, "document")
+        yield (
+            f"Per word, of {Path(quality.text).name}, as lm_eval counts it: exp(sum of -ln p over {tokens:,} tokens / "
+            f"{measured.words:,} words), {documents} in rolling windows of {quality.window:,}. "
+            "Perplexity per token: exp(that sum / tokens)."
+        )
+        return
     overlap = f" with an overlap of {quality.overlap:,}, scored once" if quality.overlap else " without overlap"
     bos = {
         "window": "each begins with the tokenizer's own beginning (BOS)",

@@ -47,6 +47,8 @@ class Measured(msgspec.Struct, frozen=True):
     unused_tokens: int  # at the end of the text, after the last window
     bos_added: bool  # whether the first window begins with the tokenizer's BOS token
     seconds: float
+    words: int | None = None  # of the documents; None unless asked for
+    documents: int | None = None
 
 
 def write_measured(folder: Path, measured: Measured) -> None:
@@ -67,6 +69,10 @@ def read_measured(folder: Path) -> Measured:
         raise InputError(
             f"{path} is not what engine_probe writes: window_nll holds {negative:g}, and -ln p is never negative"
         )
+    if (measured.words is None) != (measured.documents is None) or min(
+        measured.words or 1, measured.documents or 1
+    ) < 1:
+        raise InputError(f"{path} is not what engine_probe writes: its words and documents do not go together")
     if not 0 < measured.seconds < math.inf:
         raise InputError(f"{path} is not what engine_probe writes: it took {measured.seconds:g} seconds")
     return measured

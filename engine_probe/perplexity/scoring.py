@@ -3,11 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.perplexity.documents import documents, rolling
 from engine_probe.perplexity.results import Measured, facts_of
 from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.text import Window, checksum, cut, read_text, text_sha256
@@ -29,8 +30,8 @@ class Scoring(msgspec.Struct, frozen=True, tag=True):
 def score(llm: Any, quality: Quality, tell: Callable[[Scoring], None]) -> Measured:
     """Score every window once, reporting progress to `tell`; refuse an engine that cannot score the text."""
     text = read_text(quality, "quality.text: ")
-    token_ids, bos, added = encoded(llm, quality, text)
-    windows, unused = cut(token_ids, quality, bos)
+    pieces = (by_document if quality.per == "word" else by_window)(llm, quality, text)
+    windows = pieces.windows
     check_engine(llm, quality)
     model, precision = facts_of(llm)
     started = time.monotonic()
@@ -59,10 +60,40 @@ def score(llm: Any, quality: Quality, tell: Callable[[Scoring], None]) -> Measur
         window_nll=sums,
         window_tokens=[window.scored for window in windows],
         not_finite_tokens=not_finite,
-        unused_tokens=unused,
-        bos_added=added,
+        unused_tokens=pieces.unused_tokens,
+        bos_added=pieces.bos_added,
         seconds=time.monotonic() - started,
+        words=pieces.words,
+        documents=pieces.documents,
     )
+
+
+class Pieces(NamedTuple):
+    """Holds what is scored of a text."""
+
+    windows: list[Window]
+    unused_tokens: int
+    bos_added: bool
+    words: int | None = None
+    documents: int | None = None
+
+
+def by_window(llm: Any, quality: Quality, text: str) -> Pieces:
+    token_ids, bos, added = encoded(llm, quality, text)
+    return Pieces(*cut(token_ids, quality, bos), added)
+
+
+def by_document(llm: Any, quality: Quality, text: str) -> Pieces:
+    """Cut the documents of a text into rolling windows; the first token of each is predicted after BOS, or else EOS."""
+    check_tokenizer(llm, quality)
+    tokenizer = llm.get_tokenizer()
+    prefix = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    if prefix is None:
+        raise InputError('per = "word" predicts the first token after BOS or EOS, and this tokenizer has neither')
+    found = documents(text)
+    ids = [list(tokenizer.encode(document.text, add_special_tokens=False)) for document in found]
+    windows = [window for tokens in ids for window in rolling(tokens, prefix, quality.window)]
+    return Pieces(windows, 0, True, sum(document.words for document in found), len(found))
 
 
 def log_probabilities(llm: Any, windows: Sequence[Window]) -> list[list[float]]:
@@ -97,16 +128,20 @@ def windows_at_once(llm: Any, window: int) -> int:
 
 def encoded(llm: Any, quality: Quality, text: str) -> tuple[list[int], int | None, bool]:
     """Return the text's token ids, the tokenizer's BOS token, and whether windows begin with it."""
-    if llm.llm_engine.model_config.skip_tokenizer_init:
-        raise InputError(
-            f"{quality.text} is text, and this model has no tokenizer: give a folder with one, or tokenizer"
-        )
+    check_tokenizer(llm, quality)
     tokenizer = llm.get_tokenizer()
     bos = tokenizer.bos_token_id
     if quality.bos == "window" and bos is None:
         raise InputError('bos is "window", and this tokenizer has no BOS token: give "none"')
     token_ids = list(tokenizer.encode(text, add_special_tokens=quality.bos == "tokenizer"))
     return token_ids, bos, quality.bos == "window" or (bos is not None and token_ids[:1] == [bos])
+
+
+def check_tokenizer(llm: Any, quality: Quality) -> None:
+    if llm.llm_engine.model_config.skip_tokenizer_init:
+        raise InputError(
+            f"{quality.text} is text, and this model has no tokenizer: give a folder with one, or tokenizer"
+        )
 
 
 def check_engine(llm: Any, quality: Quality) -> None:

@@ -36,6 +36,16 @@ class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         about("Beginning token: as the tokenizer adds it to the whole text, before each window, or none.", "window"),
     ] = "tokenizer"
 
+    # words: as lm_eval's task wikitext; documents in rolling windows, every token predicted.
+    per: Annotated[
+        Literal["token", "word"],
+        about(
+            "word also gives word perplexity as lm_eval counts it: the documents (pages of WikiText) in rolling "
+            "windows, exp of their negative log-likelihood / words.",
+            "word",
+        ),
+    ] = "token"
+
     @property
     def step(self) -> int:
         """Return how many tokens of the text lie between the beginnings of two windows."""
@@ -47,3 +57,11 @@ class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{where}overlap is {self.overlap} and window {self.window}: nothing new is left in a window; give a "
                 f"smaller overlap"
             )
+        own = {
+            "overlap": self.overlap,
+            "windows": self.windows,
+            "lines": self.lines != "kept",
+            "bos": self.bos != "tokenizer",
+        }
+        if self.per == "word" and (given := next((name for name, value in own.items() if value), None)):
+            raise InputError(f'{where}{given} is given, and per = "word" cuts the text by itself: leave {given} out')

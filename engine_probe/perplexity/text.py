@@ -33,7 +33,7 @@ def read_text(quality: Quality, where: str = "", way_out: str = "give a text in 
         raise InputError(f"{start} is empty: {way_out}")
     text = text.replace("\r\n", "\n")
     # Every token of a text is at least one byte long.
-    if len(content) + SPECIAL_TOKENS < quality.window:
+    if quality.per == "token" and len(content) + SPECIAL_TOKENS < quality.window:
         raise InputError(
             f"{start} has {len(content):,} bytes, too few for one window of {quality.window:,} tokens: give a longer "
             "text or a smaller window"

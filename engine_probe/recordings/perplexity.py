@@ -36,6 +36,12 @@ class TextPoint:
         return None if self.measured is None else perplexity(self.measured.window_nll, self.measured.window_tokens)
 
     @property
+    def word_perplexity(self) -> float | None:
+        """Return the perplexity per word. None unless it was asked for, and if there is no perplexity."""
+        found, words = self.perplexity, None if self.measured is None else self.measured.words
+        return None if found is None or words is None else found.per_word(words)
+
+    @property
     def label(self) -> str:
         """Name the engine by the settings in which it differs; empty if it does not."""
         return self.name.removeprefix(NAME).removeprefix(", ")
@@ -98,7 +104,7 @@ def difference(before: Measured, after: Measured) -> str:
     """Return why two lists of windows differ."""
     if before.text_sha256 != after.text_sha256:
         return "another text"
-    names = ("window", "overlap", "windows", "bos")
+    names = ("window", "overlap", "windows", "bos", "per")
     changed_names = [name for name in names if getattr(before.asked, name) != getattr(after.asked, name)]
     if changed_names:
         return f"another {' and '.join(changed_names)}"

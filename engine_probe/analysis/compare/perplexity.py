@@ -47,6 +47,10 @@ class Perplexity:
         ends = self.nats.interval
         return None if ends is None else (exp(ends[0]), exp(ends[1]))
 
+    def per_word(self, words: int) -> float:
+        """Return word perplexity: exp(sum of -ln p / words)."""
+        return exp(self.nats.mean * self.tokens / words)
+
     @property
     def reach(self) -> float | None:
         """Return half the width of the interval."""

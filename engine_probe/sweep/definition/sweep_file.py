@@ -397,7 +397,10 @@ class Point(msgspec.Struct, frozen=True):
         if self.together:
             content.append(msgspec.to_builtins([self.replicas, self.mix]))
         if self.quality is not None:
-            content = [self.engine.spec.key, msgspec.to_builtins(self.quality)]
+            text = msgspec.to_builtins(self.quality)
+            if text["per"] == "token":  # earlier sweeps did not have the key
+                del text["per"]
+            content = [self.engine.spec.key, text]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -26,11 +26,13 @@ COLUMNS = (
     Column("engine", words=True),
     Column("computes in", words=True),
     Column("perplexity"),
+    Column("per word"),
     Column("change"),
     Column("output tokens/s", short="output\ntokens/s"),
     Column("weights"),
     Column("KV tokens", short="KV\ntokens", room="spare"),
 )
+PER_WORD = [column.title for column in COLUMNS].index("per word")
 NOT_JUDGED = {"not shown to differ": VERDICTS["not shown to differ"], "not tested": "not tested, a single window"}
 
 
@@ -38,12 +40,16 @@ def precision_section(swept: Swept, reference: Reference | None) -> Section:
     found = engines(swept)
     if not found:
         return Section(sentences=says(nothing_beside(reference)), shown="always")
-    rows = (*map(row, found), *published_rows(reference))
+    rows = [*map(row, found), *published_rows(reference)]
+    columns = list(COLUMNS)
+    if all(each.text.word_perplexity is None for each in found):
+        del columns[PER_WORD]
+        rows = [(*cells[:PER_WORD], *cells[PER_WORD + 1 :]) for cells in rows]
     return Section(
         HEAD,
         sentences=says(sentences(found)),
         charts=partial(precision_charts, found, reference),
-        tables=(table(COLUMNS, rows),),
+        tables=(table(columns, rows),),
         details=sure(*text_definition(swept.texts), JUDGED, *source(reference)),
         shown="always",
     )
@@ -67,6 +73,8 @@ def text_document(text: TextPoint) -> Document:
     rate = sum(text.measured.window_tokens) / text.measured.seconds
     engine = says([f"{text.measured.model}, {rate:,.0f} tokens/s"])
     value = f"{perplexity.value:.4f} {plus_minus(perplexity.reach)}".rstrip()
+    if (words := text.word_perplexity) is not None:
+        value = f"{value} per token, {words:.4f} per word"
     title = f"Perplexity {value}: {text.measured.precision.words}"
     return Document(title, "", Section(sentences=engine, details=definition))
 
@@ -79,6 +87,7 @@ def row(each: Engine) -> tuple[Cell | str, ...]:
         each.name,
         text.measured.precision.words if text.measured else "-",
         Cell(f"{perplexity.value:.4f}", below=plus_minus(perplexity.reach)) if perplexity else "-",
+        "-" if text.word_perplexity is None else f"{text.word_perplexity:.4f}",
         Cell(*change_cell(change)) if change else "-",
         Cell(f"{rate.mean:,.1f}", below=below_rate) if rate else "-",
         "-" if each.weights_bytes is None else Cell(byte_size(each.weights_bytes), below=times(each.relative_weights)),
@@ -144,6 +153,7 @@ def published_rows(reference: Reference | None) -> list[tuple[Cell | str, ...]]:
             Cell(f"published: {each.name}", "soft"),
             "",
             f"{each.perplexity:g}",
+            "",
             "-" if each is first else signed(each.perplexity / first.perplexity - 1, PERPLEXITY_DIGITS),
             f"× {each.throughput:.2f}",
             f"× {each.memory:.2f}",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -14,8 +15,11 @@ from click.testing import CliRunner, Result
 from engine_probe.commands.compare import command as compare_command
 from engine_probe.commands.report import command as report_command
 from engine_probe.evaluation.precision import short_names
+from engine_probe.evaluation.published.reference import read_reference
 from engine_probe.perplexity.results import Measured, Precision, write_measured
 from engine_probe.perplexity.spec import Quality
+from engine_probe.recordings.sweep import load_sweep
+from engine_probe.report.sections.sweep.precision import precision_section
 from tests.support.recordings import facts, ran, write_run
 from tests.support.values import has_values
 
@@ -239,3 +243,22 @@ def test_a_folder_is_called_by_its_last_part_where_that_tells_it_apart() -> None
     named = ["model /m/bf16, dtype auto", "model /m/awq, dtype auto"]
     assert short_names(named) == ["bf16, dtype auto", "awq, dtype auto"]
     assert short_names(["model /one/same", "model /other/same"]) == ["model /one/same", "model /other/same"]
+
+
+def test_perplexity_per_word_stands_beside_that_per_token(tmp_path: Path) -> None:
+    asked = msgspec.structs.replace(
+        said(BASE), asked=Quality("wiki.test.raw", 101, per="word"), words=3000, documents=2
+    )
+    folder = write_engines(tmp_path, {None: (asked, 14, 60), "fp8": (msgspec.structs.replace(asked), 7, 60)})
+    swept = load_sweep(folder)
+    per_word = float(np.exp(BASE.sum() / 3000))
+    assert [text.word_perplexity for text in swept.texts] == pytest.approx([per_word] * 2)
+    (table,) = precision_section(swept, None).tables
+    at = [column.title for column in table.columns].index("per word")
+    assert [row[at] for row in table.rows] == [f"{per_word:.4f}"] * 2
+
+
+def test_without_words_there_is_no_column_for_them(sweep: Path) -> None:
+    (table,) = precision_section(load_sweep(sweep), read_reference("l40s_precision")).tables
+    assert "per word" not in [column.title for column in table.columns]
+    assert {len(row) for row in table.rows} == {len(table.columns)}

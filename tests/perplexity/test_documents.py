@@ -1,0 +1,79 @@
+"""Word perplexity: documents, their words, and rolling windows that score each token once."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from engine_probe.analysis.compare.perplexity import perplexity
+from engine_probe.errors import InputError
+from engine_probe.perplexity.documents import as_written, count_words, documents, rolling
+from engine_probe.perplexity.spec import Quality
+
+ONE = " = One = \n \n A well @-@ known text , with 1 @,@ 000 words . \n = = A part = = \n \n More . \n"
+TWO = " = Two = \n \n End \n"
+PREFIX = 7
+
+
+def test_a_page_is_a_document_from_one_heading_of_the_first_level_to_the_next() -> None:
+    first, second = documents(" \n" + ONE + TWO)
+    assert first.text == " = One =\n\nA well-known text, with 1,000 words.\n== A part ==\n\nMore.\n"
+    assert second.text == " = Two =\n\nEnd\n"
+
+
+def test_words_are_those_of_the_file_and_not_of_the_text_as_written() -> None:
+    (document,) = documents(TWO)
+    assert document.words == count_words(TWO) == len(["", "=", "Two", "=", "End", ""])
+
+
+def test_a_text_without_headings_is_one_document_as_it_is() -> None:
+    assert documents("a , b\nc") == [("a , b\nc", 4)]
+
+
+@pytest.mark.parametrize(
+    ("tokenized", "written"),
+    [
+        ("a @-@ b @,@ c @.@ d", "a-b,c.d"),
+        ("one ; two : three . four ! five ? six , seven", "one; two: three. four! five? six, seven"),
+        ("( in ) [ in ] { in } \" in \" ' in '", "(in) [in] {in} \"in\" 'in'"),
+        (" = = = Deep = = = \n next", " === Deep ===\nnext"),
+        ("5 ° C of N and it 's", "5°C of 1 and it's"),
+    ],
+)
+def test_the_spaces_of_wikitext_are_undone(tokenized: str, written: str) -> None:
+    assert as_written(tokenized) == written
+
+
+def test_rolling_windows_begin_with_the_last_token_scored_and_the_last_reaches_back() -> None:
+    windows = list(rolling([1, 2, 3, 4, 5], PREFIX, 4))
+    assert windows == [([PREFIX, 1, 2, 3], 1), ([2, 3, 4, 5], 2)]
+
+
+def test_a_short_document_is_one_short_window() -> None:
+    assert list(rolling([1, 2], PREFIX, 4)) == [([PREFIX, 1, 2], 1)]
+
+
+@given(some.integers(1, 60), some.integers(2, 12))
+def test_every_token_is_scored_once_and_in_order(length: int, size: int) -> None:
+    text = list(range(100, 100 + length))
+    windows = list(rolling(text, PREFIX, size))
+    assert [token for window in windows for token in window.token_ids[window.first_scored :]] == text
+    assert max(len(window.token_ids) for window in windows) <= size
+    assert all(after.token_ids[0] in (PREFIX, *text) for _, after in pairwise(windows))
+
+
+def test_perplexity_per_word_divides_the_same_sum_by_words() -> None:
+    found = perplexity([6.0, 2.0], [4, 2])
+    assert found is not None
+    assert found.per_word(4) == pytest.approx(math.exp(8 / 4))
+    assert found.value == pytest.approx(math.exp(8 / 6))
+
+
+@pytest.mark.parametrize("given", [{"overlap": 2}, {"windows": 3}, {"lines": "joined"}, {"bos": "window"}])
+def test_what_cuts_a_text_otherwise_is_refused(given: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=f'quality.{next(iter(given))} is given, and per = "word"'):
+        Quality("t", window=8, per="word", **given).check("quality.")  # type: ignore[arg-type]
