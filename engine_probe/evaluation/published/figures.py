@@ -25,6 +25,10 @@ class Figure:
     scale: float = 1.0  # to the chart's unit
 
 
+def four_digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}"
+
+
 def at_load(value: Callable[[Any], float | None]) -> Measure:
     """Return a function for the mean over the repeats of a load, which is None if one of them has no value."""
 
@@ -118,11 +122,11 @@ THROUGHPUT, OCCUPANCY = "Throughput and its regions", "KV occupancy"
 FIGURES: dict[str, Figure] = {
     "saturation_point": Figure(
         "saturation point",
-        "{:,.4g}".format,
+        four_digits,
         THROUGHPUT,
         lambda curve, _, __: curve.found.saturation.load if curve.found.saturation else None,
     ),
-    "kv_saturation": Figure("KV pool full at", "{:,.4g}".format, OCCUPANCY, kv_saturation),
+    "kv_saturation": Figure("KV pool full at", four_digits, OCCUPANCY, kv_saturation),
     "kv_capacity_tokens": Figure(
         "KV capacity, tokens",
         "{:,.0f}".format,
@@ -131,34 +135,34 @@ FIGURES: dict[str, Figure] = {
     ),
     "weights_gib": Figure(
         "weights, GiB",
-        "{:,.4g}".format,
+        four_digits,
         "",
         lambda _, runs, __: None if runs[0].weights_bytes is None else runs[0].weights_bytes / 2**30,
     ),
-    "output_tokens_per_s": Figure("output tokens/s", "{:,.4g}".format, THROUGHPUT, of_metric("output_tokens_per_s")),
-    "peak_output_tokens_per_s": Figure("peak output tokens/s", "{:,.4g}".format, "", peak_output_tokens_per_s),
+    "output_tokens_per_s": Figure("output tokens/s", four_digits, THROUGHPUT, of_metric("output_tokens_per_s")),
+    "peak_output_tokens_per_s": Figure("peak output tokens/s", four_digits, "", peak_output_tokens_per_s),
     "highest_output_tokens_per_s": Figure(
-        "highest output tokens/s within the run", "{:,.4g}".format, "", of_metric("highest_output_tokens_per_s")
+        "highest output tokens/s within the run", four_digits, "", of_metric("highest_output_tokens_per_s")
     ),
     "peak_kv_share": Figure("KV peak", "{:.0%}".format, OCCUPANCY, of_metric("peak_kv_share"), 100),
-    "ttft_p50_ms": Figure("TTFT p50, ms", "{:,.4g}".format, "Time to first token", of_metric("ttft_p50_ms")),
-    "tpot_p50_ms": Figure("TPOT p50, ms", "{:,.4g}".format, "Time per output token", of_metric("tpot_p50_ms")),
-    "ttft_p99_ms": Figure("TTFT p99, ms", "{:,.4g}".format, "", of_metric("ttft_p99_ms")),
-    "tpot_p99_ms": Figure("TPOT p99, ms", "{:,.4g}".format, "", of_metric("tpot_p99_ms")),
-    "e2el_p50_ms": Figure("E2EL p50, ms", "{:,.4g}".format, "", of_metric("e2el_p50_ms")),
-    "e2el_mean_ms": Figure("E2EL mean, ms", "{:,.4g}".format, "", at_load(lambda found: mean_ms(found, "E2EL"))),
+    "ttft_p50_ms": Figure("TTFT p50, ms", four_digits, "Time to first token", of_metric("ttft_p50_ms")),
+    "tpot_p50_ms": Figure("TPOT p50, ms", four_digits, "Time per output token", of_metric("tpot_p50_ms")),
+    "ttft_p99_ms": Figure("TTFT p99, ms", four_digits, "", of_metric("ttft_p99_ms")),
+    "tpot_p99_ms": Figure("TPOT p99, ms", four_digits, "", of_metric("tpot_p99_ms")),
+    "e2el_p50_ms": Figure("E2EL p50, ms", four_digits, "", of_metric("e2el_p50_ms")),
+    "e2el_mean_ms": Figure("E2EL mean, ms", four_digits, "", at_load(lambda found: mean_ms(found, "E2EL"))),
     "makespan_s": Figure(
-        "makespan of a burst, s", "{:,.4g}".format, "", at_load(lambda found: found.summary.makespan_seconds)
+        "makespan of a burst, s", four_digits, "", at_load(lambda found: found.summary.makespan_seconds)
     ),
     "speed_up": Figure("speed-up of a burst", "{:,.3g}".format, "", speed_up),
-    "requests_per_min": Figure("requests/min", "{:,.4g}".format, "", at_load(per_minute)),
-    "tokens_per_answer": Figure("tokens per answer", "{:,.4g}".format, "", at_load(tokens_per_answer)),
+    "requests_per_min": Figure("requests/min", four_digits, "", at_load(per_minute)),
+    "tokens_per_answer": Figure("tokens per answer", four_digits, "", at_load(tokens_per_answer)),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
-    "loading_s": Figure("loading the weights, s", "{:,.4g}".format, "", loading_seconds),
-    "weights_gib_of_gpu": Figure("weights of one GPU, GiB", "{:,.4g}".format, "", of_memory("weights_bytes")),
-    "reserved_gib_of_gpu": Figure("reserved on one GPU, GiB", "{:,.4g}".format, "", of_memory("reserved_bytes")),
+    "loading_s": Figure("loading the weights, s", four_digits, "", loading_seconds),
+    "weights_gib_of_gpu": Figure("weights of one GPU, GiB", four_digits, "", of_memory("weights_bytes")),
+    "reserved_gib_of_gpu": Figure("reserved on one GPU, GiB", four_digits, "", of_memory("reserved_bytes")),
     "reserved_share": Figure("reserved of a GPU", "{:.1%}".format, "", of_memory("reserved_bytes", "total_bytes")),
-    "gpu_memory_gib": Figure("memory of a GPU, GiB", "{:,.4g}".format, "", of_memory("total_bytes")),
+    "gpu_memory_gib": Figure("memory of a GPU, GiB", four_digits, "", of_memory("total_bytes")),
     "temperature_max_c": Figure(
         "GPU temperature, highest, °C",
         "{:,.3g}".format,
@@ -166,6 +170,6 @@ FIGURES: dict[str, Figure] = {
         of_gpu(lambda gpu: gpu.temperature_c.most if gpu.temperature_c else None),
     ),
     "power_mean_w": Figure(
-        "GPU power, mean, W", "{:,.4g}".format, "", of_gpu(lambda gpu: gpu.power_w.mean if gpu.power_w else None)
+        "GPU power, mean, W", four_digits, "", of_gpu(lambda gpu: gpu.power_w.mean if gpu.power_w else None)
     ),
 }

@@ -1,0 +1,107 @@
+"""docs/results/published.md has a row for every figure of the reference data, as published, and every doubt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine_probe.evaluation.published.documents import DOCUMENTS, Stated, read_document, references_of
+from engine_probe.evaluation.published.reference import read_reference
+from tools.published_results import document, ours
+from tools.published_results.__main__ import main
+from tools.published_results.pools import POOLS
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+PAGE = RESULTS / "published.md"
+
+
+def cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip("|").split("|"))
+
+
+def written() -> list[tuple[str, ...]]:
+    """The rows of the page without what is ours, which changes with the sweeps."""
+    _, *documents = PAGE.read_text().split("\n## ")
+    lines = [line for line in "\n".join(documents).splitlines() if line.startswith("| ")]
+    rows = [cells(line) for line in lines if line.count("|") == 6]
+    return [(*row[:3], row[4]) for row in rows if row != document.COLUMNS]
+
+
+def expected() -> list[tuple[str, ...]]:
+    found = [section for name in DOCUMENTS for section in document.sections(name, {})]
+    return [tuple(cell.replace("|", "/") for cell in row.of_reference) for each in found for row in each.rows]
+
+
+def test_the_page_has_the_rows_of_the_reference_data() -> None:
+    again = "python -m tools.published_results --write docs/results/published.md"
+    assert written() == expected(), f"the reference data has changed: {again}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_nothing_of_a_document_is_left_without_a_row(name: str) -> None:
+    rows = sum(len(section.rows) for section in document.sections(name, {}))
+    stated = sum(len(section.stated) for section in read_document(name).sections)
+    tables = references_of(name)
+    figures = sum(len(each.figures) + len(each.claims) + 3 * len(each.precisions) for each in tables)
+    assert rows == stated + figures
+
+
+def test_a_row_of_every_recorded_figure_is_in_the_page() -> None:
+    recorded = json.loads((RESULTS / "published.json").read_text())
+    rows = [row for name in DOCUMENTS for section in read_document(name).sections for row in section.stated]
+    assert {row.recorded for row in rows if row.recorded} <= set(recorded)
+    for pool in POOLS:
+        assert {f"{pool.model}.peak_kv_share.{load}" for load in pool.loads} <= set(recorded)
+
+
+def test_the_command_writes_the_page_from_what_was_recorded(tmp_path: Path) -> None:
+    (tmp_path / "page.json").write_text('{"gpt2-xl.peak_kv_share.200": 0.21}')
+    assert main(["--write", str(tmp_path / "page.md")]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert (
+        "| gpt2-xl: KV peak at 200 concurrent requests | 20% | measured | 21% (vLLM's scheduler without a model) |"
+        in text
+    )
+    assert "| gpt2-xl: KV peak at 400 concurrent requests | 40% | measured | needs a GPU |" in text
+
+
+@pytest.mark.parametrize(("expression", "value"), [("2 * 3.59 / 6.79", 1.0574), ("100 * (1 - 2 ** 3)", -700)])
+def test_arithmetic_is_calculated(expression: str, value: float) -> None:
+    assert ours.calculated(expression) == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize("expression", ["open('x')", "a + 1", "-1", "1 if 2 else 3"])
+def test_what_is_no_arithmetic_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match="is no arithmetic of numbers"):
+        ours.calculated(expression)
+
+
+@pytest.mark.parametrize(
+    ("asked", "value"), [("gpt2-xl: kv_bytes_per_token", 2 * 48 * 1600 * 2), ("falcon-40b: kv_heads / 2", 4)]
+)
+def test_a_geometry_is_that_of_the_catalogue(asked: str, value: float) -> None:
+    assert ours.of_geometry(asked) == value
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"value": 512, "sweep": "l40s_offline: workload.input_len"}, "the same in sweeps/l40s_offline.toml"),
+        ({"value": 511, "sweep": "l40s_offline: workload.input_len"}, "512 in sweeps/l40s_offline.toml"),
+        ({"value": "1, 2, 3", "sweep": "l4_parallel: workload.num_prompts"}, "the same in sweeps/l4_parallel.toml"),
+        ({"value": 1, "sweep": "l40s_offline: engine.arguments.nothing", "otherwise": 1}, "the same"),
+        ({"value": 1, "sweep": "l40s_offline: engine.arguments.nothing"}, "left out in"),
+        ({"value": 3, "sweep": "l40s_continuous: prompts"}, "the same in sweeps/l40s_continuous.toml"),
+    ],
+)
+def test_a_setting_is_held_against_the_shipped_sweep(row: dict[str, object], words: str) -> None:
+    assert ours.of_sweep(Stated(what="x", kind="setting", **row)).startswith(words)  # type: ignore[arg-type]
+
+
+def test_a_withheld_capacity_is_never_guessed() -> None:
+    rows = [row for section in read_document("thesis").sections for row in section.stated if row.is_withheld]
+    assert [ours.ours_of(row, {}) for row in rows] == ["not guessed"] * 3
+    held = {figure.what for figure in read_reference("thesis_tensor_parallel").figures}
+    assert "kv_capacity_tokens" not in held

@@ -1,0 +1,148 @@
+"""The page: a table for each section of each document, a row for each of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from engine_probe.evaluation.published.documents import (
+    DOCUMENTS,
+    DocumentSection,
+    Stated,
+    read_document,
+    references_of,
+)
+from engine_probe.evaluation.published.figures import FIGURES
+from engine_probe.evaluation.published.reference import Published, Reference
+from engine_probe.report.sections.sweep.published import published_words
+from tools.published_results.ours import (
+    NEEDS_A_GPU,
+    NOTHING,
+    QUOTED,
+    Recorded,
+    number,
+    ours_of,
+    ours_of_figure,
+    ours_of_memory,
+)
+
+HEAD = """\
+# The published figures, and ours
+
+Made by `python -m tools.published_results --write docs/results/published.md` from the reference data in
+engine_probe/evaluation/published; `--measure` also runs the bursts again that need no GPU (two minutes).
+
+- Published: as printed, with its kind. *measured*, *expected* (a target), *claim* (said without a measurement),
+  *setting*, *specification*, *price*, *quoted* (from somebody else).
+- Ours: computed from the figures beside it, from a model's config.json, read in a shipped sweep, or measured without a
+  GPU: vLLM's own scheduler and block manager with pools of the published sizes and no model, or the embedded smollm2 on
+  two CPU cores, whose ratios alone can be compared. What it needs otherwise.
+- Three capacities of the KV cache are withheld in our copy of the thesis. Nothing here is made to fit them.
+"""
+COLUMNS = ("figure", "published", "kind", "ours", "doubt")
+
+
+class Row(NamedTuple):
+    figure: str
+    published: str
+    kind: str
+    ours: str
+    doubt: str
+
+    @property
+    def of_reference(self) -> tuple[str, str, str, str]:
+        """Return what the reference data alone decides."""
+        return self.figure, self.published, self.kind, self.doubt
+
+
+class Section(NamedTuple):
+    title: str
+    doubts: tuple[str, ...]  # of the whole tables in it
+    rows: tuple[Row, ...]
+
+
+def sections(name: str, recorded: Recorded) -> Iterator[Section]:
+    """Yield the sections of a document with all their rows."""
+    references = references_of(name)
+    for section in read_document(name).sections:
+        rows = [row for reference in references for row in rows_of_table(reference, section.title, recorded)]
+        doubts = [one.doubt for one in references if one.doubt and any(rows_of_table(one, section.title, recorded))]
+        yield Section(section.title, tuple(doubts), (*rows, *stated_rows(section, recorded)))
+
+
+def rows_of_table(reference: Reference, title: str, recorded: Recorded) -> Iterator[Row]:
+    """Yield the rows of a table of figures that belong to this section."""
+    for figure in reference.figures:
+        if (figure.section or reference.section) == title:
+            ours = ours_of_figure(figure, reference, recorded)
+            value = published_words(figure, FIGURES[figure.what].form)
+            yield Row(figure_words(figure, reference), value, figure.kind or reference.kind, ours, figure.doubt)
+    for precision in reference.precisions if reference.section == title else ():
+        memory = ours_of_memory(precision)
+        yield Row(f"{precision.name}: perplexity", f"{precision.perplexity:g}", reference.kind, WEIGHTS, "")
+        yield Row(f"{precision.name}: throughput", f"{precision.throughput:g} x", reference.kind, WEIGHTS, "")
+        yield Row(f"{precision.name}: memory", f"{precision.memory:g} x", reference.kind, memory, "")
+    for claim in reference.claims:
+        if (claim.section or reference.section) == title:
+            yield Row(claim.claim, claim.published, "claim", JUDGED, claim.doubt)
+
+
+WEIGHTS = f"{NEEDS_A_GPU} and such weights; sweeps/precision.toml"
+JUDGED = "`report --reference l40s_stress` judges it on a sweep of l40s_stress"
+
+
+def figure_words(figure: Published, reference: Reference) -> str:
+    load = "" if figure.at is None else f" at {figure.at:g} {reference.load_in}"
+    own = "".join(f", {name} {value}" for name, value in figure.setting.items())
+    return f"{figure.model}: {FIGURES[figure.what].words}{load}{own}"
+
+
+def stated_rows(section: DocumentSection, recorded: Recorded) -> Iterator[Row]:
+    for row in section.stated:
+        yield Row(row.what, stated_words(row), row.kind, ours_of(row, recorded), row.doubt)
+
+
+def stated_words(row: Stated) -> str:
+    """Return the value with its unit, or the band: `5 to 10 requests/min`, `at most 9 %`."""
+    if row.value is not None:
+        text = {True: "on", False: "off"}[row.value] if isinstance(row.value, bool) else row.value
+        words = text if isinstance(text, str) else number(text)
+    elif row.low is not None and row.high is not None:
+        words = f"{number(row.low)} to {number(row.high)}"
+    else:
+        words = f"at least {number(row.low)}" if row.low is not None else f"at most {number(row.high or 0)}"
+    return f"{words} {row.unit}".rstrip()
+
+
+def page(recorded: Recorded) -> Iterator[str]:
+    """Yield the lines of the page."""
+    documents = {name: list(sections(name, recorded)) for name in DOCUMENTS}
+    yield from HEAD.splitlines()
+    yield ""
+    yield from summary(documents)
+    for name, found in documents.items():
+        document = read_document(name)
+        yield from ("", f"## {document.title}", "", f"{document.source}.")
+        for section in found:
+            yield from ("", f"### {section.title}", "")
+            yield from (line for doubt in section.doubts for line in (f"Doubt about the table: {doubt}", ""))
+            yield from table(section.rows)
+
+
+def summary(documents: dict[str, list[Section]]) -> Iterator[str]:
+    """Yield a table: each document's rows, those with something of ours beside them, and the doubts."""
+    yield from ("| document | rows | with ours | need a GPU | doubts |", "|---|--:|--:|--:|--:|")
+    for name, found in documents.items():
+        rows = [row for section in found for row in section.rows]
+        without = sum(row.ours.startswith((NEEDS_A_GPU, "12 GPUs", "two GPUs", "a GPU")) for row in rows)
+        nothing = sum(row.ours in (NOTHING, QUOTED, "not guessed", "not tested here") for row in rows)
+        doubts = sum(bool(row.doubt) for row in rows) + sum(len(set(section.doubts)) for section in found)
+        title = read_document(name).title
+        yield f"| {title} | {len(rows)} | {len(rows) - without - nothing} | {without} | {doubts} |"
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield "|---|---|---|---|---|"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"

@@ -1,0 +1,200 @@
+"""What of ours stands beside a published figure: arithmetic, a model's geometry, a shipped sweep, a recorded figure."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine_probe.engine.models.catalogue import catalogue_config
+from engine_probe.engine.models.geometry import GIB, Geometry, geometry
+from engine_probe.evaluation.published.documents import Stated
+from engine_probe.evaluation.published.reference import Published, PublishedPrecision, Reference
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+NEEDS_A_GPU, QUOTED, NOTHING = "needs a GPU", "quoted, not measured", "-"
+H100_NVL_GIB, RESERVED = 93.6, 0.9  # published memory of a GPU, and vLLM's default share of it at the time
+QUANTISED_EXAMPLE = "llama-3-8b"
+
+UNITS = {
+    "weights_gib": "GiB",
+    "weights_gb": "GB",
+    "weights_mib": "MiB",
+    "weights_gb_in_8_bits": "GB",
+    "weights_gb_in_4_bits": "GB",
+    "billions": "billion",
+    "max_context": "tokens",
+    "kv_heads": "KV heads",
+    "kv_bytes_per_token": "bytes of KV cache per token",
+}
+
+Recorded = Mapping[str, float | str]
+
+OPERATORS: Mapping[type[ast.operator], Any] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+
+
+def ours_of(row: Stated, recorded: Recorded) -> str:
+    """Return what stands beside a row, with how it was made."""
+    parts = []
+    if row.check:
+        parts.append(f"{row.check.replace('**', '^').replace('*', 'x')} = {number(calculated(row.check))}")
+    if row.geometry:
+        parts.append(f"{number(of_geometry(row.geometry))} {UNITS[named(row.geometry)[1]]} (from config.json)")
+    if row.sweep:
+        parts.append(of_sweep(row))
+    if row.recorded:
+        parts.append(of_record(row.recorded, recorded, row.unit))
+    if row.needs or not parts:
+        parts.append(row.needs or without(row))
+    return "; ".join(parts)
+
+
+def without(row: Stated) -> str:
+    """Say why nothing stands beside a row of this kind."""
+    if row.is_withheld:
+        return "not guessed"
+    reasons = {"measured": NEEDS_A_GPU, "expected": NEEDS_A_GPU, "claim": "not tested here", "quoted": QUOTED}
+    return reasons.get(row.kind, NOTHING)
+
+
+def calculated(expression: str) -> float:
+    """Calculate an arithmetic expression of numbers."""
+    return value_of(ast.parse(expression, mode="eval").body)
+
+
+def value_of(node: ast.expr) -> float:
+    match node:
+        case ast.BinOp(left, sign, right) if type(sign) in OPERATORS:
+            return float(OPERATORS[type(sign)](value_of(left), value_of(right)))
+        case ast.Constant(int() | float() as value):
+            return float(value)
+    raise ValueError(f"{ast.unparse(node)} is no arithmetic of numbers")
+
+
+def of_geometry(asked: str) -> float:
+    """Return a figure of a model: `gpt2-xl: weights_gib`, perhaps divided: `... / 2`."""
+    model, name, divisor = named(asked)
+    return geometry_figure(geometry(catalogue_config(model)), name) / float(divisor or 1)
+
+
+def named(asked: str) -> tuple[str, str, str]:
+    """Return the model, the figure, and the number that divides it, perhaps empty."""
+    model, _, what = asked.partition(": ")
+    name, _, divisor = what.partition(" / ")
+    return model, name, divisor
+
+
+def geometry_figure(found: Geometry, name: str) -> float:
+    rest = found.parameters - found.linear_parameters
+    figures = {
+        "weights_gib": found.weights_bytes() / GIB,
+        "weights_gb": found.weights_bytes() / 1e9,
+        "weights_mib": found.weights_bytes() / 2**20,
+        "weights_gb_in_8_bits": (2 * rest + found.linear_parameters) / 1e9,
+        "weights_gb_in_4_bits": (2 * rest + found.linear_parameters / 2) / 1e9,
+        "billions": found.parameters / 1e9,
+        "max_context": found.max_context,
+        "kv_heads": found.kv_heads,
+        "kv_bytes_per_token": found.kv_bytes_per_token(),
+    }
+    return float(figures[name])
+
+
+def of_sweep(row: Stated) -> str:
+    """Return the value of the shipped sweep, and whether it is the published one."""
+    name, _, key = row.sweep.partition(": ")
+    path = SWEEPS / f"{name}.toml"
+    if not path.is_file():
+        return f"no sweep {name}"
+    value = in_sweep(tomllib.loads(path.read_text(encoding="utf-8")), key)
+    value = row.otherwise if value is None and row.otherwise != "" else value
+    words = setting_words(value)
+    same = words == setting_words(row.value) or (isinstance(value, float | int) and value == row.value)
+    return f"{'the same' if same else words} in sweeps/{name}.toml"
+
+
+def in_sweep(sweep: Mapping[str, Any], key: str) -> Any:
+    """Return the values of an axis, or the value of a key. None if the sweep has neither."""
+    if key == "prompts":
+        return len(sweep["workload"]["prompts"]["texts"])
+    if key in (axes := sweep.get("axes", {})):
+        return axes[key]
+    found: Any = sweep
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def setting_words(value: Any) -> str:
+    match value:
+        case None:
+            return "left out"
+        case bool():
+            return "on" if value else "off"
+        case list():
+            return ", ".join(map(setting_words, value))
+        case Mapping():
+            return ", ".join(f"{name} {setting_words(each)}" for name, each in value.items())
+        case int() | float():
+            return f"{value:g}" if abs(value) < 1e6 else f"{value:.0f}"
+    return str(value)
+
+
+def of_record(name: str, recorded: Recorded, unit: str = "") -> str:
+    value = recorded.get(name)
+    if value is None:
+        return NEEDS_A_GPU
+    how = "smollm2 on two CPU cores" if name.startswith("smollm2") else "vLLM's scheduler without a model"
+    if isinstance(value, str):
+        return f"{value} ({how})"
+    words = f"{value:.0%}" if "share" in name or unit == "%" else f"{number(value)} {unit}".rstrip()
+    return f"{words} ({how})"
+
+
+def ours_of_figure(figure: Published, reference: Reference, recorded: Recorded) -> str:
+    """Return what stands beside a figure of a curve."""
+    setting = {**reference.setting, **figure.setting}
+    shards = int(setting.get("tensor_parallel_size", 1))
+    match figure.what:
+        case "weights_gib" | "weights_gib_of_gpu":
+            return f"{number(of_geometry(f'{figure.model}: weights_gib / {shards}'))} (from config.json)"
+        case "kv_capacity_tokens":
+            return capacity_bound(figure.model)
+        case "peak_kv_share":
+            return of_record(f"{figure.model}.{figure.what}.{figure.at:g}", recorded)
+        case "kv_saturation":
+            return of_record(f"{figure.model}.{figure.what}", recorded)
+        case "speed_up":
+            return of_record(f"smollm2.speed_up.{figure.at:g}", recorded)
+    return NEEDS_A_GPU
+
+
+def capacity_bound(model: str) -> str:
+    """Return the most KV tokens that the weights leave of what vLLM reserves, before activations."""
+    found = geometry(catalogue_config(model))
+    left = RESERVED * H100_NVL_GIB * GIB - found.weights_bytes()
+    return f"at most {left / found.kv_bytes_per_token():,.0f}, less activations (0.9 of 93.6 GiB less the weights)"
+
+
+def ours_of_memory(each: PublishedPrecision) -> str:
+    """Return the relative weights of a model of 8 billion parameters, where the name tells the bits."""
+    bits = 4 if "4" in each.name or "desc_act" in each.name else 8 if "8" in each.name else 16
+    found = geometry(catalogue_config(QUANTISED_EXAMPLE))
+    base = geometry_figure(found, "weights_gb")
+    share = 1.0 if bits == 16 else geometry_figure(found, f"weights_gb_in_{bits}_bits") / base
+    return f"{share:.2f} x for Llama-3 8B, without scales (from config.json)"
+
+
+def number(value: float) -> str:
+    if value == int(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
