@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from engine_probe.recordings.forward_passes import ForwardPasses
     from engine_probe.recordings.opening import load
     from engine_probe.recordings.run import Run
+    from engine_probe.recordings.suite import Suite, load_suite
     from engine_probe.recordings.sweep import Swept, load_sweep
 
     __version__: str
@@ -50,6 +51,7 @@ __all__ = [
     "InputError",
     "Probe",
     "Run",
+    "Suite",
     "Swept",
     "UnavailableError",
     "UnsupportedVersionError",
@@ -60,6 +62,7 @@ __all__ = [
     "integrity",
     "load",
     "load_experiment",
+    "load_suite",
     "load_sweep",
 ]
 
@@ -69,6 +72,7 @@ _HOMES = {
     "ForwardPasses": "engine_probe.recordings.forward_passes",
     "Probe": "engine_probe.probe",
     "Run": "engine_probe.recordings.run",
+    "Suite": "engine_probe.recordings.suite",
     "Swept": "engine_probe.recordings.sweep",
     "compare": "engine_probe.evaluation.comparison",
     "costs": "engine_probe.evaluation.money.costs",
@@ -76,6 +80,7 @@ _HOMES = {
     "integrity": "engine_probe.evaluation.integrity",
     "load": "engine_probe.recordings.opening",
     "load_experiment": "engine_probe.recordings.experiment",
+    "load_suite": "engine_probe.recordings.suite",
     "load_sweep": "engine_probe.recordings.sweep",
 }
 

@@ -17,12 +17,13 @@ from engine_probe.errors import INTERRUPTED, EngineProbeError, InputError
 from engine_probe.text_format import plain, shortened
 from kernels_bench.usage import usage_sentence
 
-# heading of `--help` -> name -> its line there. A command is the module of its name under
-# engine_probe.commands, imported when the command is called, so that `--help` stays quick.
+# heading of `--help` -> name -> its line there. A command is the module of its name under engine_probe.commands, or in
+# HOMES, imported when the command is called, so that `--help` stays quick.
 HEADINGS = {
     "Measure": {
         "profile": "measure one workload on one engine and show it live",
         "sweep": "measure a grid of points on one or more engines",
+        "suite": "measure the programme of a whole document, and report it section by section",
         "perplexity": "measure how well a model predicts a local text",
     },
     "Read results": {
@@ -40,6 +41,7 @@ HEADINGS = {
         "models": "list the models that need no download",
     },
 }
+HOMES = {"suite": "sweep.suite"}  # of commands in the folder of another
 COMMANDS = {name: line for commands in HEADINGS.values() for name, line in commands.items()}
 
 
@@ -54,7 +56,7 @@ class CommandList(click.Group):
             near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else "engine_probe --help lists them"
             ctx.fail(f"there is no command {cmd_name}: {hint}")
-        command: click.Command = import_module(f"engine_probe.commands.{cmd_name}").command
+        command: click.Command = import_module(f"engine_probe.commands.{HOMES.get(cmd_name, cmd_name)}").command
         return command
 
     def make_context(

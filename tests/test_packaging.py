@@ -66,6 +66,8 @@ def test_the_wheel_holds_sweeps_geometries_and_licences(wheel: Path) -> None:
     names = contents.namelist()
     for sweep in (ROOT / "sweeps").glob("*.toml"):
         assert f"engine_probe/sweep/shipped/{sweep.name}" in names
+    for suite in (ROOT / "sweeps/suites").glob("*.toml"):
+        assert f"engine_probe/sweep/shipped/suites/{suite.name}" in names
     for questions in (ROOT / "sweeps/data").glob("*.jsonl"):
         assert f"engine_probe/sweep/shipped/data/{questions.name}" in names
     assert "engine_probe/engine/models/geometries/gpt2-xl/config.json" in names

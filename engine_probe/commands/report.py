@@ -48,6 +48,9 @@ class Made:
 RUN_MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
 SWEEP_MORE = "--verbose shows advice, latencies over the load and statistics; --html FILE draws the charts."
 EXPERIMENT_MORE = "--verbose shows every level and all settings; --html FILE draws the charts."
+SUITE_MORE = (
+    "--verbose shows every section in full; --html FILE draws the charts; name a sweep's folder for its points."
+)
 PASSES_MORE = "--html FILE draws the charts."
 output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 
@@ -100,7 +103,8 @@ def command(
 ) -> None:
     """Summarise a run or sweep, and name its bottleneck and the load from which on it limits.
 
-    Several sweeps are reported as one experiment: their curves in common charts, and a sentence for each.
+    Several sweeps are reported as one experiment: their curves in common charts, and a sentence for each. A suite is
+    reported in the order of its document.
 
     FOLDER may also be a report file of `engine_probe validate --json`, or a forward-pass trace of NVIDIA Dynamo.
     """
@@ -205,8 +209,11 @@ def report_forward_passes(path: Path) -> Made:
 
 
 def report_one(folder: Path, asked: Asked) -> Made:
+    from engine_probe.recordings.suite import is_suite
     from engine_probe.recordings.sweep import is_sweep
 
+    if is_suite(folder):
+        return report_suite(folder, asked)
     if is_sweep(folder):
         return report_sweep(folder, asked)
     refuse_for_a_run(folder, asked.scores, asked.reference)
@@ -278,3 +285,30 @@ def report_experiment(folders: Sequence[Path], asked: Asked) -> Made:
         EXPERIMENT_MORE,
         code=0 if points and all(point.analysis or point.unprobed for point in points) else 1,
     )
+
+
+def report_suite(folder: Path, asked: Asked) -> Made:
+    """Return the report of a suite, in the order of its document; its code is 1 where a sweep is not complete."""
+    from engine_probe.evaluation.money.costs import Money, sweep_money
+    from engine_probe.evaluation.published.reference import read_reference
+    from engine_probe.recordings.curve import Curve
+    from engine_probe.recordings.suite import COMPLETE, open_suite
+    from engine_probe.recordings.sweep import Swept
+    from engine_probe.report.renderers.json import suite_figures
+    from engine_probe.report.suite_report import suite_document
+    from engine_probe.report.sweep_report import Evaluation
+
+    if asked.scores is not None:
+        raise InputError(f"--score names the points of one sweep, and {folder} is a suite: name one of its sweeps")
+    suite = open_suite(folder, asked.slo)
+
+    def money_of(swept: Swept, curves: Sequence[Curve]) -> Money:
+        return sweep_money(swept, curves, asked.prices, asked.slo, asked.at)
+
+    def evaluate(swept: Swept, curves: Sequence[Curve], own: str | None) -> Evaluation:
+        reference = asked.reference or own
+        return Evaluation(money_of(swept, curves), None if reference is None else read_reference(reference))
+
+    document = suite_document(suite, evaluate)
+    code = 0 if all(row.status == COMPLETE for row in suite.state.sweeps) else 1
+    return Made(document, lambda: document, lambda: suite_figures(suite, money_of), SUITE_MORE, code)

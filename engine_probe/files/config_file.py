@@ -17,6 +17,7 @@ from engine_probe.files.safe_read import read_json
 from engine_probe.text_format import suggestion
 
 RESULT_FILE = "sweep.json"  # in a sweep's folder: the sweep file, and a row for each point
+SUITE_FILE = "suite.json"  # in a suite's folder: its sections, and a row for each sweep
 MOST = 2**63
 
 Section = TypeVar("Section", bound=msgspec.Struct)

@@ -48,6 +48,7 @@ def measure(
     resume: str | None = None,
     verbose: bool = False,
     report: bool = True,
+    heading: str = "",
 ) -> int:
     """Run the sweep, report what came of it, also after Ctrl-C, and return the exit code."""
     with fleet(address, points(sweep), force) if address else here(points(sweep), force) as engines:
@@ -55,7 +56,7 @@ def measure(
         with closing(open_results(resume, out)) as results:
             click.echo(plain(f"{name}: {sweep.question}"), err=True)
             try:
-                run(sweep, results, verbose, force, rows, engines)
+                run(sweep, results, verbose, force, rows, engines, heading)
             except KeyboardInterrupt:
                 click.echo(interrupted(results, bool(rows), resume is not None), err=True)
                 return INTERRUPTED
@@ -119,12 +120,20 @@ def exit_code(rows: list[Row], failures_are_results: bool) -> int:
     return 1 if lost and not failures_are_results else 0
 
 
-def run(sweep: SweepFile, results: Results, verbose: bool, force: bool, rows: list[Row], engines: Engines) -> None:
+def run(
+    sweep: SweepFile,
+    results: Results,
+    verbose: bool,
+    force: bool,
+    rows: list[Row],
+    engines: Engines,
+    heading: str = "",
+) -> None:
     """Show every event, and add the row of every point to `rows`."""
     todo = [] if sweep.adaptive or sweep.search else [*points(sweep), *texts(sweep)]  # a search adds its own
     reasons: set[str] = set()
     try:
-        with screen_for(engines, todo, results.folder, verbose) as screen:
+        with screen_for(engines, todo, results.folder, verbose, heading) as screen:
 
             def listen(event: Event, group: int | None) -> None:
                 screen.show(without_repetition(event, reasons), group)
@@ -150,10 +159,14 @@ def without_repetition(event: Event, reasons: set[str]) -> Event:
     return event
 
 
-def screen_for(engines: Engines, todo: list[Point], folder: Path, verbose: bool) -> Screen:
+def screen_for(engines: Engines, todo: list[Point], folder: Path, verbose: bool, heading: str) -> Screen:
     lines = verbose or not sys.stderr.isatty()
     if isinstance(engines, LocalEngines):
-        return PlainScreen(todo, folder / LOG_FILE if verbose else None) if lines else TerminalScreen(todo)
+        return (
+            PlainScreen(todo, folder / LOG_FILE if verbose else None)
+            if lines
+            else TerminalScreen(todo, heading=heading)
+        )
     return FleetPlain(todo, verbose) if lines else FleetTerminal(todo)
 
 

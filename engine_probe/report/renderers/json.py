@@ -1,7 +1,7 @@
 """The figures of a report as JSON: each metric by its name, with its unit and formula."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -33,10 +33,11 @@ from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.cluster import Cluster
-from engine_probe.recordings.curve import Curve
+from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
+from engine_probe.recordings.suite import Suite
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.curves.lengths import OverLength, fitted_lines
@@ -183,6 +184,23 @@ def experiment_figures(experiment: Experiment, curves: Sequence[Curve], money: M
             "pareto": pareto_figures(same_work(together)),
             "points": [point_figures(point) for point in together.points],
             "money": accounted(money),
+        }
+    )
+
+
+def suite_figures(suite: Suite, money_of: Callable[[Swept, Sequence[Curve]], Money]) -> bytes:
+    """Return the state of a suite, and the figures of each of its sweeps by name."""
+
+    def figures_of_sweep(swept: Swept) -> msgspec.Raw:
+        lines = curves(swept.points)
+        return msgspec.Raw(sweep_figures(swept, lines, money_of(swept, lines)))
+
+    return encoded(
+        {
+            "kind": "suite",
+            "folder": str(suite.folder),
+            "suite": suite.state,
+            "figures": {name: figures_of_sweep(swept) for name, swept in suite.sweeps.items()},
         }
     )
 

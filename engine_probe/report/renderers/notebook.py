@@ -13,9 +13,10 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.record.schema import TABLES
 from engine_probe.recordings.curve import Curve, curves
-from engine_probe.recordings.experiment import Experiment
+from engine_probe.recordings.experiment import Experiment, experiment
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
+from engine_probe.recordings.suite import Suite
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.compare import compare_charts
@@ -26,6 +27,7 @@ from engine_probe.report.document import Figure, Section, Sentence, Table, Tone,
 from engine_probe.report.sections.compare.changes import changes_section
 from engine_probe.report.sections.compare.verdict import compare_verdict
 from engine_probe.report.sections.compare.words import short_names
+from engine_probe.report.sections.experiment.suite import suite_verdict
 from engine_probe.report.sections.experiment.verdict import experiment_verdict
 from engine_probe.report.sections.forward_passes import forward_pass_document
 from engine_probe.report.sections.run.latencies import judgements, latency_table
@@ -166,13 +168,26 @@ def sweep_html(swept: Swept) -> str:
 
 
 @html_of.register
-def experiment_html(experiment: Experiment) -> str:
+def experiment_html(found: Experiment) -> str:
     """Return what each curve of an experiment comes to, and all of them in the charts that have room in a notebook."""
-    head = element("div", element("b", experiment.title), element("div", ", ".join(experiment.sweeps), style=SOFT))
-    swept, measured = experiment.together, experiment.curves
+    head = element("div", element("b", found.title), element("div", ", ".join(found.sweeps), style=SOFT))
+    swept, measured = found.together, found.curves
     sizes = (chart for chart in across_charts(swept, measured) if chart.title in SATURATION_TITLES)
     charts = joined((*throughput_charts(measured), *map(lines_chart, sizes)))
-    return page_of(head, *section_parts(experiment_verdict(experiment, measured, swept.first_runs, tuple), [charts]))
+    return page_of(head, *section_parts(experiment_verdict(found, measured, swept.first_runs, tuple), [charts]))
+
+
+@html_of.register
+def suite_html(suite: Suite) -> str:
+    """Return what is measured of a suite, and its sweeps in the order of its document."""
+    head = element("div", element("b", suite.state.title), element("div", suite.state.source, style=SOFT))
+    body = [head, *section_parts(suite_verdict(suite))]
+    for number, section in enumerate(suite.state.sections):
+        sweeps = suite.of_section(number)
+        together = section.together and len(sweeps) > 1
+        shown = [experiment_html(experiment(sweeps, section.title))] if together else map(sweep_html, sweeps.values())
+        body += [element("div", section.title, style=TITLE), *map(Html, shown)]
+    return page_of(*body)
 
 
 def throughput_charts(curves: Sequence[Curve]) -> Iterator[Html]:

@@ -187,13 +187,16 @@ def time_lines(known: Sequence[Estimate], asked: int, where: Path, device: Devic
 
 def size_cells(point: Point, past: Sequence[Past]) -> list[str]:
     """Return the cells for the requests, their lengths, their KV tokens at the end and the share of the pool."""
-    work = point.workload
-    pool = pool_tokens(point) or next(
-        (one.kv_tokens for one in past if one.point.engine.spec == point.engine.spec), None
-    )
-    needed = tokens_needed(point)
-    share = "-" if pool is None or needed is None else f"{needed / pool:.0%}"
-    return [length(request_count(work)), lengths(work), length(needed), share]
+    work, share = point.workload, pool_share(point, past)
+    cell = "-" if share is None else f"{share:.0%}"
+    return [length(request_count(work)), lengths(work), length(tokens_needed(point)), cell]
+
+
+def pool_share(point: Point, past: Sequence[Past]) -> float | None:
+    """Return what the requests hold at one time, of a pool that is given or was measured. None if it is not known."""
+    measured = (one.kv_tokens for one in past if one.point.engine.spec == point.engine.spec)
+    pool, needed = pool_tokens(point) or next(measured, None), tokens_needed(point)
+    return None if pool is None or needed is None else needed / pool
 
 
 def tokens_needed(point: Point) -> int | None:

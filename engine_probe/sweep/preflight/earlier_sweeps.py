@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import EngineProbeError, InputError
-from engine_probe.files.config_file import RESULT_FILE
+from engine_probe.files.config_file import RESULT_FILE, SUITE_FILE
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.reader import read_facts
 from engine_probe.record.run_folder import COMPLETE, RUN_FILE
@@ -33,8 +33,10 @@ class Past(msgspec.Struct, frozen=True):
 
 
 def earlier(folder: Path, hardware: dict[str, Any]) -> list[Past]:
-    """Return the complete points of the sweeps in `folder` or directly below it that ran on this kind of hardware."""
+    """Return the complete points of the sweeps and suites in `folder` or directly below, on this kind of hardware."""
     files = [folder / RESULT_FILE, *sorted(folder.glob(f"*/{RESULT_FILE}"))]
+    suites = [file.parent for file in (folder / SUITE_FILE, *sorted(folder.glob(f"*/{SUITE_FILE}"))) if file.is_file()]
+    files += [file for suite in suites for file in sorted(suite.glob(f"*/*/{RESULT_FILE}"))]
     return [past for file in files if file.is_file() for past in points_of(file, hardware)]
 
 

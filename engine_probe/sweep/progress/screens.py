@@ -67,8 +67,8 @@ class PictureScreen(ABC):
 class TerminalScreen(PictureScreen):
     """The sweep and the running point: a line and a bar for each, and the point's figures; rewritten in place."""
 
-    def __init__(self, todo: list[Point], console: Console | None = None) -> None:
-        self._todo, self._total = todo, len(todo)
+    def __init__(self, todo: list[Point], console: Console | None = None, heading: str = "") -> None:
+        self._todo, self._total, self._heading = todo, len(todo), heading
         self._remaining = Remaining(todo)
         self._began = self._task_began = time.monotonic()
         self._doing = "starting"
@@ -120,6 +120,8 @@ class TerminalScreen(PictureScreen):
     def picture(self) -> Table:
         now = time.monotonic()
         rows = Table.grid(expand=True)
+        if self._heading:
+            rows.add_row(FittingLine([self._heading]))
         rows.add_row(two_ends(self._doing + self._remaining.words(now), clock(now - self._began)))
         rows.add_row(ProgressBar(total=self._total or None, completed=self._finished, pulse=not self._total))
         rows.add_row(two_ends(self._task, clock(now - self._task_began)))

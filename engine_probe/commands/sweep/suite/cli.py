@@ -1,0 +1,97 @@
+"""`engine_probe suite`: measure the programme of a whole document, and report it in the document's order."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from engine_probe.commands.options.engine_options import GroupedCommand, under
+from engine_probe.commands.sweep.cli import new_folder
+from engine_probe.errors import InputError
+from kernels_bench.options import FILE
+
+what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
+
+
+@click.command("suite", cls=GroupedCommand, epilog="Example: engine_probe suite l4 --model tiny --dry-run")
+@click.argument("name", required=False)
+@what("--list", "list_only", is_flag=True, help="List the shipped suites and their sweeps.")
+@what("--dry-run", is_flag=True, help="Show every sweep: points, KV pool, time, and what this machine lacks for it.")
+@what("--like", metavar="FOLDER", type=FILE, help="Predict times from the sweeps in this folder [default: runs].")
+@what("--only", multiple=True, metavar="SWEEP", help="Measure this sweep of the suite only. May be repeated.")
+@what(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of every sweep: workload.output_len=8. A list makes an axis. May be repeated.",
+)
+@engine("--model", help="Measure this model instead of those of the sweeps.")
+@engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
+@output("--out", metavar="FOLDER", help="New folder [default: runs/<name>-<time>].")
+@output("--resume", metavar="FOLDER", help="Continue the suite in this folder; complete sweeps are kept.")
+@output("--verbose", "-v", is_flag=True, help="Also stream vLLM's log (always saved to engine.log).")
+def command(
+    name: str | None,
+    list_only: bool,
+    dry_run: bool,
+    like: Path | None,
+    only: tuple[str, ...],
+    settings: tuple[str, ...],
+    model: str | None,
+    force: bool,
+    out: str | None,
+    resume: str | None,
+    verbose: bool,
+) -> None:
+    """Measure all sweeps of the suite NAME one after the other, and write one report in the document's order.
+
+    NAME is a shipped suite or a TOML file. A sweep that cannot be measured here (no GPU, too little memory, a missing
+    checkpoint) is named with its reason, and the others are measured. Each sweep has a folder of its own, so `report`,
+    `compare` and `sweep --resume` take it like any other.
+    """
+    if list_only:
+        list_suites()
+        return
+    if resume is not None:
+        check_resume(name, out, bool(only or settings or model or dry_run))
+        from engine_probe.commands.sweep.suite.measure import go_on
+
+        sys.exit(go_on(Path(resume), force, verbose))
+    if name is None:
+        raise InputError("name a suite: engine_probe suite --list shows those that are shipped")
+    from engine_probe.commands.sweep.suite.reading import read
+
+    state, found = read(name, settings, model, only)
+    if dry_run:
+        from engine_probe.commands.sweep.suite.dry_run import show
+
+        show(state, found, like)
+        return
+    from engine_probe.commands.sweep.suite.measure import start
+
+    sys.exit(start(state, found, Path(out or new_folder(name)), force, verbose))
+
+
+def check_resume(name: str | None, out: str | None, changed: bool) -> None:
+    """Refuse what a suite that goes on cannot take: it is measured as it was begun."""
+    if name is not None:
+        raise InputError(f"--resume goes on with the suite in the folder: leave {name} out")
+    if out is not None:
+        raise InputError("--resume and --out are both given: resuming writes to the same folder, so leave --out out")
+    if changed:
+        raise InputError(
+            "--resume goes on with the suite as it was begun: leave --only, --set, --model and --dry-run out"
+        )
+
+
+def list_suites() -> None:
+    from engine_probe.sweep.suite.suite_file import find_suite, name_of, read_suite, shipped_suites
+
+    for shipped in shipped_suites():
+        suite = read_suite(find_suite(shipped))
+        click.echo(f"{shipped}: {suite.title}")
+        for section in suite.sections:
+            click.echo(f"  {section.title}: {', '.join(map(name_of, section.asked))}")

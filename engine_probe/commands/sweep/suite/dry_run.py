@@ -1,0 +1,97 @@
+"""`engine_probe suite --dry-run`: what every sweep asks of this machine, by section."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from engine_probe.commands.options.console import output_console
+from engine_probe.recordings.suite import SuiteState
+from engine_probe.sweep.preflight.duration_estimate import measured_speed
+from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
+from engine_probe.sweep.suite.forecast import Forecast, forecast
+from engine_probe.sweep.suite.plan import Planned
+from engine_probe.telemetry.hardware import hardware_facts
+from engine_probe.text_format import byte_size, counted, long_duration, plain
+
+TITLES = ("sweep", "points", "engines", "weights", "KV tokens,\nmost", "of the\npool", "predicted\ntime", "here")
+
+
+def show(state: SuiteState, found: Sequence[Planned], like: Path | None) -> None:
+    """Print a row for each sweep, then why some cannot be measured, and the time of the others."""
+    console, hardware = output_console(), hardware_facts()
+    where = checked_folder(like) if like else Path("runs")
+    past, device = earlier(where, hardware), measured_speed(hardware)
+    forecasts = {
+        each.state.name: forecast(each.sweep, past, device, hardware) for each in found if each.sweep is not None
+    }
+    shown = [cells(forecasts.get(each.state.name)) for each in found]
+    filled = [place for place in range(len(TITLES) - 1) if any(row[place] != "-" for row in shown)]
+    console.print(plain(state.title), style="bold", markup=False)
+    for number, section in enumerate(state.sections):
+        rows = [each for each in found if each.state.section == number]
+        if rows:
+            console.print(f"\n{plain(section.title)}", markup=False)
+            console.print(section_table(rows, forecasts, filled))
+    for line in reasons(found, forecasts):
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(total(list(forecasts.values()), len(found)), soft_wrap=True)
+    console.print("The points of a sweep: engine_probe sweep NAME --dry-run", style="dim")
+
+
+def section_table(rows: Sequence[Planned], forecasts: dict[str, Forecast], filled: Sequence[int]) -> Table:
+    """Return a row for each sweep of a section; `filled` are the cells that are not empty in all sections."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(TITLES[0], no_wrap=True)
+    for place in filled:
+        table.add_column(TITLES[place + 1], justify="left" if place == len(TITLES) - 2 else "right", no_wrap=True)
+    for each in rows:
+        found = cells(forecasts.get(each.state.name))
+        table.add_row(plain(each.state.name), *(found[place] for place in filled))
+    return table
+
+
+def cells(found: Forecast | None) -> list[str]:
+    if found is None:
+        return ["-"] * (len(TITLES) - 2) + ["no"]
+    possible = "no" if found.against else "in part" if found.missing else "yes"
+    return [
+        f"{found.points:,}",
+        f"{found.engines:,}",
+        "-" if found.weights_bytes is None else byte_size(found.weights_bytes),
+        "-" if found.kv_tokens is None else f"{found.kv_tokens:,}",
+        "-" if found.pool_share is None else f"{found.pool_share:.0%}",
+        "-" if found.against else time_words(found),
+        possible,
+    ]
+
+
+def time_words(found: Forecast) -> str:
+    if found.seconds is None:
+        return "-"
+    return f"{'≥' if found.is_bound or found.untimed else '~'} {long_duration(found.seconds)}"
+
+
+def reasons(found: Sequence[Planned], forecasts: dict[str, Forecast]) -> Iterator[str]:
+    """Yield each reason once, with the sweeps that it is of."""
+    by_reason: dict[str, list[str]] = {}
+    for each in found:
+        name = each.state.name
+        known = forecasts.get(name)
+        lines = (each.state.reason,) if known is None else (known.against,) if known.against else known.missing
+        for line in lines:
+            by_reason.setdefault(line, []).append(name)
+    yield from ("", *(plain(f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()))
+
+
+def total(found: Sequence[Forecast], asked: int) -> str:
+    """Say how many sweeps can be measured, and how long those with a known time take."""
+    possible = [each for each in found if not each.against]
+    timed = [each for each in possible if each.seconds is not None]
+    counts = f"{len(possible)} of {counted(asked, 'sweep')} can be measured here"
+    if not timed:
+        return f"{counts}; no time is known (earlier sweeps on this hardware, or `engine_probe validate`, give one)."
+    bound = "at least " if len(timed) < len(possible) or any(each.is_bound or each.untimed for each in timed) else ""
+    spent = long_duration(sum(each.seconds or 0.0 for each in timed))
+    return f"{counts}. Predicted: {bound}{spent} for {counted(len(timed), 'sweep')} of them."

@@ -1,0 +1,27 @@
+"""A suite as it is named on the command line, read and checked before anything is measured."""
+
+from collections.abc import Collection, Sequence
+
+from engine_probe.engine.build import check_model
+from engine_probe.errors import InputError
+from engine_probe.evaluation.published.reference import read_reference
+from engine_probe.recordings.suite import SuiteState
+from engine_probe.sweep.suite.plan import Planned, plan
+from engine_probe.sweep.suite.suite_file import find_suite, read_suite
+
+
+def read(
+    name: str, settings: Sequence[str], model: str | None, only: Collection[str]
+) -> tuple[SuiteState, list[Planned]]:
+    path = find_suite(name)
+    if model is not None:
+        check_model(model)
+    suite = read_suite(path)
+    for number, section in enumerate(suite.sections):
+        if section.reference is not None:
+            try:
+                read_reference(section.reference)
+            except InputError as error:
+                reason = str(error).removeprefix("--reference ")
+                raise InputError(f"{path}: sections[{number}].reference: {reason}") from error
+    return plan(suite, path.parent, settings, model, only)

@@ -1,0 +1,49 @@
+"""The verdict of a suite: how many of its sweeps are complete, why others are not, and a row for each."""
+
+from collections.abc import Iterator, Sequence
+
+from engine_probe.recordings.suite import COMPLETE, PARTIAL, RUNNING, WAITING, Suite, SweepState
+from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, table
+from engine_probe.text_format import counted, long_duration
+
+COLUMNS = (
+    Column("sweep", words=True),
+    Column("section", words=True, room="page"),
+    Column("status", words=True),
+    Column("points"),
+    Column("time"),
+    Column("folder", words=True),
+)
+TONES: dict[str, Tone] = {COMPLETE: "good", PARTIAL: "caution", RUNNING: "caution", WAITING: "soft"}
+WORDS = {RUNNING: "interrupted"}
+
+
+def suite_verdict(suite: Suite) -> Section:
+    """Return how many sweeps are complete, why others are not, and a row for each."""
+    rows = suite.state.sweeps
+    done = sum(row.status == COMPLETE for row in rows)
+    whole = Sentence(f"{done} of {counted(len(rows), 'sweep')} complete.", "good" if done == len(rows) else "caution")
+    return Section(sentences=(whole, *unfinished(rows)), tables=(sweep_table(suite),), shown="always")
+
+
+def unfinished(rows: Sequence[SweepState]) -> Iterator[Sentence]:
+    """Yield a sentence for each reason, with the sweeps that have it."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if row.status != COMPLETE:
+            reason = row.reason or {RUNNING: "interrupted", WAITING: "not measured yet"}.get(row.status, row.status)
+            by_reason.setdefault(reason, []).append(row.name)
+    for reason, names in by_reason.items():
+        yield Sentence(f"{reason.removesuffix('.')}.", "caution", ", ".join(names))
+
+
+def sweep_table(suite: Suite) -> Table:
+    rows = []
+    for row in suite.state.sweeps:
+        swept = suite.sweeps.get(row.name)
+        measured = sum(bool(point.analysis or point.unprobed) for point in swept.points) if swept else 0
+        points = f"{measured} of {len(swept.points)}" if swept else "-"
+        section = suite.state.sections[row.section].title
+        status = Cell(WORDS.get(row.status, row.status), TONES.get(row.status, "problem"))
+        rows.append((row.name, section, status, points, long_duration(row.seconds) if row.seconds else "-", row.folder))
+    return table(COLUMNS, rows)

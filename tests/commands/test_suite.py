@@ -1,0 +1,179 @@
+"""`engine_probe suite`: what it shows before, while and after its sweeps are measured, with stand-ins for these."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from engine_probe.cli import cli
+from engine_probe.commands.sweep.suite import measure as suite_measure
+from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
+from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.sweep.preflight.earlier_sweeps import earlier
+from tests.support.recordings import write_sweep
+
+SWEEP = """
+question = "Is it fast?"
+[engine]
+model = "MODEL"
+[workload]
+input_len = 48
+output_len = 40
+[axes]
+"workload.concurrency" = [1, 4, 8]
+"""
+SUITE = """
+title = "A paper"
+[[sections]]
+title = "1. Two models"
+together = true
+sweeps = ["tiny.toml", "smollm2.toml"]
+[[sections]]
+title = "2. Another"
+sweeps = [{ sweep = "tiny.toml", name = "again" }]
+"""
+
+
+class Sweeps:
+    """Takes the place of `engine_probe sweep`; a sweep ends with what is told of it."""
+
+    def __init__(self, **ends: Any) -> None:
+        self.ends, self.headings = ends, list[str]()
+
+    def __call__(self, sweep: SweepFile, name: str, out: str, heading: str, **_: Any) -> int:
+        self.headings.append(heading)
+        end = self.ends.get(name, 0)
+        if isinstance(end, BaseException):
+            raise end
+        write_sweep(Path(out), (1, 4, 8), name=name)
+        return int(end)
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model in ("tiny", "smollm2"):
+        (tmp_path / f"{model}.toml").write_text(SWEEP.replace("MODEL", model))
+    (tmp_path / "paper.toml").write_text(SUITE)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, **ends: Any) -> Sweeps:
+    sweeps = Sweeps(**ends)
+    monkeypatch.setattr(suite_measure, "measure_sweep", sweeps)
+    return sweeps
+
+
+def suite(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["suite", *words])
+
+
+def words_of(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def test_it_ends_in_one_report_and_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = stand_in(monkeypatch)
+    done = suite("paper.toml", "--out", "out")
+    assert done.exit_code == 0, done.output
+    words = words_of(done.stdout)
+    assert words.index("3 of 3 sweeps complete") < words.index("1. Two models") < words.index("2. Another")
+    assert "A paper" in (tmp_path / "out/report.html").read_text()
+    assert sweeps.headings[2] == "sweep 3 of 3: again, 2. Another; 2 complete"
+
+
+def test_its_folders_are_section_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch)
+    suite("paper.toml", "--out", "out")
+    places = [str(file.parent.relative_to(tmp_path)) for file in sorted(tmp_path.rglob("sweep.json"))]
+    assert places == ["out/1._two_models/smollm2", "out/1._two_models/tiny", "out/2._another/tiny"]
+
+
+def test_a_sweep_that_cannot_run_is_told_and_the_others_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, smollm2=UnavailableError("no GPU here"))
+    done = suite("paper.toml", "--out", "out")
+    assert done.exit_code == 1
+    assert "smollm2, failed: no GPU here" in done.stderr
+    assert "smollm2: no GPU here." in words_of(done.stdout)
+
+
+def test_after_ctrl_c_what_is_measured_is_reported_and_resume_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, smollm2=KeyboardInterrupt())
+    done = suite("paper.toml", "--out", "out")
+    assert done.exit_code == INTERRUPTED
+    assert "continue with engine_probe suite --resume out" in done.stderr
+    assert "1 of 3 sweeps complete" in done.stdout
+    again = stand_in(monkeypatch)
+    done = suite("--resume", "out")
+    assert done.exit_code == 0, done.output
+    assert len(again.headings) == 2
+    assert "3 of 3 sweeps complete" in done.stdout
+
+
+def test_a_dry_run_shows_every_sweep_and_starts_nothing(tmp_path: Path) -> None:
+    done = suite("paper.toml", "--dry-run")
+    assert done.exit_code == 0, done.output
+    words = words_of(done.stdout)
+    assert words.index("1. Two models") < words.index("smollm2") < words.index("2. Another") < words.index("again")
+    assert "3 of 3 sweeps can be measured here" in words
+    assert not list(tmp_path.rglob("sweep.json"))
+
+
+def test_a_dry_run_names_what_this_machine_lacks_once(tmp_path: Path) -> None:
+    (tmp_path / "smollm2.toml").write_text(SWEEP.replace("MODEL", "llama-3.1-70b"))
+    words = words_of(suite("paper.toml", "--dry-run").stdout)
+    assert "2 of 3 sweeps can be measured here" in words
+    assert words.count("the weights of llama-3.1-70b take") == 1
+
+
+def test_only_some_of_the_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = stand_in(monkeypatch)
+    suite("paper.toml", "--out", "out", "--only", "again", "--only", "tiny")
+    assert [heading.split(",")[0] for heading in sweeps.headings] == ["sweep 1 of 2: tiny", "sweep 2 of 2: again"]
+
+
+def test_the_times_of_a_suite_predict_those_of_later_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run looks in runs/, in whose folders a suite keeps its sweeps."""
+    stand_in(monkeypatch)
+    suite("paper.toml", "--out", "runs/paper")
+    seen: list[Path] = []
+    monkeypatch.setattr(
+        "engine_probe.sweep.preflight.earlier_sweeps.points_of", lambda file, _: seen.append(file) or iter(())
+    )
+    earlier(tmp_path / "runs", {})
+    assert len(seen) == 3
+
+
+def test_the_shipped_suites_are_listed() -> None:
+    shown = suite("--list").stdout
+    assert re.search(r"^thesis: ", shown, re.MULTILINE)
+    assert "concurrency_gpt2_xl, concurrency_deepseek_7b" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "name a suite"),
+        (("nothing",), "there is no suite 'nothing'"),
+        (("paper.toml", "--resume", "out"), "leave paper.toml out"),
+        (("--resume", "nowhere"), "holds no suite.json"),
+        (("--resume", "out", "--out", "other"), "leave --out out"),
+        (("--resume", "out", "--set", "repeats=2"), "as it was begun"),
+        (("paper.toml", "--out", "."), "already holds something"),
+    ],
+)
+def test_what_cannot_be_is_refused(words: tuple[str, ...], sentence: str) -> None:
+    done = suite(*words)
+    assert isinstance(done.exception, InputError)
+    assert sentence in str(done.exception)
+
+
+def test_the_state_is_written_before_the_first_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, tiny=KeyboardInterrupt())
+    suite("paper.toml", "--out", "out")
+    state = json.loads((tmp_path / "out/suite.json").read_text())
+    assert [row["status"] for row in state["sweeps"]] == ["running", "waiting", "waiting"]
