@@ -20,6 +20,8 @@ from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
+from engine_probe.report.sections.sweep.lengths.growth import growth_section
+from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.published import reference_section
 from engine_probe.report.sections.sweep.raised_limits import raised_section
@@ -37,9 +39,11 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
     def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
         yield from (drawn_beside(chart, published) for chart in charts)
 
-    runs, works = swept.first_runs, same_work(swept)
+    runs, works, growth = swept.first_runs, same_work(swept), growth_section(curves)
     sections = (
         Section("Across the curves", charts=lambda: with_published(across_charts(swept, curves))),
+        replace(growth, sentences=()),
+        streaming_section(curves),
         pareto_section(works),
         raised_section(curves),
         Section("Over the load", charts=lambda: with_published(load_charts(curves))),
@@ -49,8 +53,9 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
         *([settings_section(runs, LOADS)] if runs else []),
     )
-    verdict = experiment_verdict(experiment, curves, runs, lambda: with_published(throughput_charts(curves)))
-    verdict = replace(verdict, sentences=(*verdict.sentences, *pareto_verdict(works)))
+    told = [curve for curve in curves if curve.worth_words or not growth.sentences]
+    verdict = experiment_verdict(experiment, curves, runs, lambda: with_published(throughput_charts(curves)), told)
+    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     return Document(experiment.title, experiment_origin(experiment), verdict, sections)
 
 

@@ -181,6 +181,7 @@ def experiment_figures(experiment: Experiment, curves: Sequence[Curve], money: M
             "differences": experiment.differences,
             "metrics": described(money),
             "curves": [{**curve_figures(curve), "engine": engine_size(runs.get(curve.label))} for curve in curves],
+            "over_lengths": [fitted(line) for line in fitted_lines(curves)],
             "pareto": pareto_figures(same_work(together)),
             "points": [point_figures(point) for point in together.points],
             "money": accounted(money),

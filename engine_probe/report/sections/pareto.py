@@ -1,5 +1,6 @@
 """Throughput per GPU against speed for each user: who is best at which interactivity, the chart and every level."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -131,7 +132,12 @@ def cells(placed: Placed) -> Iterator[Cell | str]:
 
 
 def rate_cell(found: Repeated) -> str:
-    return f"{found.mean:,.1f}" + (f" ± {found.reach / found.mean:.0%}" if found.reach is not None else "")
+    """Return a rate with its interval; one with a time that may be zero has no upper end."""
+    if found.reach is None:
+        return f"{found.mean:,.1f}"
+    if math.isinf(found.reach):
+        return f"{found.mean:,.1f} (at least {found.low:,.1f})"
+    return f"{found.mean:,.1f} ± {found.reach / found.mean:.0%}"
 
 
 def status_words(placed: Placed) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.recordings.curve import Curve, curves
+from engine_probe.recordings.experiment import load_experiment
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.charts.curves.lengths import ANSWER, E2EL, PROMPT, TPOT, TTFT, length_charts, over_lengths
 from engine_probe.report.charts.model import Lines
@@ -95,3 +96,17 @@ def test_points_that_differ_in_more_than_the_length_are_lines_of_their_own(tmp_p
 
 def test_equal_lengths_are_no_chart(tmp_path: Path) -> None:
     assert list(length_charts(swept(write_length_sweep(tmp_path, (500, 580), (1,))))) == []
+
+
+def test_a_fit_is_drawn_no_further_than_it_was_measured(tmp_path: Path) -> None:
+    """Of two engines one was measured up to 2,000 tokens, the other up to 4,000."""
+    for name, prompts in (("short", PROMPTS[:4]), ("long", PROMPTS)):
+        write_length_sweep(tmp_path / name, prompts, (1,))
+    found = load_experiment(tmp_path / "short", tmp_path / "long").curves
+    chart = by_title(found)["Time to first token by prompt length"]
+    ends = {
+        series.label: max(x for x, value in zip(chart.xs, series.values, strict=True) if x and value is not None)
+        for series in chart.series
+    }
+    assert ends["straight line (sweep short)"] == ends["median (sweep short)"] == 2000
+    assert ends["straight line (sweep long)"] == 4000

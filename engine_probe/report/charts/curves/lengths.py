@@ -167,7 +167,8 @@ def length_chart(side: Side, measure: Measure, lines: Sequence[OverLength]) -> L
         values = over_repeats(xs, line.by_length, apart=line.in_rounds)
         series.append(Series(named(line, name), **values, style="dots", colour=number))
         if (fit := fits[line.label]) is not None:
-            drawn = numbers([fit.best.at(x) for x in xs])
+            longest = max(line.by_length)
+            drawn = numbers([fit.best.at(x) if x <= longest else None for x in xs])
             form = "parabola" if fit.bends else "straight line"
             colour = number if len(lines) > 1 else 5
             series.append(Series(named(line, form), drawn, style="dashed", colour=colour))

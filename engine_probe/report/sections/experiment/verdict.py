@@ -35,14 +35,21 @@ def experiment_verdict(
     curves: Sequence[Curve],
     runs: dict[str, Run],
     charts: Callable[[], Iterable[Picture]],
+    told: Sequence[Curve] | None = None,
 ) -> Section:
-    """Return what speaks against the experiment, then a sentence for each curve; `runs` has one of each curve."""
+    """Return what speaks against the experiment, then a sentence for each curve, or only for those of `told`.
+
+    `runs` has one of each curve.
+    """
     cautions = (
         *says(experiment.differences, "caution"),
         *sweep_cautions(experiment.together),
         *failure_words(curves),
     )
-    lines = (Sentence(capitalized(f"{'; '.join(outcome(curve))}."), label=curve.label) for curve in curves)
+    lines = (
+        Sentence(capitalized(f"{'; '.join(outcome(curve))}."), label=curve.label)
+        for curve in (curves if told is None else told)
+    )
     tables = (outcome_table(curves, runs),) if curves else ()
     return Section(sentences=(*cautions, *lines), charts=charts, tables=tables, shown="always")
 

@@ -9,8 +9,10 @@ import pytest
 
 from engine_probe.analysis.statistics.polynomial_fit import Coefficient
 from engine_probe.recordings.curve import curves
+from engine_probe.recordings.experiment import load_experiment
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import cell_words
+from engine_probe.report.experiment_report import experiment_document
 from engine_probe.report.sections.sweep.lengths.growth import growth_section, overhead_words
 from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
 from engine_probe.report.sweep_report import sweep_document
@@ -82,3 +84,14 @@ def test_of_single_runs_it_says_that_chance_is_not_ruled_out(tmp_path: Path) -> 
 def test_without_both_there_is_no_section_on_streaming(tmp_path: Path) -> None:
     write_length_sweep(tmp_path, (100,), (20, 40), settings=({"stream": True},))
     assert not streaming_section(curves(load_sweep(tmp_path).points)).title
+
+
+def test_an_experiment_says_how_each_of_its_sweeps_grows_and_nothing_of_single_levels(tmp_path: Path) -> None:
+    for name, attention_ms in (("line", 0.0), ("parabola", 4e-6)):
+        write_length_sweep(tmp_path / name, PROMPTS, (1,), attention_ms=attention_ms)
+    experiment = load_experiment(tmp_path / "line", tmp_path / "parabola")
+    sentences = experiment_document(experiment, experiment.curves).verdict.sentences
+    told = {sentence.label: sentence.text for sentence in sentences if sentence.text.startswith("TTFT is")}
+    assert "a parabola fits no better" in told["sweep line"]
+    assert "a parabola fits better" in told["sweep parabola"]
+    assert not any("the only level" in sentence.text for sentence in sentences)
