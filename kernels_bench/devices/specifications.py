@@ -26,6 +26,7 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capability: str  # CUDA's
     memory_gb_per_s: float
     tera: dict[str, float]
+    memory_gib: float | None = None  # that a program gets; None if it is not known well enough
     pcie_generation: int | None = None
     pcie_width: int | None = None
     nvlink_gb_per_s: float | None = None

@@ -41,6 +41,11 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     help="Predict times from the earlier sweeps in this folder [default: runs].",
 )
 @what(
+    "--device",
+    metavar="GPU",
+    help='With --dry-run: predict memory and times for this GPU by its datasheet, such as "H100 NVL".',
+)
+@what(
     "--against",
     multiple=True,
     metavar="SWEEP|KEY=VALUE",
@@ -78,6 +83,7 @@ def command(
     json_schema: bool,
     dry_run: bool,
     like: Path | None,
+    device: str | None,
     against: tuple[str, ...],
     rounds: int | None,
     settings: tuple[str, ...],
@@ -104,13 +110,11 @@ def command(
     elif json_schema:
         print_schema()
     else:
-        check_together(resume, out, bool(against), rounds)
+        check_together(resume, out, bool(against), rounds, None if dry_run else device)
         name = name or resume or "smoke"
         sides = sides_of(name, against, (*settings, *["check_integrity=true"] * check_integrity), model)
         if dry_run:
-            from engine_probe.commands.sweep.dry_run import predict_all
-
-            predict_all(sides, rounds or ROUNDS, like, address)
+            predict(sides, rounds or ROUNDS, like, address, device)
             return
         from engine_probe.commands.sweep.in_turns import measure_in_turns
         from engine_probe.commands.sweep.measure import measure
@@ -123,8 +127,10 @@ def command(
         sys.exit(one(sides[0], out=out or new_folder(name), resume=resume))
 
 
-def check_together(resume: str | None, out: str | None, against: bool, rounds: int | None) -> None:
-    """Refuse options that contradict each other."""
+def check_together(resume: str | None, out: str | None, against: bool, rounds: int | None, device: str | None) -> None:
+    """Refuse options that contradict each other; `device` is None for a dry run, which may name any."""
+    if device is not None:
+        raise InputError(f"--device {device} is for --dry-run: a sweep runs on the GPUs that are here")
     if rounds is not None and not against:
         raise InputError(f"--rounds {rounds} counts the sweeps of each side with --against: name the other side")
     if resume is None:
@@ -143,6 +149,12 @@ def sides_of(name: str, against: tuple[str, ...], settings: tuple[str, ...], mod
     from engine_probe.commands.sweep.reading import read, read_sides
 
     return read_sides(name, against, settings, model) if against else [read(name, settings, model)]
+
+
+def predict(sides: list[SweepFile], rounds: int, like: Path | None, address: str | None, device: str | None) -> None:
+    from engine_probe.commands.sweep.dry_run import predict_all
+
+    predict_all(sides, rounds, like, address, device)
 
 
 def new_folder(name: str) -> str:

@@ -13,15 +13,23 @@ from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
+from engine_probe.sweep.preflight.gpu_memory import Gpu, check_memory, named_gpu, smallest_gpu
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_shares
 from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import plain
 
 
-def predict_all(sweeps: Sequence[SweepFile], rounds: int, like: Path | None, address: str | None) -> None:
-    """Show one sweep, or the two that are measured in turns."""
+def predict_all(
+    sweeps: Sequence[SweepFile], rounds: int, like: Path | None, address: str | None, device: str | None = None
+) -> None:
+    """Show one sweep, or the two that are measured in turns; `device` names a GPU that need not be here."""
+    if device is not None and (like or address):
+        raise InputError(f"--device {device} predicts by a datasheet: leave {'--like' if like else '--ray'} out")
     for sweep in sweeps:
-        predict(sweep, like, address)
+        if device is not None:
+            predict_for(sweep, named_gpu(device))
+        else:
+            predict(sweep, like, address)
     if len(sweeps) > 1:
         click.echo(f"Each of the two is measured {rounds} times.")
 
@@ -38,8 +46,16 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     hardware = hardware_facts()
     check_plans(apart(points(sweep)), hardware["host"]["memory_bytes"])
     check_gpus(points(sweep), hardware["gpus"])
-    show_points(sweep, earlier(where, hardware), where, hardware, console)
+    gpu = smallest_gpu(hardware["gpus"])
+    show_points(sweep, earlier(where, hardware), where, hardware, console, gpu)
     try:
         check_shares(points(sweep), len(hardware["gpus"]))
     except InputError as error:
         console.print(plain(f"Cannot run here: {error}."), soft_wrap=True)
+    check_memory(gpu, points(sweep))
+
+
+def predict_for(sweep: SweepFile, gpu: Gpu) -> None:
+    """Show the points of a sweep on GPUs that are not here: as many as it asks for."""
+    show_points(sweep, [], Path("runs"), {}, output_console(), gpu)
+    check_memory(gpu, points(sweep))

@@ -29,6 +29,7 @@ from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
 from engine_probe.sweep.fleet.runner import Fleet
+from engine_probe.sweep.preflight.gpu_memory import check_memory, smallest_gpu
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host, check_shares
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
 from engine_probe.sweep.progress.screens import PlainScreen, Screen, TerminalScreen
@@ -85,6 +86,7 @@ def holds_results(folder: Path) -> bool:
 def here(found: list[Point], force: bool) -> Iterator[Engines]:
     gpus = visible_gpus()
     check_gpus(found, gpus)
+    check_memory(smallest_gpu(gpus), found)
     if not gpus:
         check_host(found, cpu().memory_bytes)
     check_shares(found, len(gpus))

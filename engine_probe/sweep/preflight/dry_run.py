@@ -10,8 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from engine_probe.engine.memory_model import RankMemory
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.parallelism import rank_count
+from engine_probe.engine.spec import EngineSpec
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
@@ -24,6 +26,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
     measured_speed,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
+from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, memories, show_memory
 from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.sweep.preflight.pool_demand import peak_tokens
@@ -36,30 +39,33 @@ from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.trace_file import Trace, answered
 
-TITLES = ("id", "point", "requests", "tokens in\nand out", "KV\ntokens", "share of\npool", "predicted\ntime")
+TITLES = ("id", "point", "requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time")
 
 
 def show_points(
-    sweep: SweepFile, past: Sequence[Past], where: Path | None, hardware: dict[str, Any], console: Console
+    sweep: SweepFile,
+    past: Sequence[Past],
+    where: Path | None,
+    hardware: dict[str, Any],
+    console: Console,
+    gpu: Gpu | None = None,
 ) -> None:
     """Print the points of a sweep and what is predicted for them; `where` is None for a fleet, whose speed is unknown.
 
-    `past` holds points measured earlier on this hardware, found in the folder `where`.
+    `past` holds points measured earlier on this hardware, found in the folder `where`. `gpu` is the smallest here, or
+    the one that was named.
     """
-    all_points, device = points(sweep), measured_speed(hardware)
-    host_bytes = None if where is None or hardware.get("gpus") else hardware["host"]["memory_bytes"]
-    too_large = {
-        point.key
-        for point in all_points
-        if host_bytes is not None and any(exceeds_host(part, host_bytes) for part, _ in point.parts)
-    }
+    all_points, memory = points(sweep), memories(gpu, points(sweep))
+    device = gpu.speed if gpu and gpu.speed else measured_speed(hardware)
+    host_bytes = None if where is None or gpu else hardware["host"]["memory_bytes"]
+    too_large = {point.key for point in all_points if cannot_start(point, host_bytes, memory)}
     possible = [point for point in all_points if point.key not in too_large]
     estimates = {} if where is None else {point.key: estimate_together(point, past, device) for point in possible}
     rows = [
         [
             point.key,
             point.label,
-            *size_cells(point, past),
+            *size_cells(point, past, gpu, memory.get(point.engine.spec)),
             "cannot run" if point.key in too_large else time_cell(estimates.get(point.key)),
         ]
         for point in all_points
@@ -69,6 +75,7 @@ def show_points(
     if len(models) == 1:  # with several, each label names its model
         console.print(f"Model: {model_name(models.pop())}", soft_wrap=True)
     console.print(points_table(rows))
+    show_memory(memory, console)
     if sweep.search is not None:
         show_search(sweep.search, estimates.get(all_points[0].key), engine_start(possible, past), console)
     else:
@@ -77,10 +84,17 @@ def show_points(
     if host_bytes is not None and too_large:
         console.print(
             f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "
-            f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU."
+            f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU (--device GPU predicts for one by its datasheet)."
         )
     for line in missing_lines(all_points, sweep):
         console.print(line, soft_wrap=True)
+
+
+def cannot_start(point: Point, host_bytes: float | None, memory: Mapping[EngineSpec, RankMemory]) -> bool:
+    """Return whether one of the point's engines finds no room in the host's memory, or in that of its GPU."""
+    parts = [part for part, _ in point.parts]
+    refused = any(found.refusal for part in parts if (found := memory.get(part.engine.spec)))
+    return refused or (host_bytes is not None and any(exceeds_host(part, int(host_bytes)) for part in parts))
 
 
 def show_times(
@@ -113,7 +127,7 @@ def show_times(
         if found and not sweep.adaptive:
             console.print(total_line(found, len(possible), engines, engine_start(possible, past)))
         for line in time_lines(found, len(possible), where, device):
-            console.print(line)
+            console.print(line, soft_wrap=True)
 
 
 def points_table(rows: Sequence[Sequence[str]]) -> Table:
@@ -169,7 +183,8 @@ def limit_line(possible: Sequence[Point], given: float | None) -> str:
 def time_lines(known: Sequence[Estimate], asked: int, where: Path, device: DeviceSpeed | None) -> Iterator[str]:
     """Explain what the predicted times rest on, and why some points have none."""
     if any(guess.is_bound for guess in known):
-        yield AT_LEAST
+        rates = f"by the datasheet of {device.of}" if device and device.of else "measured here"
+        yield f"{AT_LEAST[:-1]}, at the rates {rates}."
         if device and device.doubts:
             yield (
                 f"The bandwidth behind ≥ is {device.bytes_per_second / 1e9:.3g} GB/s: {'; '.join(device.doubts)}."
@@ -185,24 +200,34 @@ def time_lines(known: Sequence[Estimate], asked: int, where: Path, device: Devic
         )
 
 
-def size_cells(point: Point, past: Sequence[Past]) -> list[str]:
+def size_cells(point: Point, past: Sequence[Past], gpu: Gpu | None, memory: RankMemory | None) -> list[str]:
     """Return the cells for the requests, their lengths, their KV tokens at the end and the share of the pool."""
-    work, share = point.workload, pool_share(point, past)
-    cell = "-" if share is None else f"{share:.0%}"
-    return [length(request_count(work)), lengths(work), length(tokens_needed(point)), cell]
+    work, known, block = point.workload, pool_of(point, past), block_size(point, gpu)
+    share = pool_share(point, past, block, memory)
+    cell = "-" if share is None else f"{'~' if known is None else ''}{share:.0%}"
+    return [length(request_count(work)), lengths(work), length(tokens_needed(point, block)), cell]
 
 
-def pool_share(point: Point, past: Sequence[Past]) -> float | None:
-    """Return what the requests hold at one time, of a pool that is given or was measured. None if it is not known."""
+def pool_of(point: Point, past: Sequence[Past]) -> int | None:
+    """Return the tokens of a pool that is given or was measured. None if neither."""
     measured = (one.kv_tokens for one in past if one.point.engine.spec == point.engine.spec)
-    pool, needed = pool_tokens(point) or next(measured, None), tokens_needed(point)
-    return None if pool is None or needed is None else needed / pool
+    return pool_tokens(point) or next(measured, None)
 
 
-def tokens_needed(point: Point) -> int | None:
+def pool_share(point: Point, past: Sequence[Past], block: int = 1, memory: RankMemory | None = None) -> float | None:
+    """Return what the requests hold at one time, of a pool that is given, was measured or is predicted.
+
+    None if the pool or the need is not known.
+    """
+    predicted = memory.pool_tokens if memory and not memory.refusal else None
+    pool, needed = pool_of(point, past) or predicted, tokens_needed(point, block)
+    return None if not pool or needed is None else needed / pool
+
+
+def tokens_needed(point: Point, block: int = 1) -> int | None:
     """Return the most KV tokens that the requests hold at one time, if the pool has room. None if that is not known."""
-    block, in_flight = point.engine.arguments.get("block_size"), point.workload.in_flight
-    peak = peak_tokens(point, block if isinstance(block, int) else 1)
+    given, in_flight = point.engine.arguments.get("block_size"), point.workload.in_flight
+    peak = peak_tokens(point, given if isinstance(given, int) else block)
     return peak if peak is not None or in_flight is None else tokens_in_flight(point, in_flight)
 
 

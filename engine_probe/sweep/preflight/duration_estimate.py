@@ -21,8 +21,8 @@ from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
 CACHED_BYTES = GIB  # smaller weights may be read from a cache and not from memory
 
 AT_LEAST = (
-    "≥: at least this, because every step reads all weights and the keys and values of its requests at the memory "
-    "bandwidth measured here, prompts are multiplied at the rate measured here, and the last request has to arrive."
+    "≥: at least this, because every step reads all weights and the keys and values of its requests, prompts are "
+    "multiplied, and the last request has to arrive."
 )
 
 Basis = Literal["the same point", "this engine at other loads", "at least"]
@@ -38,11 +38,12 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class DeviceSpeed(msgspec.Struct, frozen=True):
-    """What one device moves and multiplies, as `engine_probe validate` measured it."""
+    """What one device moves and multiplies, as `engine_probe validate` measured it or as its datasheet says."""
 
     bytes_per_second: float
     doubts: tuple[str, ...] = ()  # about the bandwidth
     multiplies: dict[str, float] = {}  # operations per second by number format; empty: not measured
+    of: str = ""  # whose datasheet says so; empty: measured here
 
 
 def estimate_together(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> Estimate | None:

@@ -12,9 +12,7 @@ from engine_probe.sweep.definition.sweep_file import Point, apart
 from engine_probe.sweep.preflight.duration_estimate import kv_bytes_per_token, weights_bytes
 from engine_probe.sweep.replicas.machine_shares import shares_here
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from kernels_bench.devices.cpu import cpu
 
-WHOLE_GPU = 1.0
 NULL_EXECUTOR = "engine_probe.engine.null_executor.SubstituteExecutor"  # loads no weights
 
 
@@ -57,27 +55,19 @@ def check_fit(found: Sequence[Point]) -> None:
 
 
 def check_gpus(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
-    """Refuse points that need more GPUs or GPU memory than this machine has; without GPUs, more cores."""
+    """Refuse points that need more GPUs than this machine has; without GPUs, more cores."""
     alone = apart(found)
     if not gpus:
         for spec in {point.engine.spec for point in alone}:
             check_cores(spec.arguments)
         return
     for point in {point.engine.spec: point for point in alone}.values():
-        needed, shards = rank_count(point.engine.arguments), weight_shards(point.engine.arguments)
+        needed = rank_count(point.engine.arguments)
         if needed > len(gpus):
             raise InputError(
                 f"{point.label}: {needed} ranks need as many GPUs, and there are {len(gpus)}: lower "
                 f"{' or '.join(SIZES)}"
             )
-        weights = weights_bytes(point)
-        held = most_bytes(point, gpus) * shards
-        if weights is not None and weights > held:
-            raise InputError(
-                f"{point.label}: the weights of {point.engine.model} take {weights / GIB:.1f} GiB and {shards} of "
-                f"these GPUs give {held / GIB:.1f}: use a smaller model or type, or raise tensor_parallel_size"
-            )
-        check_pool(point, weights, held)
 
 
 def check_host(found: Sequence[Point], memory_bytes: int) -> None:
@@ -117,26 +107,3 @@ def exceeds_host(point: Point, memory_bytes: int) -> bool:
         return False
     weights = weights_bytes(point)
     return weights is not None and weights > memory_bytes
-
-
-def check_pool(point: Point, weights: float | None, held_bytes: float) -> None:
-    """Refuse what vLLM refuses at its start: a pool that cannot hold one request of the longest length."""
-    longest = point.engine.arguments.get("max_model_len")
-    longest = longest if isinstance(longest, int) else tokens_each(point)
-    per_token = kv_bytes_per_token(point)
-    if weights is None or per_token is None or longest is None or pool_tokens(point) is not None:
-        return
-    left = held_bytes - weights
-    if longest * per_token > left:
-        raise InputError(
-            f"{point.label}: one request of {longest:,} tokens takes {longest * per_token / GIB:.1f} GiB of KV cache, "
-            f"and beside the weights at most {left / GIB:.1f} are left: lower max_model_len, or raise "
-            "tensor_parallel_size"
-        )
-
-
-def most_bytes(point: Point, gpus: Sequence[dict[str, Any]]) -> float:
-    """Return the most memory that vLLM may use of the smallest GPU; one without memory of its own uses the host's."""
-    share = point.engine.arguments.get("gpu_memory_utilization", WHOLE_GPU)
-    least = min(gpu["memory_bytes"] or cpu().memory_bytes for gpu in gpus)
-    return float(least) * (share if isinstance(share, int | float) else WHOLE_GPU)

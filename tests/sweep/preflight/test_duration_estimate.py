@@ -197,29 +197,13 @@ def card(gib: float) -> dict[str, Any]:
     [
         ({"tensor_parallel_size": 2}, [card(80)], "2 ranks need as many GPUs, and there are 1: lower tensor_par"),
         ({"data_parallel_size": 2}, [card(80)], "2 ranks need as many GPUs, and there are 1: lower tensor_par"),
-        ({"data_parallel_size": 2}, [card(14)] * 2, "take 15.0 GiB and 1 of these GPUs give 14.0"),
-        ({}, [card(14)], "the weights of llama-3.1-8b take 15.0 GiB and 1 of these GPUs give 14.0"),
-        ({"gpu_memory_utilization": 0.5}, [card(24)], "1 of these GPUs give 12.0"),
-        ({"max_model_len": 131072}, [card(24)], "one request of 131,072 tokens takes 16.0 GiB of KV cache"),
-        (
-            {"max_model_len": 131072, "kv_cache_dtype": "fp8"},
-            [card(22)],
-            "takes 8.0 GiB of KV cache, and beside the wei",
-        ),
-        ({"dtype": "float32"}, [card(24)], "take 29.9 GiB"),
     ],
 )
-def test_what_no_card_here_can_hold_is_refused(arguments: dict[str, Any], cards: list[Any], sentence: str) -> None:
+def test_more_ranks_than_cards_are_refused(arguments: dict[str, Any], cards: list[Any], sentence: str) -> None:
     point = asked(1, engine=EngineSection("llama-3.1-8b", arguments))
     with pytest.raises(InputError) as refused:
         check_gpus([point], cards)
     assert sentence in str(refused.value)
-
-
-def test_what_two_cards_hold_together_is_not_refused_and_without_a_card_nothing_is() -> None:
-    halved = asked(1, engine=EngineSection("llama-3.1-8b", {"max_model_len": 131072, "tensor_parallel_size": 2}))
-    check_gpus([halved], [card(24), card(24)])
-    check_gpus([halved], [])
 
 
 def test_weights_that_a_host_without_gpus_cannot_hold_are_refused_by_a_run() -> None:

@@ -1,0 +1,183 @@
+"""What fills the memory of one GPU of an engine: weights, workspace, graphs and KV cache, each with its derivation.
+
+Weights and KV cache follow from the model's shape. The workspace is what vLLM finds at its start, when it computes a
+step of `max_num_batched_tokens` and samples for `max_num_seqs` requests. Here it is a line through four engines whose
+weights and pools were published (an H100 NVL of 93.6 GiB, of which vLLM took 0.9; 8,192 tokens and 1,024 requests):
+
+    in GiB                share - weights - pool = workspace   vocabulary
+    gpt2-xl               84.24 -    2.97 - 76.73 = 4.54           50,257
+    falcon-40b            84.24 -   76.93 -  2.14 = 5.17           65,024
+    deepseek-llm-7b-chat  84.24 -   12.87 - 64.91 = 6.45          102,400
+    Qwen1.5-14B-Chat      84.24 -   26.43 - 49.52 = 8.29          152,064
+
+By least squares it is 2.74 GiB and 38.2 bytes for each of the 1,024 x vocabulary logits, and at most 0.06 GiB off: the
+float32 copy of the logits, their sorted values and indices, and probabilities. Width and number of layers do not show.
+What steps of fewer tokens, other GPUs and other versions of vLLM take of the 2.74 is not known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine_probe.engine.models.geometry import BYTES, GIB, Config, Geometry, geometry
+from engine_probe.engine.parallelism import parallel_size, weight_shards
+from engine_probe.errors import InputError
+
+BYTES_PER_LOGIT = 38.2
+FIXED_WORKSPACE = 2.74 * GIB
+FITTED_AT_TOKENS = 8192
+BLOCK = 16  # tokens, on GPUs unless block_size is given
+DEFAULT_SHARE = 0.92  # of vLLM 0.32
+LARGE_GPU = 70 * GIB  # from here on vLLM takes larger defaults, but not on an A100
+
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Term:
+    """Holds one share of the memory; `size` is None where nothing is known."""
+
+    name: str
+    size: float | None  # bytes
+    derivation: str
+    is_estimate: bool = False
+
+
+@dataclass(frozen=True)
+class RankMemory:
+    """The memory of one GPU as one rank of an engine divides it."""
+
+    device: str
+    device_bytes: float
+    share: float  # that vLLM takes
+    weights: Term
+    activations_and_workspace: Term
+    graphs: Term
+    kv: Term  # of one request of the longest length, which vLLM demands
+    longest: int
+    kv_bytes_per_token: float
+    block_size: int
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return self.weights, self.activations_and_workspace, self.graphs, self.kv
+
+    @property
+    def budget(self) -> float:
+        return self.device_bytes * self.share
+
+    @property
+    def left(self) -> float:
+        """Return the bytes beside the weights."""
+        return self.budget - (self.weights.size or 0.0)
+
+    @property
+    def pool_tokens(self) -> int:
+        """Return the tokens of the KV pool, in whole blocks; 0 if nothing is left for it."""
+        pool = self.left - (self.activations_and_workspace.size or 0.0)
+        return max(0, int(pool / self.kv_bytes_per_token / self.block_size)) * self.block_size
+
+    @property
+    def refusal(self) -> str | None:
+        """Say with its figures why such an engine cannot start. None if nothing speaks against it."""
+        weights, workspace, request = (term.size or 0.0 for term in (self.weights, self.terms[1], self.kv))
+        of_it = f"{self.budget / GIB:.1f} GiB ({self.share:g} of {self.device_bytes / GIB:.1f}, {self.device})"
+        if weights > self.budget:
+            return (
+                f"the weights take {weights / GIB:.1f} GiB of each GPU and vLLM gets {of_it}: use a smaller model or "
+                "type, or raise tensor_parallel_size"
+            )
+        if workspace + request <= self.left:
+            return None
+        return (
+            f"weights of {weights / GIB:.1f} GiB leave {self.left / GIB:.1f} of {of_it}, and vLLM needs about "
+            f"{workspace / GIB:.1f} of workspace and {request / GIB:.1f} for the KV cache of one request of "
+            f"{self.longest:,} tokens: {self._advice(request)}"
+        )
+
+    def _advice(self, request: float) -> str:
+        if request > self.left:
+            return "lower max_model_len, or raise tensor_parallel_size"
+        return (
+            "raise tensor_parallel_size or gpu_memory_utilization, or lower max_num_seqs or max_model_len "
+            "(kv_cache_memory_bytes does without this estimate)"
+        )
+
+
+def memory_of_rank(
+    config: Config, arguments: Arguments, device: str, device_bytes: float, least_tokens: int = 1
+) -> RankMemory | None:
+    """Divide the memory of a GPU. None for a shape or a number format that is not known here.
+
+    `least_tokens` are those of the workload's longest request, for which there has to be room if vLLM may shorten the
+    context (`max_model_len = -1`).
+    """
+    try:
+        shape = geometry(config)
+        weights = weights_term(shape, arguments)
+        per_token, kept_as = kv_bytes_of_rank(shape, arguments)
+    except (InputError, KeyError):
+        return None
+    share, longest = arguments.get("gpu_memory_utilization", DEFAULT_SHARE), longest_request(shape, arguments)
+    longest = least_tokens if longest is None else longest
+    block = arguments.get("block_size", BLOCK)
+    return RankMemory(
+        device=device,
+        device_bytes=device_bytes,
+        share=float(share),
+        weights=weights,
+        activations_and_workspace=workspace_term(int(config["vocab_size"]), arguments, device, device_bytes),
+        graphs=Term("graphs", None, "captured after the pool is made, from what vLLM leaves free; not known"),
+        kv=Term("KV cache", longest * per_token, f"{longest:,} tokens of {per_token / 1024:,.4g} KiB in {kept_as}"),
+        longest=longest,
+        kv_bytes_per_token=per_token,
+        block_size=block if isinstance(block, int) else BLOCK,
+    )
+
+
+def weights_term(shape: Geometry, arguments: Arguments) -> Term:
+    if "quantization" in arguments:
+        raise InputError("quantization is given: the size of its weights is not known")
+    dtype, ranks = str(arguments.get("dtype", "auto")), weight_shards(arguments)
+    size = shape.weights_bytes(dtype) / ranks
+    derivation = f"{shape.parameters / 1e9:.4g} billion parameters in {shape.dtype if dtype == 'auto' else dtype}"
+    quantized = f", matrices of {shape.linear_bytes:g} bytes each" if shape.quantized else ""
+    return Term("weights", size, f"{derivation}{quantized}{f', over {ranks} ranks' if ranks > 1 else ''}")
+
+
+def workspace_term(vocabulary: int, arguments: Arguments, device: str, device_bytes: float) -> Term:
+    tokens, requests = batch_limits(arguments, device, device_bytes)
+    logits = BYTES_PER_LOGIT * min(requests, tokens) * vocabulary
+    words = f"{BYTES_PER_LOGIT:g} bytes x {min(requests, tokens):,} requests x {vocabulary:,} logits"
+    if tokens < FITTED_AT_TOKENS:
+        return Term("workspace", logits, f"{words}; what steps of {tokens:,} tokens take besides is not known", True)
+    return Term("workspace", FIXED_WORKSPACE + logits, f"{FIXED_WORKSPACE / GIB:.2f} GiB + {words}", True)
+
+
+def batch_limits(arguments: Arguments, device: str, device_bytes: float) -> tuple[int, int]:
+    """Return max_num_batched_tokens and max_num_seqs, as given or as `vllm.LLM` sets them on such a GPU."""
+    large = device_bytes >= LARGE_GPU and "a100" not in device.lower()
+    tokens = arguments.get("max_num_batched_tokens", 16384 if large else 8192)
+    requests = arguments.get("max_num_seqs", 1024 if large else 256)
+    return int(tokens), int(requests)
+
+
+def kv_bytes_of_rank(shape: Geometry, arguments: Arguments) -> tuple[float, str]:
+    """Return the KV bytes of a token on one rank, and their number format.
+
+    Tensor parallelism splits the KV heads, and copies them where there are fewer heads than ranks.
+    """
+    asked, computed = str(arguments.get("kv_cache_dtype", "auto")), str(arguments.get("dtype", "auto"))
+    kept_as = computed if asked == "auto" and computed in BYTES else asked
+    heads = max(1, shape.kv_heads // parallel_size(arguments, "tensor_parallel_size"))
+    layers = shape.layers / parallel_size(arguments, "pipeline_parallel_size")
+    whole = shape.kv_bytes_per_token(kept_as)
+    return whole * heads / shape.kv_heads * layers / shape.layers, shape.dtype if kept_as == "auto" else kept_as
+
+
+def longest_request(shape: Geometry, arguments: Arguments) -> int | None:
+    """Return the tokens of the longest request that vLLM promises room for. None if it may shorten that (-1)."""
+    asked = arguments.get("max_model_len")
+    if asked is None:
+        return shape.max_context
+    return asked if isinstance(asked, int) and asked > 0 else None

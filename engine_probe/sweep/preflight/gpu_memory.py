@@ -1,0 +1,120 @@
+"""How the engines of a sweep divide the memory of a GPU: of this machine's, or of one that is only named."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from engine_probe.engine.memory_model import BLOCK, RankMemory, memory_of_rank
+from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.models.geometry import GIB
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.kv_demand import longest
+from engine_probe.sweep.definition.sweep_file import Point, apart
+from engine_probe.sweep.preflight.duration_estimate import DeviceSpeed
+from engine_probe.text_format import model_name
+from kernels_bench.devices.cpu import cpu
+from kernels_bench.devices.specifications import specification_of, specifications
+
+FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # of a datasheet, and vLLM's words
+POOL_IS_GIVEN = ("num_gpu_blocks_override", "kv_cache_memory_bytes")
+
+
+class Gpu(NamedTuple):
+    name: str
+    memory_bytes: float
+    speed: DeviceSpeed | None = None  # by its datasheet; None: as measured here
+
+
+def named_gpu(name: str) -> Gpu:
+    """Return a GPU of the table of specifications."""
+    sized = {alias.removeprefix("NVIDIA "): row for row in specifications() for alias in row.names if row.memory_gib}
+    row = specification_of(name)
+    if row is None or row.memory_gib is None:
+        near = difflib.get_close_matches(name.removeprefix("NVIDIA "), sized, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sized)}"
+        raise InputError(f"--device {name}: the memory of such a GPU is not known here: {hint}")
+    products = {FORMATS[short]: rate * 1e12 for short, rate in row.tera.items() if short in FORMATS}
+    title = row.names[0].removeprefix("NVIDIA ")
+    return Gpu(title, row.memory_gib * GIB, DeviceSpeed(row.memory_gb_per_s * 1e9, (), products, title))
+
+
+def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> Gpu | None:
+    """Return the GPU with the least memory; one without memory of its own uses the host's."""
+    held = [Gpu(str(gpu["name"]), float(gpu["memory_bytes"] or cpu().memory_bytes)) for gpu in gpus]
+    return min(held, key=lambda gpu: gpu.memory_bytes, default=None)
+
+
+def memory_on(gpu: Gpu, point: Point) -> RankMemory | None:
+    """Return how an engine divides a GPU. None for a model that is not of the catalogue, or a pool that is given."""
+    spec = point.engine.spec
+    overridden = {"hf_overrides", *POOL_IS_GIVEN} & spec.arguments.keys()
+    if spec.model not in catalogue_names() or overridden:
+        return None
+    least = longest(point.workload) or 1
+    return memory_of_rank(catalogue_config(spec.model), spec.arguments, gpu.name, gpu.memory_bytes, least)
+
+
+def memories(gpu: Gpu | None, found: Sequence[Point]) -> dict[EngineSpec, RankMemory]:
+    """Return the memory of each engine for which it is known."""
+    each = {} if gpu is None else {point.engine.spec: memory_on(gpu, point) for point in apart(found)}
+    return {spec: memory for spec, memory in each.items() if memory is not None}
+
+
+def check_memory(gpu: Gpu | None, found: Sequence[Point]) -> None:
+    """Refuse an engine that cannot start: its weights, its workspace and one request do not fit beside each other."""
+    alone = apart(found)
+    for spec, memory in memories(gpu, found).items():
+        if memory.refusal:
+            point = next(point for point in alone if point.engine.spec == spec)
+            raise InputError(f"{point.label}: {spec.model} cannot start: {memory.refusal}")
+
+
+def show_memory(known: Mapping[EngineSpec, RankMemory], console: Console) -> None:
+    """Print how each engine divides its GPU, and what the figures rest on."""
+    if not known:
+        return
+    first = next(iter(known.values()))
+    columns = ("engine", "vLLM's\nshare", "weights", "work-\nspace", "KV\npool", "KV pool,\ntokens", "one\nrequest")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for number, title in enumerate(columns):
+        table.add_column(title, justify="right" if number else "left", no_wrap=bool(number))
+    for name, memory in zip(engine_names([*known]), known.values(), strict=True):
+        pool = memory.left - (memory.activations_and_workspace.size or 0.0)
+        sizes = (memory.budget, memory.weights.size, memory.activations_and_workspace.size, pool)
+        cells = [f"{(size or 0.0) / GIB:.1f}" for size in sizes]
+        cells[2], cells[3] = f"~{cells[2]}", f"~{cells[3]}"
+        table.add_row(name, *cells, f"~{memory.pool_tokens:,}", f"{(memory.kv.size or 0.0) / GIB:.1f}")
+    console.print(f"\nMemory of one {first.device} of {first.device_bytes / GIB:.1f} GiB, in GiB:", soft_wrap=True)
+    console.print(table)
+    for line in explanations(first):
+        console.print(line, soft_wrap=True)
+
+
+def explanations(memory: RankMemory) -> Iterator[str]:
+    for term in memory.terms:
+        yield f"{term.name[0].upper()}{term.name[1:]}: {term.derivation}{' (estimated)' if term.is_estimate else ''}."
+
+
+def engine_names(specs: Sequence[EngineSpec]) -> list[str]:
+    """Name each engine by what distinguishes it: its model, and the arguments that differ."""
+    arguments = {name: {str(spec.arguments.get(name)) for spec in specs} for spec in specs for name in spec.arguments}
+    varying = [name for name, values in arguments.items() if len(values) > 1]
+    models = len({spec.model for spec in specs}) > 1
+    named = [
+        ", ".join(
+            [*[model_name(spec.model)] * models, *(f"{name} {spec.arguments.get(name, '-')}" for name in varying)]
+        )
+        for spec in specs
+    ]
+    return [name or model_name(spec.model) for name, spec in zip(named, specs, strict=True)]
+
+
+def block_size(point: Point, gpu: Gpu | None) -> int:
+    """Return the tokens of a KV block. 1 where they are not known."""
+    given = point.engine.arguments.get("block_size")
+    return given if isinstance(given, int) else BLOCK if gpu is not None else 1

@@ -1,0 +1,129 @@
+"""The memory of a GPU is divided as four published engines divided it; what cannot start is told with its figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine_probe.engine.memory_model import (
+    BYTES_PER_LOGIT,
+    FIXED_WORKSPACE,
+    RankMemory,
+    memory_of_rank,
+)
+from engine_probe.engine.models.catalogue import catalogue_config
+from engine_probe.engine.models.geometry import GIB, geometry
+
+SERVER = {
+    "gpu_memory_utilization": 0.9,
+    "max_num_batched_tokens": 8192,
+    "max_num_seqs": 1024,
+    "dtype": "float16",
+}
+PUBLISHED = {  # of one H100 NVL of 93.6 GiB: weights in GiB, tokens of the pool
+    "gpt2-xl": (2.9676, 268_208),
+    "deepseek-llm-7b-chat": (12.8726, 141_808),
+    "qwen1.5-14b-chat": (26.4278, 64_912),
+    "falcon-40b": (76.9338, 18_688),
+}
+
+
+def memory(model: str = "llama-3.1-70b-fp8", gib: float = 93.6, least: int = 1, **arguments: Any) -> RankMemory:
+    found = memory_of_rank(catalogue_config(model), {**SERVER, **arguments}, "a GPU", gib * GIB, least)
+    assert found is not None
+    return found
+
+
+def test_the_workspace_is_the_line_through_the_published_pools() -> None:
+    rows = []
+    for model, (weights, tokens) in PUBLISHED.items():
+        config = catalogue_config(model)
+        pool = tokens * geometry(config).kv_bytes_per_token("float16")
+        rows.append((1024 * config["vocab_size"], (0.9 * 93.6 - weights) * GIB - pool))
+    logits, workspace = np.array(rows).T
+    slope, start = np.polyfit(logits, workspace, 1)
+    assert slope == pytest.approx(BYTES_PER_LOGIT, abs=0.05)
+    assert start == pytest.approx(FIXED_WORKSPACE, abs=0.005 * GIB)
+    assert np.abs(np.polyval([slope, start], logits) - workspace).max() < 0.06 * GIB
+
+
+@pytest.mark.parametrize(("model", "tokens"), [(model, tokens) for model, (_, tokens) in PUBLISHED.items()])
+def test_the_published_pools_are_predicted(model: str, tokens: int) -> None:
+    found = memory(model)
+    assert found.pool_tokens == pytest.approx(tokens, rel=0.03)
+    assert found.pool_tokens % 16 == 0
+
+
+def test_what_80_gb_cannot_hold_is_refused_and_two_gpus_hold_it() -> None:
+    alone = memory(gib=79.1, max_model_len=2048)
+    assert alone.left / GIB == pytest.approx(3.5, abs=0.05)
+    assert alone.pool_tokens == 0
+    assert alone.refusal is not None
+    assert "leave 3.5 of 71.2 GiB (0.9 of 79.1, a GPU), and vLLM needs about 7.4 of workspace and 0." in alone.refusal
+    assert memory(gib=79.1, max_model_len=2048, tensor_parallel_size=2).refusal is None
+    assert memory(gib=79.1, max_model_len=2048, max_num_seqs=64, max_num_batched_tokens=2048).refusal is None
+
+
+def test_vllm_promises_room_for_one_request_of_the_longest_length() -> None:
+    """131,072 tokens of 160 KiB are 20 GiB: more than one H100 NVL has left beside 67.7 GiB of weights."""
+    long = memory(kv_cache_dtype="fp8", max_model_len=131_072)
+    assert long.kv.size == 20 * GIB
+    assert long.refusal is not None
+    assert long.refusal.endswith("lower max_model_len, or raise tensor_parallel_size")
+    assert memory(kv_cache_dtype="fp8").longest == 131_072  # without max_model_len the model's own context
+    fitted = memory(kv_cache_dtype="fp8", max_model_len=-1, least=1128)
+    assert (fitted.longest, fitted.refusal) == (1128, None)
+    assert fitted.pool_tokens == pytest.approx(2 * memory(max_model_len=-1).pool_tokens, abs=32)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "share"),
+    [
+        ({}, 1.0),
+        ({"tensor_parallel_size": 2}, 1 / 2),
+        ({"tensor_parallel_size": 16}, 1 / 8),  # eight KV heads: each on two ranks
+        ({"pipeline_parallel_size": 4}, 1 / 4),
+        ({"data_parallel_size": 2}, 1.0),
+    ],
+)
+def test_ranks_share_keys_and_values_by_heads_and_layers(ranks: dict[str, int], share: float) -> None:
+    assert memory(max_model_len=2048, **ranks).kv_bytes_per_token == 320 * 1024 * share
+
+
+def test_weights_alone_may_be_too_much() -> None:
+    refusal = memory(gib=24, max_model_len=2048).refusal
+    assert refusal is not None
+    assert refusal.startswith("the weights take 67.7 GiB of each GPU and vLLM gets 21.6 GiB (0.9 of 24.0, a GPU)")
+
+
+def test_fewer_tokens_in_a_step_leave_a_part_unknown() -> None:
+    term = memory(max_model_len=2048, max_num_batched_tokens=2048, max_num_seqs=256).activations_and_workspace
+    assert term.size == pytest.approx(BYTES_PER_LOGIT * 256 * 128_256)
+    assert "not known" in term.derivation
+    assert memory(max_model_len=2048).graphs.size is None
+
+
+@pytest.mark.parametrize(
+    ("gib", "name", "size"), [(93.6, "H100 NVL", 7.42), (79.2, "NVIDIA A100", 3.91), (44.4, "L40S", 3.91)]
+)
+def test_without_limits_those_of_vllm_on_such_a_gpu_count(gib: float, name: str, size: float) -> None:
+    found = memory_of_rank(catalogue_config("llama-3.1-70b-fp8"), {"max_model_len": 2048}, name, gib * GIB)
+    assert found is not None
+    assert found.activations_and_workspace.size == pytest.approx(size * GIB, rel=0.01)
+    assert found.share == 0.92
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments"),
+    [
+        ({"model_type": "mamba"}, {}),
+        ({"model_type": "llama"}, {}),
+        (catalogue_config("llama-3.1-8b"), {"quantization": "fp8"}),
+        (catalogue_config("llama-3.1-8b"), {"dtype": "float8"}),
+        (catalogue_config("llama-3.1-8b"), {"kv_cache_dtype": "turbo"}),
+    ],
+)
+def test_what_is_not_known_is_not_guessed(config: dict[str, Any], arguments: dict[str, Any]) -> None:
+    assert memory_of_rank(config, arguments, "a GPU", 80 * GIB) is None

@@ -1,0 +1,110 @@
+"""A dry run shows the memory of each engine on a GPU that is here or only named; a run refuses what cannot start."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from engine_probe.commands.sweep.cli import command
+from engine_probe.engine.models.catalogue import catalogue_names
+from engine_probe.engine.models.geometry import GIB
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.loader import read_sweep, shipped_names
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, apart, points
+from engine_probe.sweep.preflight.dry_run import show_points
+from engine_probe.sweep.preflight.gpu_memory import check_memory, engine_names, memories, named_gpu, smallest_gpu
+
+
+def card(gib: float) -> dict[str, Any]:
+    return {"name": "a card", "uuid": "GPU-a", "memory_bytes": int(gib * GIB)}
+
+
+def asked(**arguments: Any) -> Point:
+    return Point(EngineSection("llama-3.1-8b", arguments), WorkloadSection(128, 128, 1), label="one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gib", "sentence"),
+    [
+        ({}, 14, "one: llama-3.1-8b cannot start: the weights take 15.0 GiB of each GPU and vLLM gets 12.9 GiB"),
+        ({"data_parallel_size": 2}, 14, "the weights take 15.0 GiB"),
+        ({"gpu_memory_utilization": 0.5}, 24, "vLLM gets 12.0 GiB (0.5 of 24.0, a card)"),
+        ({}, 24, "16.0 for the KV cache of one request of 131,072 tokens: lower max_model_len"),
+        ({"max_model_len": 131072, "kv_cache_dtype": "fp8"}, 22, "8.0 for the KV cache of one request of 131,072"),
+        ({"dtype": "float32"}, 24, "the weights take 29.9 GiB"),
+    ],
+)
+def test_what_a_card_cannot_hold_is_refused(arguments: dict[str, Any], gib: float, sentence: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check_memory(smallest_gpu([card(80), card(gib)]), [asked(**arguments)])
+    assert sentence in str(refused.value)
+
+
+def test_what_two_cards_hold_together_is_not_refused_and_without_a_card_nothing_is() -> None:
+    halved = asked(max_model_len=65536, tensor_parallel_size=2)
+    check_memory(smallest_gpu([card(24), card(24)]), [halved])
+    check_memory(smallest_gpu([]), [asked()])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"num_gpu_blocks_override": 9, "block_size": 16}, {"kv_cache_memory_bytes": 1 << 30}, {"hf_overrides": {}}],
+)
+def test_a_pool_that_is_given_or_a_changed_shape_is_not_judged(arguments: dict[str, Any]) -> None:
+    assert memories(smallest_gpu([card(14)]), [asked(**arguments)]) == {}
+
+
+def test_a_dry_run_for_a_named_gpu_predicts_pools_and_times_and_refuses_at_its_end() -> None:
+    levels = "workload.concurrency=[1, 250]"
+    words = ["tensor_parallel", "--dry-run", "--set", levels, "--device"]
+    outcome = CliRunner().invoke(command, [*words, "H100 80GB HBM3"])
+    assert outcome.stdout.count("cannot run") == 2
+    assert outcome.stdout.count("≥ ") == 2
+    assert isinstance(outcome.exception, InputError)
+    assert "llama-3.1-70b-fp8 cannot start: weights of 67.7 GiB leave 3.5 of 71.2" in str(outcome.exception)
+    held = CliRunner().invoke(command, [*words, "h100 nvl"])
+    assert held.exit_code == 0
+    assert "cannot" not in held.stdout
+    assert "by the datasheet of H100 NVL" in held.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ["--dry-run", "--device", "H100 NVX"],
+            "--device H100 NVX: the memory of such a GPU is not known here: did",
+        ),
+        (["--dry-run", "--device", "abacus"], "is not known here: known are A100"),
+        (["--device", "L4"], "--device L4 is for --dry-run"),
+        (["--dry-run", "--device", "L4", "--like", "."], "leave --like out"),
+        (["--dry-run", "--device", "L4", "--ray", "auto"], "leave --ray out"),
+    ],
+)
+def test_a_device_that_cannot_be_is_one_sentence(options: list[str], words: str) -> None:
+    outcome = CliRunner().invoke(command, ["smoke", *options])
+    assert isinstance(outcome.exception, InputError)
+    assert words in str(outcome.exception)
+
+
+def test_engines_are_named_by_what_differs() -> None:
+    specs = [asked(dtype=dtype, max_model_len=512).engine.spec for dtype in ("float16", "bfloat16")]
+    assert engine_names(specs) == ["dtype float16", "dtype bfloat16"]
+    assert engine_names(specs[:1]) == ["llama-3.1-8b"]
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_sweep_of_a_known_model_has_memory_on_a_named_gpu(name: str) -> None:
+    console, sweep = Console(width=80, file=StringIO(), record=True), read_sweep(name)
+    show_points(sweep, [], Path("runs"), {}, console, named_gpu("H200"))
+    text = console.export_text()
+    known = any(point.engine.model in catalogue_names() for point in apart(points(sweep)))
+    assert ("Memory of one H200 of 139.8 GiB" in text) == known
+    if name.startswith(("concurrency", "tensor_parallel")):
+        assert "≥ " in text
+        assert "%" in text
