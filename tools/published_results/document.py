@@ -16,6 +16,8 @@ from engine_probe.evaluation.published.figures import FIGURES
 from engine_probe.evaluation.published.reference import Published, Reference
 from engine_probe.report.sections.sweep.published import published_words
 from tools.published_results.ours import (
+    CLAIMS,
+    JUDGED,
     NEEDS_A_GPU,
     NOTHING,
     QUOTED,
@@ -84,11 +86,10 @@ def rows_of_table(reference: Reference, title: str, recorded: Recorded) -> Itera
         yield Row(f"{precision.name}: memory", f"{precision.memory:g} x", reference.kind, memory, "")
     for claim in reference.claims:
         if (claim.section or reference.section) == title:
-            yield Row(claim.claim, claim.published, "claim", JUDGED, claim.doubt)
+            yield Row(claim.claim, claim.published, "claim", CLAIMS.get(claim.measure, JUDGED), claim.doubt)
 
 
 WEIGHTS = f"{NEEDS_A_GPU} and such weights; sweeps/precision.toml"
-JUDGED = "`report --reference l40s_stress` judges it on a sweep of l40s_stress"
 
 
 def figure_words(figure: Published, reference: Reference) -> str:

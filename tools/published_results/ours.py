@@ -19,6 +19,12 @@ NEEDS_A_GPU, QUOTED, NOTHING = "needs a GPU", "quoted, not measured", "-"
 H100_NVL_GIB, RESERVED = 93.6, 0.9  # published memory of a GPU, and vLLM's default share of it at the time
 QUANTISED_EXAMPLE = "llama-3-8b"
 
+JUDGED = "`report --reference l40s_stress` judges it on a sweep of l40s_stress"
+CLAIMS = {  # what is known of a claim without that sweep, by its measure
+    "faster_than_load": "33 / 3.5 = 9.4 times the latency at 32 times the load: less than in proportion",
+    "lost_kv_cache": "not shown: 10 of 72 answers were preempted, p = 0.11 (smollm2, docs/results/integrity.md)",
+    "full_memory": "weights of 15,317 MiB are 33 % of 46,068 MiB (from config.json)",
+}
 UNITS = {
     "weights_gib": "GiB",
     "weights_gb": "GB",

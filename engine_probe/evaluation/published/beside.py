@@ -66,9 +66,12 @@ def plain_model(name: str) -> str:
 def differences(setting: Setting, run: Run) -> Iterator[str]:
     gpus = run.facts.get("hardware", {}).get("gpus") or []
     workload = run.facts.get("workload") or {}
+    prompts = workload.get("prompts") or {}
     parallel = run.facts["engine"]["arguments"].get("parallel_config") or {}
     measured: dict[str, Any] = {
         **workload,
+        "input_len": prompt_tokens(workload),
+        "path": prompts.get("path"),
         **parallel,
         "gpu": gpus[0].get("name", "") if gpus else "no GPU",
         "precision": precision(run.facts),
@@ -95,8 +98,18 @@ def precision(facts: dict[str, Any]) -> str | None:
     return " in ".join((str(config["quantization"]), *(dtype for dtype, _ in sizes.most_common(1))))
 
 
+def prompt_tokens(workload: Mapping[str, Any]) -> Any:
+    """Return the tokens of a prompt: those of random prompts, or a shared prefix and what follows it."""
+    prompts = workload.get("prompts") or {}
+    parts = [prompts.get(name) for name in ("prefix_len", "input_len")]
+    return sum(parts) if all(isinstance(part, int) for part in parts) else workload.get("input_len")
+
+
 def same_value(measured: Any, published: Any) -> bool:
-    return bool(measured == published)
+    """Return whether the two agree: a drawn length by its highest, a list by its only entry."""
+    if isinstance(measured, Mapping):
+        measured = measured.get("high")
+    return bool(measured == published or measured == [published])
 
 
 def same_gpu(measured: Any, published: Any) -> bool:

@@ -224,3 +224,22 @@ def test_what_cannot_be_read_is_refused(sweep: Path, tmp_path: Path, text: str |
     if text is not None:
         (tmp_path / "toy.toml").write_text(text)
     assert why in str(report(sweep, "--reference", tmp_path / "toy.toml").exception)
+
+
+@pytest.mark.parametrize(
+    ("workload", "setting", "told"),
+    [
+        ({"output_len": {"kind": "geometric", "mean": 700, "high": 512}}, {"output_len": 512}, []),
+        ({"output_len": {"kind": "uniform", "low": 1, "high": 256}}, {"output_len": 512}, ["output_len"]),
+        ({"prompts": {"kind": "shared_prefix", "prefix_len": 127, "input_len": 1}}, {"input_len": 128}, []),
+        ({"input_len": 128, "prompts": None}, {"input_len": 128}, []),
+        ({"prompts": {"kind": "questions", "path": ["english"]}}, {"path": "english"}, []),
+        ({"prompts": {"kind": "questions", "path": "french"}}, {"path": "english"}, ["path"]),
+        ({}, {"path": "english"}, ["path"]),
+    ],
+)
+def test_lengths_and_files_are_compared_by_what_they_mean(
+    tmp_path: Path, workload: dict[str, Any], setting: dict[str, Any], told: list[str]
+) -> None:
+    run = load(write_run(tmp_path / "run", ran(1), facts() | {"workload": workload}))
+    assert [each.split()[0] for each in differences(setting, run)] == told
