@@ -70,7 +70,7 @@ def polynomial(xs: Sequence[float], ys: Sequence[float], degree: int) -> Polynom
     found, *_ = np.linalg.lstsq(design * weights[:, None], y * weights, rcond=None)
     relative = (y - design @ found) * weights
     freedom = len(y) - degree - 1
-    covariance = np.linalg.inv((design * weights[:, None]).T @ (design * weights[:, None])) * (relative @ relative)
+    covariance = np.linalg.pinv((design * weights[:, None]).T @ (design * weights[:, None])) * (relative @ relative)
     errors = np.sqrt(np.diag(covariance) / freedom)
     reach = quantile(freedom)
     coefficients = tuple(

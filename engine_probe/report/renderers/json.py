@@ -232,6 +232,7 @@ def fitted(line: OverLength) -> dict[str, Any]:
         "line": fit and fit.line,
         "parabola": fit and fit.parabola,
         "bends": fit and fit.bends,
+        "largest": line.largest_fit,
     }
 
 

@@ -25,7 +25,7 @@ AT_LEAST = (
     "multiplied, and the last request has to arrive."
 )
 
-Basis = Literal["the same point", "this engine at other loads", "at least"]
+Basis = Literal["the same point", "this engine at other loads", "this engine at other lengths", "at least"]
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -63,6 +63,8 @@ def estimate(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> 
         return Estimate(median(again), "the same point")
     if (rate := interpolated(point, past)) and (tokens := tokens_to_come(point)):
         return Estimate(limited(tokens / rate, point), "this engine at other loads")
+    if (seconds := between_lengths(point, past)) is not None:
+        return Estimate(limited(seconds, point), "this engine at other lengths")
     if device and (bounds := [reading(point, device), multiplying(point, device)]) != [None, None]:
         return Estimate(limited(max(bound or 0.0 for bound in bounds), point), "at least")
     if arriving(point):
@@ -129,6 +131,36 @@ def interpolated(point: Point, past: Sequence[Past]) -> float | None:
         if low <= wanted <= high:
             return low_rate + (high_rate - low_rate) * (wanted - low) / (high - low)
     return next((rate for in_flight, rate in known if in_flight == wanted), None)
+
+
+def between_lengths(point: Point, past: Sequence[Past]) -> float | None:
+    """Interpolate the seconds between a shorter and a longer prompt, or answer. None outside what was measured."""
+    wanted = fixed_lengths(point)
+    if wanted is None:
+        return None
+    measured = [
+        (lengths, one.seconds)
+        for one in past
+        if one.point.engine.spec == point.engine.spec
+        and load(one.point) == load(point)
+        and asked_but_lengths(one.point) == asked_but_lengths(point)
+        and (lengths := fixed_lengths(one.point)) is not None
+    ]
+    for varied, fixed in ((1, 2), (2, 1)):  # prompts with the same answers, and answers to the same prompts
+        seconds: dict[int, list[float]] = {}
+        for lengths, took in measured:
+            if lengths[fixed] == wanted[fixed]:
+                seconds.setdefault(lengths[varied], []).append(took)
+        known = sorted((length, median(repeats)) for length, repeats in seconds.items())
+        for (low, least), (high, most) in pairwise(known):
+            if low <= wanted[varied] <= high:
+                return least + (most - least) * (wanted[varied] - low) / (high - low)
+    return None
+
+
+def asked_but_lengths(point: Point) -> Any:
+    work, *others = asked(point)
+    return msgspec.structs.replace(work, input_len=None, output_len=None), *others
 
 
 def reading(point: Point, device: DeviceSpeed) -> float | None:

@@ -65,6 +65,46 @@ def test_a_load_between_two_takes_the_rate_between_theirs() -> None:
     assert found.basis == "this engine at other loads"
 
 
+def of_lengths(prompt: int, answer: int, **more: Any) -> Point:
+    return Point(LLAMA, WorkloadSection(prompt, answer), **more)
+
+
+@pytest.mark.parametrize(
+    ("point", "seconds"),
+    [
+        (of_lengths(128, 1500), 15.0),
+        (of_lengths(128, 2500), 32.5),
+        (of_lengths(192, 1000), 12.0),
+        (of_lengths(128, 2000, repeat=3), 20.0),
+    ],
+)
+def test_a_length_between_two_takes_a_time_between_theirs(point: Point, seconds: float) -> None:
+    past = [
+        measured(of_lengths(128, 1000), 10.0),
+        measured(of_lengths(128, 2000), 20.0),
+        measured(of_lengths(128, 3000), 45.0),
+        measured(of_lengths(256, 1000), 14.0),
+    ]
+    found = estimate(point, past, None)
+    assert found is not None
+    assert found.seconds == pytest.approx(seconds)
+    assert not found.is_bound
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        of_lengths(128, 4000),  # longer than what was measured
+        of_lengths(64, 1500),
+        Point(LLAMA, WorkloadSection(128, 1500, 4)),
+        of_lengths(128, 1500, stop=Stop(requests=1)),
+    ],
+)
+def test_beyond_the_lengths_that_were_measured_nothing_is_known(point: Point) -> None:
+    past = [measured(of_lengths(128, 1000), 10.0), measured(of_lengths(128, 3000), 45.0)]
+    assert estimate(point, past, None) is None
+
+
 @pytest.mark.parametrize(
     "point",
     [

@@ -17,6 +17,7 @@ from engine_probe.workload.load import level_words
 
 LEAST_RATIO = 1.2  # longest to shortest mean length; smaller differences are chance
 MS, PER_S = "ms", "tokens/s"
+LARGEST_COLOUR, FIT_COLOUR = 2, 5
 
 
 def prompt_length(point: PointFigures) -> float:
@@ -123,9 +124,18 @@ class OverLength:
     def fit(self) -> LineOrParabola | None:
         """Return the line and the parabola through all points. None for a rate, and with too few lengths."""
         pairs = [(x, y) for x, ys in self.by_length.items() for y in ys if y is not None]
-        if self.measure.unit != MS or not pairs or len({y for _, y in pairs}) == 1:
-            return None
-        return line_or_parabola([x for x, _ in pairs], [y for _, y in pairs])
+        return fitted(pairs) if self.measure.unit == MS else None
+
+    @property
+    def largest_fit(self) -> LineOrParabola | None:
+        """Return the same through the largest latency at each length."""
+        return fitted(list(self.largest_ms.items()))
+
+
+def fitted(pairs: Sequence[tuple[float, float]]) -> LineOrParabola | None:
+    if len({ms for _, ms in pairs}) < 2:
+        return None
+    return line_or_parabola([length for length, _ in pairs], [ms for _, ms in pairs])
 
 
 def over_lengths(curves: Sequence[Curve], side: Side, measure: Measure) -> list[OverLength]:
@@ -134,13 +144,13 @@ def over_lengths(curves: Sequence[Curve], side: Side, measure: Measure) -> list[
     for curve in curves:
         others = {name: value for name, value in curve.settings.items() if name != side.setting}
         alike = groups.setdefault(json.dumps([others, curve.unit]), (others, curve.unit, []))
-        alike[2].extend(point for point in curve.figures if point.summary.sequences_answered)
+        alike[2].extend(point for point in curve.figures if point.summary.requests_answered)
     found = []
     for others, unit, points in groups.values():
         lowest = min((point.load for point in points), default=0.0)
         alone = tuple(point for point in points if point.load == lowest and measure.value(point) is not None)
         lengths = sorted(map(side.length, alone))
-        if alone and lengths[-1] >= LEAST_RATIO * lengths[0]:
+        if alone and lengths[-1] >= LEAST_RATIO * lengths[0] > 0:
             found.append(OverLength(side, measure, curve_name(others), lowest, unit, alone))
     return found
 
@@ -169,15 +179,29 @@ def length_chart(side: Side, measure: Measure, lines: Sequence[OverLength]) -> L
         if (fit := fits[line.label]) is not None:
             longest = max(line.by_length)
             drawn = numbers([fit.best.at(x) if x <= longest else None for x in xs])
-            form = "parabola" if fit.bends else "straight line"
-            colour = number if len(lines) > 1 else 5
-            series.append(Series(named(line, form), drawn, style="dashed", colour=colour))
-        if measure is TTFT and len(lines) == 1 and (largest := line.largest_ms):
-            series.append(Series("largest", of_levels(xs, largest.items()), style="dots", colour=2))
+            colour = number if len(lines) > 1 else FIT_COLOUR
+            series.append(Series(named(line, form_name(fit)), drawn, style="dashed", colour=colour))
+        if measure is TTFT and len(lines) == 1:
+            series += largest_series(line, xs)
     note = f"{measure.formula}, over the mean length of its {side.name}s{at_load(lines)}."
     axis = Axis(measure.name, measure.unit)
     title = f"{measure.meaning} by {side.name} length"
     return Lines(title, note, Axis(side.name, "tokens", whole=True), [axis], numbers(xs), series)
+
+
+def largest_series(line: OverLength, xs: Sequence[float]) -> list[Series]:
+    """Return the largest latency at each length with its fit. Empty if there was one request at each."""
+    if not (largest := line.largest_ms):
+        return []
+    found = [Series("largest", of_levels(xs, largest.items()), style="dots", colour=LARGEST_COLOUR)]
+    if (fit := line.largest_fit) is not None:
+        drawn = numbers([fit.best.at(x) for x in xs])
+        found.append(Series(f"largest, {form_name(fit)}", drawn, style="dashed", colour=LARGEST_COLOUR))
+    return found
+
+
+def form_name(fit: LineOrParabola) -> str:
+    return "parabola" if fit.bends else "straight line"
 
 
 def named(line: OverLength, what: str) -> str:

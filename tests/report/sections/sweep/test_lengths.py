@@ -39,6 +39,12 @@ def test_a_parabola_has_the_share_of_its_square(tmp_path: Path) -> None:
     assert "a parabola fits better than a straight line (p < 0.001); at 4,000 tokens its square is 13% of" in growth
 
 
+def test_of_several_requests_the_largest_has_a_sentence_of_its_own(tmp_path: Path) -> None:
+    """As a document plots it: the largest of ten requests at each length, here all alike."""
+    *_, largest = sentences(tmp_path, requests=10, noise=0.0)
+    assert largest.startswith("The largest TTFT at each length is 16.0 ms + 50.0 ms per 1,000 prompt tokens")
+
+
 @pytest.mark.parametrize(
     ("fixed", "words"),
     [

@@ -33,6 +33,9 @@ def growth_words(line: OverLength, fit: LineOrParabola) -> Iterator[Sentence]:
     yield Sentence(f"{line.measure.name} is {formula(line, fit.best)}: {form_words(fit, longest)}.", label=line.label)
     if line.measure is TTFT:
         yield Sentence(overhead_words(fit.best.coefficients[0]), label=line.label)
+    if line.measure is TTFT and (largest := line.largest_fit) is not None:
+        words = f"The largest {line.measure.name} at each length is {formula(line, largest.best)}"
+        yield Sentence(f"{words}: {form_words(largest, longest)}.", label=line.label)
 
 
 def formula(line: OverLength, fit: Polynomial) -> str:
