@@ -20,6 +20,7 @@ from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept, slo_of_search
 from engine_probe.recordings.sweep_point import SweptPoint
+from engine_probe.report.charts.curves.bursts import burst_charts
 from engine_probe.report.charts.experiment.models import across_charts
 from engine_probe.report.charts.model import Chart
 from engine_probe.report.charts.money.curves import money_charts
@@ -150,6 +151,7 @@ def sweep_origin(swept: Swept) -> str:
 def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
     """Yield the charts over the load, except the verdict's."""
     yield from slo_charts(curves)
+    yield from burst_charts(curves)
     yield from sweep_charts(swept, curves)
     yield from across_charts(swept, curves)
 

@@ -17,6 +17,7 @@ from engine_probe.analysis.curve.saturation import Level
 from engine_probe.analysis.run.prefix_cache import CacheLevel, cache_levels
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.level_noise import in_rounds
+from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.analysis.step.bottleneck import LimitsFound
 from engine_probe.analysis.step.losses import Composition
 
@@ -126,3 +127,15 @@ def cache_of(points: Sequence[PointFigures]) -> tuple[CacheLevel, ...]:
     """Return the prefix cache's hits at each load; empty if it is off."""
     loads = sorted({point.load for point in points})
     return cache_levels({load: [each.summary.prefix_cache for each in points if each.load == load] for load in loads})
+
+
+def makespans(points: Sequence[PointFigures]) -> dict[float, Repeated] | None:
+    """Return the makespan at each load over its repeats. None if a point is no burst whose requests were answered."""
+    ordered, found = sorted(points, key=lambda point: point.load), dict[float, Repeated]()
+    for load, repeats in groupby(ordered, key=lambda point: point.load):
+        seconds = [point.summary.makespan_seconds for point in repeats]
+        span = repeated([each for each in seconds if each is not None])
+        if span is None or None in seconds:
+            return None
+        found[load] = span
+    return found

@@ -152,7 +152,10 @@ FIGURES: dict[str, Figure] = {
     "e2el_p50_ms": Figure("E2EL p50, ms", four_digits, "", of_metric("e2el_p50_ms")),
     "e2el_mean_ms": Figure("E2EL mean, ms", four_digits, "", at_load(lambda found: mean_ms(found, "E2EL"))),
     "makespan_s": Figure(
-        "makespan of a burst, s", four_digits, "", at_load(lambda found: found.summary.makespan_seconds)
+        "makespan of a burst, s",
+        four_digits,
+        "Makespan of a burst",
+        at_load(lambda found: found.summary.makespan_seconds),
     ),
     "speed_up": Figure("speed-up of a burst", "{:,.3g}".format, "", speed_up),
     "requests_per_min": Figure("requests/min", four_digits, "", at_load(per_minute)),

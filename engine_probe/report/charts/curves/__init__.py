@@ -1,1 +1,1 @@
-"""Charts of what a sweep varies besides the load: lengths."""
+"""Charts of some sweeps only: over lengths, of bursts."""

@@ -1,10 +1,8 @@
 """Bursts: how long so many requests take together, against one after another."""
 
 from collections.abc import Sequence
-from itertools import groupby
 
-from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.statistics.repeats import Repeated, repeated
+from engine_probe.analysis.curve.levels import makespans
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.document import Cell, Column, Section, Table, says, table
 from engine_probe.workload.load import CONCURRENCY
@@ -49,15 +47,3 @@ def burst_table(curve: Curve) -> Table | None:
 
 def per_minute(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
-
-
-def makespans(figures: Sequence[PointFigures]) -> dict[float, Repeated] | None:
-    """Return the makespan at each load over its repeats. None if a point is no burst."""
-    found: dict[float, Repeated] = {}
-    for load, points in groupby(sorted(figures, key=lambda each: each.load), key=lambda each: each.load):
-        seconds = [point.summary.makespan_seconds for point in points]
-        span = repeated([each for each in seconds if each is not None])
-        if span is None or None in seconds:
-            return None
-        found[load] = span
-    return found

@@ -10,6 +10,7 @@ import pytest
 
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import Swept, load_sweep
+from engine_probe.report.charts.curves.bursts import burst_charts
 from engine_probe.report.document import Section
 from engine_probe.report.sections.load.makespan import burst_section
 from engine_probe.report.sections.load.users import users_section
@@ -50,6 +51,14 @@ def test_a_burst_has_its_makespan_and_a_speed_up_against_one_after_another(tmp_p
     assert [float(row[3]) for row in table] == pytest.approx(
         [load * spans[0] / span for load, span in zip(LOADS, spans, strict=True)], abs=0.005
     )
+
+
+def test_the_chart_has_the_makespans_and_the_same_requests_one_after_another(tmp_path: Path) -> None:
+    found = swept(tmp_path, {})
+    (chart,) = burst_charts(curves(found.points))
+    together, alone = (series.values for series in chart.series)
+    assert together == [point.analysis.summary.makespan_seconds for point in found.points if point.analysis]
+    assert alone == [load * (together[0] or 0) for load in LOADS]
 
 
 def test_without_a_single_request_there_is_no_speed_up(tmp_path: Path) -> None:
