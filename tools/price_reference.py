@@ -24,8 +24,10 @@ hardware options for a demand.
     profit  = revenue - cost
     revenue = price of a token x tokens of answered requests, prompts and answers each
     cost    = fixed + variable + energy + bursts, per hour
-    energy  = (measured power of the GPUs + power.host_watts) x power.overhead x power.per_kwh
+    energy  = (power of the GPUs + power of the host) x power.overhead x power.per_kwh
 
+- The power of the GPUs is measured; that of the host's CPUs and memory is (RAPL) where the kernel lets it be read, and
+  `power.host_watts` takes its place.
 - A figure that is not known is left out, and the report says so: energy without telemetry, costs per GPU of a recording
   that does not tell their number, a burst above a load in another unit.
 - Intervals follow from how the throughput varies over repeats; what costs the same whatever is served has no noise.

@@ -199,7 +199,13 @@ _TELEMETRY = (
         "power draw of the whole GPU: at this moment, or the average of the last second on GPUs that tell no other "
         "(power_window in run.json)",
     ),
-    ("energy_mj", "i64?", "mJ", "energy since the driver was loaded"),
+    (
+        "energy_mj",
+        "i64?",
+        "mJ",
+        "energy of the GPU since its driver was loaded; of the host, that of CPU packages and memory (RAPL) since the "
+        "recording began, each second",
+    ),
     ("temperature_c", "i32?", "°C", "GPU temperature"),
     ("sm_clock_mhz", "i32?", "MHz", "SM clock"),
     ("memory_clock_mhz", "i32?", "MHz", "memory clock"),

@@ -178,9 +178,8 @@ class Run(NotebookView):
     def gpus(self) -> GpuUse:
         """Return the engine's GPUs and their energy."""
         from engine_probe.analysis.money.work import gpu_use
-        from engine_probe.analysis.run.energy import energy
 
-        return gpu_use(self.facts, lambda: energy(self.facts, self.iterations, self.telemetry))
+        return gpu_use(self.facts, self.iterations, lambda: self.telemetry)
 
     def summary(self, slo: Slo | None = None) -> Summary:
         """Summarise the run; with an SLO also its goodput."""

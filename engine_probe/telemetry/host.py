@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engine_probe.telemetry.host_energy import POWERCAP, HostEnergy
+
 PROC = Path("/proc")
 IDLE_FIELDS = (3, 4)  # idle and iowait in the first line of /proc/stat
 
@@ -15,11 +17,18 @@ class Host:
     Figures of the whole machine are read once a second, because the kernel walks over all cores for them.
     """
 
-    def __init__(self, proc: Path = PROC, cpu_clock: Callable[[], int] = time.process_time_ns) -> None:
+    def __init__(
+        self,
+        proc: Path = PROC,
+        cpu_clock: Callable[[], int] = time.process_time_ns,
+        powercap: Path = POWERCAP,
+    ) -> None:
         self._cpu_clock = cpu_clock
         self._page_bytes, self._ticks_per_s = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
         self.notes: list[str] = []
         self._files = {name: self._open(proc / name) for name in ("self/statm", "stat", "meminfo")}
+        self._energy = HostEnergy(powercap)
+        self.notes += self._energy.notes
         self._process: tuple[int, int] | None = None  # when, CPU ns
         self._machine: tuple[int, int] | None = None  # when, busy ticks
 
@@ -44,6 +53,7 @@ class Host:
         if slow:
             row["machine_cpu_percent"] = self._machine_percent(now_ns)
             row["memory_used_bytes"] = self._machine_memory()
+            row["energy_mj"] = self._energy.read_mj()
         return row
 
     def _process_percent(self, now_ns: int) -> float | None:

@@ -411,13 +411,14 @@ def proc(tmp_path: Path) -> Iterator[Path]:
 
 def test_the_host_in_mental_arithmetic(proc: Path) -> None:
     spent = iter([0, 100_000_000])
-    host = Host(proc, cpu_clock=lambda: next(spent))
+    host = Host(proc, cpu_clock=lambda: next(spent), powercap=proc)
     page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
     assert host.read(START, slow=True) == {
         "cpu_percent": None,
         "process_memory_bytes": 250 * page,
         "machine_cpu_percent": None,
         "memory_used_bytes": 600 * 1024,
+        "energy_mj": None,
     }
     (proc / "stat").write_text(f"cpu  {100 + 3 * ticks} 0 50 1900 50 0 0 0 0 0\n")
     later = host.read(START + 2 * SECOND, slow=True)
@@ -428,7 +429,7 @@ def test_the_host_in_mental_arithmetic(proc: Path) -> None:
 
 def test_what_the_kernel_does_not_show_is_null_and_said(proc: Path) -> None:
     (proc / "stat").unlink()
-    host = Host(proc)
+    host = Host(proc, powercap=proc)
     assert host.read(START, slow=True)["machine_cpu_percent"] is None
     assert host.notes == [f"host: {proc}/stat cannot be read (No such file or directory)"]
     host.close()

@@ -24,6 +24,11 @@ from engine_probe.analysis.statistics.repeats import Repeated
 
 ALIKE = 0.05  # a level whose profit is not significantly below the best one's is as good
 PRICE_STEPS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the list's prices
+HOST_UNKNOWN = "the energy of the host is not in the cost: it is not recorded (power.host_watts adds it)"
+HOST_MEASURED = (
+    "the energy of the host is that of its CPU packages and memory (RAPL): power.host_watts takes its place, with fans "
+    "and losses"
+)
 PROFIT = "profit_per_hour"
 
 Costs = Sequence[RunCosts]  # of the repeats of one load
@@ -106,6 +111,8 @@ def curve_costs(done: Sequence[LoadedWork], prices: Prices, unit: str = "", apar
 
     `apart` says whether repeats were measured in rounds; without it there are no intervals.
     """
+    if any(each.work.gpus.host_watts is None for each in done):
+        done = [without_host(each) for each in done]
     unknown = [each.work.gpus.energy for each in done if isinstance(each.work.gpus.energy, str)]
     with_energy = prices.needs_energy and not unknown
     ordered = sorted(done, key=lambda each: each.load)
@@ -133,6 +140,11 @@ def curve_costs(done: Sequence[LoadedWork], prices: Prices, unit: str = "", apar
     )
 
 
+def without_host(done: LoadedWork) -> LoadedWork:
+    """Return the work without the host's power, which counts only if it is known of all runs."""
+    return replace(done, work=replace(done.work, gpus=replace(done.work.gpus, host_watts=None)))
+
+
 def notes(done: Sequence[LoadedWork], prices: Prices, unit: str) -> list[str]:
     """Return what is not in the cost, and why."""
     found = []
@@ -143,7 +155,8 @@ def notes(done: Sequence[LoadedWork], prices: Prices, unit: str) -> list[str]:
     if any(item.per_card for item in prices.fixed) and any(each.work.gpus.cards is None for each in done):
         found.append("the number of the engine's GPUs is not recorded, and some costs are per GPU: there is no cost")
     if prices.power and not unknown and not prices.power.host_watts:
-        found.append("the energy of the host is not in the cost: it is not recorded (power.host_watts adds it)")
+        measured = all(each.work.gpus.host_watts is not None for each in done)
+        found.append(HOST_MEASURED if measured else HOST_UNKNOWN)
     for item in prices.burst:
         if not fits(item, unit):
             loads = f"loads here are in {unit}" if unit else "a single run has no load"

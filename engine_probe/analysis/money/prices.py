@@ -160,13 +160,16 @@ class Sold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Power(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The price of energy. The GPUs' energy is measured; the host's is not recorded, so it is given or left out."""
+    """The price of energy. The GPUs' energy is measured, and that of the host's CPUs and memory where it can be read.
+
+    host_watts takes the place of what was measured of the host.
+    """
 
     per_kwh: Annotated[NotNegative, about("Price of a kWh.", 0.25)]
     overhead: Annotated[
         float, about("PUE: all power, with cooling and losses, over that of the computers.", 1.3, ge=1)
     ] = 1.0
-    host_watts: Annotated[NotNegative, about("Mean power of the host without its GPUs.", 400.0)] = 0.0
+    host_watts: Annotated[NotNegative, about("Mean power of the whole host without its GPUs.", 400.0)] = 0.0
 
 
 class Users(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

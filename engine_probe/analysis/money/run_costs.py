@@ -75,8 +75,9 @@ class RunCosts:
 
     @property
     def _kilowatts(self) -> float | None:
-        """Return the power of the GPUs and, if it is given, of the host. None if the GPUs' is not known."""
-        host = self.prices.power.host_watts if self.prices.power else 0.0
+        """Return the power of the GPUs and of the host: as given, or as measured. None if the GPUs' is not known."""
+        given = self.prices.power.host_watts if self.prices.power else 0.0
+        host = given or self.work.gpus.host_watts or 0.0
         return None if self.work.watts is None else (self.work.watts + host) / 1000
 
     def _energy(self) -> Iterator[tuple[str, Kind, float | None]]:

@@ -4,21 +4,24 @@ Tokens, requests and time are those of the whole run. Only answered requests are
 although its tokens were made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine_probe.analysis.run.energy import Energy
+import pyarrow as pa
+
+from engine_probe.analysis.run.energy import Energy, energy, host_watts
 from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.errors import InputError
 
 
 @dataclass(frozen=True)
 class GpuUse:
-    """The GPUs of a run, and the energy that they took."""
+    """The GPUs of a run, and the energy that they and the host took."""
 
     cards: int | None = None  # of all ranks; None if not recorded
     energy: Energy | str = "telemetry was not read"  # a string says why it is not known
+    host_watts: float | None = None  # of the host's CPU packages and memory; None if not recorded
 
 
 NO_GPUS = GpuUse()
@@ -45,10 +48,11 @@ class Work:
         return self.output_tokens_per_s + self.input_tokens_per_s
 
 
-def gpu_use(facts: Mapping[str, Any], energy: Callable[[], Energy | str]) -> GpuUse:
+def gpu_use(facts: dict[str, Any], iterations: pa.Table, telemetry: Callable[[], pa.Table]) -> GpuUse:
     """Return the GPUs of a recording; telemetry that is damaged only makes their energy unknown."""
+    cards = recorded_rank_count(facts)
     try:
-        taken = energy()
+        rows = telemetry()
     except InputError as error:
-        taken = str(error)
-    return GpuUse(recorded_rank_count(facts), taken)
+        return GpuUse(cards, str(error))
+    return GpuUse(cards, energy(facts, iterations, rows), host_watts(iterations, rows))

@@ -105,11 +105,9 @@ def expected_ranks(facts: dict[str, Any]) -> int | None:
 
 def gpu_energy(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | str:
     """Return the energy by the counter if that grows and never falls, else as the integral of power."""
-    times, counted = readings(rows, "energy_mj")
-    if covered(times, begin, end) and (np.diff(counted) >= 0).all() and counted[-1] > counted[0]:
-        first, last = max(begin, int(times[0])), min(end, int(times[-1]))
-        joules = float(np.interp(last, times, counted) - np.interp(first, times, counted)) / 1e3
-        return GpuEnergy(device, joules, (last - first) / 1e9, "energy counter")
+    counted = counted_energy(rows, begin, end)
+    if counted is not None:
+        return GpuEnergy(device, *counted, "energy counter")
     times, power = readings(rows, "power_mw")
     if not len(times):
         return "it reports neither energy nor power"
@@ -120,6 +118,25 @@ def gpu_energy(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy |
     watts = np.asarray(np.interp(at, times, power)) / 1e3
     joules = float(((watts[1:] + watts[:-1]) / 2 * np.diff(at)).sum()) / 1e9
     return GpuEnergy(device, joules, (last - first) / 1e9, "power over time")
+
+
+def counted_energy(rows: pa.Table, begin: int, end: int) -> tuple[float, float] | None:
+    """Return joules and seconds by the energy counter. None unless it covers the run, grows and never falls."""
+    times, counted = readings(rows, "energy_mj")
+    if not covered(times, begin, end) or (np.diff(counted) < 0).any() or counted[-1] <= counted[0]:
+        return None
+    first, last = max(begin, int(times[0])), min(end, int(times[-1]))
+    joules = float(np.interp(last, times, counted) - np.interp(first, times, counted)) / 1e3
+    return joules, (last - first) / 1e9
+
+
+def host_watts(iterations: pa.Table, telemetry: pa.Table) -> float | None:
+    """Return the mean power of the host's CPU packages and memory. None if it was not recorded throughout."""
+    rows = telemetry.filter(pc.is_null(telemetry["device"]))
+    if not rows.num_rows:
+        return None
+    counted = counted_energy(rows, int(iterations["start_ns"][0].as_py()), int(update_end_ns(iterations)[-1]))
+    return None if counted is None else counted[0] / counted[1]
 
 
 def readings(rows: pa.Table, column: str) -> tuple[Integers, Integers]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_probe.analysis.money.curve_costs import CurveCosts, LoadedWork, curve_costs
+from engine_probe.analysis.money.curve_costs import HOST_MEASURED, HOST_UNKNOWN, CurveCosts, LoadedWork, curve_costs
 from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.money.prices import Burst, Cost, Power, Prices, Sold, Users, VariableCost
 from engine_probe.analysis.money.run_costs import RunCosts
@@ -20,11 +20,17 @@ from tests.support.values import values
 NO_GPU = "no GPU was sampled"
 
 
-def work(output: float = 1000, energy: Energy | str = NO_GPU, cards: int | None = 1, **more: Any) -> Work:
+def work(
+    output: float = 1000,
+    energy: Energy | str = NO_GPU,
+    cards: int | None = 1,
+    host_watts: float | None = None,
+    **more: Any,
+) -> Work:
     """1,000 output tokens/s, 3,000 tokens/s in, 10 requests/s of 2 s each, on one GPU; nothing is aborted."""
     told = {"input_tokens_per_s": 3 * output, "requests_per_s": output / 100, "latency_s": 2.0} | more
     told = {"made_tokens_per_s": output, "ended_requests_per_s": told["requests_per_s"]} | told
-    return Work(output_tokens_per_s=output, gpus=GpuUse(cards, energy), **told)
+    return Work(output_tokens_per_s=output, gpus=GpuUse(cards, energy, host_watts), **told)
 
 
 def at(load: float, output: float = 1000, started_ns: int = 0, **more: Any) -> LoadedWork:
@@ -126,6 +132,17 @@ def test_energy_is_power_with_cooling_at_the_price_of_energy() -> None:
     assert found["cost_per_hour"] == pytest.approx(0.15)
     assert found["joules_per_output_token"] == pytest.approx(0.4)
     assert found["joules_per_token"] == pytest.approx(0.1)
+
+
+def test_the_power_of_the_host_is_measured_given_or_left_out_aloud() -> None:
+    """400 W of GPUs and 100 W of the host at 2 per kWh are 1 an hour; 200 W that are given take the place of 100."""
+    done = [at(load, energy=watts(400), host_watts=100.0) for load in (1, 2)]
+    for prices, per_hour in ((Prices("EUR", power=Power(2.0)), 1.0), (Prices("EUR", power=Power(2.0, 1.0, 200)), 1.2)):
+        assert curve_costs(done, prices).levels[0].mean("cost_per_hour") == pytest.approx(per_hour)
+    assert curve_costs(done, Prices("EUR", power=Power(2.0))).notes == (HOST_MEASURED,)
+    some = curve_costs([done[0], at(2, energy=watts(400))], Prices("EUR", power=Power(2.0)))
+    assert [level.mean("cost_per_hour") for level in some.levels] == pytest.approx([0.8, 0.8])
+    assert some.notes == (HOST_UNKNOWN,)
 
 
 def test_without_telemetry_there_is_no_energy_and_it_is_said() -> None:

@@ -147,6 +147,21 @@ def test_the_energy_of_a_token_over_the_load_is_the_planted_one(tmp_path: Path) 
     assert drawn(page)["Energy per output token"]["y"][0]["unit"] == "J"
 
 
+def test_the_energy_of_the_host_is_that_of_its_counter(tmp_path: Path) -> None:
+    """200 W of a GPU and 50 W of the host at 4 per kWh: 1 an hour."""
+    tables = ran(4)
+    end = tables["iterations"]["start_ns"].to_pylist()[-1] + 10 * MS
+    rows: list[dict[str, Any]] = []
+    for at in (0, 2 * end):
+        rows.append({"time_ns": at, "device": None, "energy_mj": 50_000 * at // 10**9})
+        rows.append({"time_ns": at, "device": 0, "energy_mj": 200_000 * at // 10**9})
+    folder = write_run(tmp_path / "run", tables | {"telemetry": table("telemetry", rows)})
+    done = report(folder, "--money", prices(tmp_path, 'currency = "EUR"\n[power]\nper_kwh = 4\n'), "--json", "-")
+    (curve,) = json.loads(done.stdout)["money"]["curves"]
+    assert curve["levels"][0]["figures"]["cost_per_hour"]["mean"] == pytest.approx(1.0, rel=0.01)
+    assert "power.host_watts takes its place" in curve["notes"][0]
+
+
 def test_json_has_units_and_formulas(sweep: Path, tmp_path: Path) -> None:
     said(sweep, "--money", prices(tmp_path), "--goodput", "ttft:60", "--json", tmp_path / "figures.json")
     document = json.loads((tmp_path / "figures.json").read_text())
