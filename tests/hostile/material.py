@@ -446,9 +446,24 @@ per_million_output_tokens = 2.5
 name = "server"
 price = 20000
 years = 4
+residual = 2000
+per_card = false
 [[fixed]]
 name = "room"
 per_month = 100
+share = 0.5
+[[variable]]
+name = "licence"
+per_million_output_tokens = 0.1
+[[variable]]
+name = "egress"
+per_gib = 0.09
+bytes_per_output_token = 250
+[[burst]]
+name = "staff"
+above_concurrency = 2
+each = 4
+per_hour = 3.0
 [power]
 per_kwh = 0.3
 overhead = 1.4
@@ -461,9 +476,17 @@ per_hour = 1.5
 recording = "sweep2"
 [[options]]
 name = "bought"
-per_month = 500
-requests_per_minute = 60
+price = [20000, 30000]
+years = 4
+watts = 700
+requests_per_minute = [30, 60]
+latency_s = [2, 3.5]
+claimed_cost_ratio = 0.5
 source = "told"
+doubt = "by whom?"
+[[upgrade]]
+to = "bought"
+above_requests_per_minute = 20
 """
 PUBLISHED = """\
 title = "A table"

@@ -192,6 +192,7 @@ def test_a_second_gpu_is_compared_with_the_first(tmp_path: Path) -> None:
     (folder / "sweep.json").write_text(json.dumps(document | {"points": points}))
     lists = 'currency = "EUR"\n[[fixed]]\nname = "card"\nper_hour = 2\nper_card = true\n'
     text = said(folder, "--money", prices(tmp_path, lists), "--html", tmp_path / "page.html")
+    assert "Of 2 curves tokens are cheapest with tensor_parallel_size 1 at 4 concurrent requests" in text
     assert has_values(text, "2", "1", "1.00", "1")
     assert has_values(text, "2", "1", "2.00")
     assert "of as many small engines" in (tmp_path / "page.html").read_text()

@@ -14,6 +14,7 @@ from engine_probe.workload.load import level_words
 
 
 def verdicts(found: Money) -> Iterator[str]:
+    yield from across_curves(found)
     for curve in found.curves:
         if len(curve.costs.levels) == 1 and len(found.curves) > 1:
             continue  # a row of the table
@@ -22,6 +23,32 @@ def verdicts(found: Money) -> Iterator[str]:
             yield f"{start}{capitalized(sentence)}"
     for pair in found.cards:
         yield from cards_verdict(pair)
+
+
+def across_curves(found: Money) -> Iterator[str]:
+    """Yield which of several curves over the same load earns most, or has the cheapest tokens."""
+    alike = [curve for curve in found.curves if curve.unit == found.curves[0].unit and curve.label]
+    if len(alike) < 2:
+        return
+    sells = any(curve.costs.sells for curve in alike)
+    name, sign = ("profit_per_hour", -1.0) if sells else ("cost_per_million_output_tokens", 1.0)
+    known = [
+        (sign * value, value, curve, level)
+        for curve in alike
+        for level in curve.costs.levels
+        if (value := level.mean(name)) is not None
+    ]
+    if not known:
+        return
+    _, value, curve, level = min(known, key=lambda each: each[0])
+    where_ = f"with {curve.label} at {level_words(level.load, curve.unit)}"
+    if sells:
+        hourly = f"{found.currency}/h" if found.currency else "an hour"
+        word = "profit is highest" if value >= 0 else "the loss is smallest"
+        yield f"Of {len(alike)} curves {word} {where_}: {amount(value, hourly)}."
+    else:
+        cost = f"{amount(value, found.currency)} per million output tokens"
+        yield f"Of {len(alike)} curves tokens are cheapest {where_}: {cost}."
 
 
 def curve_verdicts(curve: Costed, currency: str) -> Iterator[str]:
