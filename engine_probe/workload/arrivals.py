@@ -83,9 +83,9 @@ class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
 
 
 class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
-    """The recorded times of a trace, relative to its first request."""
+    """The recorded times of a trace, relative to its first request; in sessions, those of their first requests."""
 
-    speed: Annotated[PositiveFloat, about("Speed-up over the recorded times.", 2.0)] = 1.0
+    speed: Annotated[PositiveFloat, about("Speed-up over the recorded times and pauses.", 2.0)] = 1.0
 
 
 Arrivals = Burst | ClosedLoop | Steps | OpenLoop | Constant | Ramp | Replay

@@ -194,7 +194,8 @@ class _Driver:
         number, session = request.session, self._plan.sessions[request.session]
         left = len(session.requests) - request.turn - 1
         if left and request.delivery.outcome is AnswerOutcome.ANSWERED:
-            heappush(self.due, (now_ns + self._plan.turn_pause_ns, number, request.turn + 1))
+            pause_ns = self._plan.turn_pause_ns + session.requests[request.turn + 1].pause_ns
+            heappush(self.due, (now_ns + pause_ns, number, request.turn + 1))
             return
         self._history.pop(number, None)
         if number < self._measured:

@@ -29,6 +29,8 @@ def positive(value: Any, name: str) -> float:
 
 def level_words(load: float, unit: str) -> str:
     """Return a load with its unit, which is in the singular for one: `1 concurrent request`, `8 users`."""
+    if not load:
+        return "the load of the trace"
     if load == 1:
         unit = unit.replace("requests", "request") if "requests" in unit else unit.removesuffix("s")
     return f"{load:g} {unit}"

@@ -22,6 +22,7 @@ class Turn(NamedTuple):
     prompt: list[int]
     output_len: int
     question_id: str | None = None
+    pause_seconds: float = 0.0  # after the answer before, as a trace recorded it
 
 
 class Draft(NamedTuple):

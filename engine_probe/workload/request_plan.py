@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.workload.arrivals import ClosedLoop, Steps, offsets_seconds, think_seconds
+from engine_probe.workload.arrivals import ClosedLoop, Replay, Steps, offsets_seconds, think_seconds
 from engine_probe.workload.dataset_file import Dataset, Encode, Texts, dataset_drafts, text_drafts
 from engine_probe.workload.lengths import Lengths
 from engine_probe.workload.load import FURTHER
@@ -17,13 +17,14 @@ from engine_probe.workload.prompts import (
     Drawing,
     RandomPrompts,
     SharedPrefix,
+    Turn,
     conversation_drafts,
     random_drafts,
     shared_prefix_drafts,
 )
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions, question_drafts
 from engine_probe.workload.spec import Sampling, Workload
-from engine_probe.workload.trace_file import Trace, trace_drafts
+from engine_probe.workload.traces.trace_file import Trace, trace_drafts
 
 SECOND_NS = 1_000_000_000
 WITHOUT_TOKENIZER = "holds text, but this model has no tokenizer: use prompts of token ids"
@@ -37,6 +38,7 @@ class Request(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     prompt_token_ids: list[int]
     output_len: int
     question_id: str | None = None  # of a question set
+    pause_ns: int = 0  # before it, after the answer to the turn before
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -109,12 +111,12 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
     chances, arrivals = Chances(workload.seed), workload.arrivals
     closed = isinstance(arrivals, ClosedLoop | Steps)
     offsets = offsets_seconds(arrivals, [draft.timestamp_seconds for draft in drafts], chances.stream("arrivals"))
-    thinking = chances.stream("thinking")
+    thinking, speed = chances.stream("thinking"), arrivals.speed if isinstance(arrivals, Replay) else 1.0
     sessions = [
         Session(
             requests=[
-                Request(request_id(workload, number) + (f".{turn}" if len(draft.turns) > 1 else ""), *draft.turns[turn])
-                for turn in range(len(draft.turns))
+                request_of(turn, request_id(workload, number) + (f".{place}" if len(draft.turns) > 1 else ""), speed)
+                for place, turn in enumerate(draft.turns)
             ],
             arrival_ns=None if closed else nanoseconds(offset),
             rest_ns=nanoseconds(think_seconds(arrivals, thinking)) if isinstance(arrivals, ClosedLoop) else 0,
@@ -135,6 +137,11 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
         steps=steps_of(arrivals) if isinstance(arrivals, Steps) else [],
         measured=workload.measured,
     )
+
+
+def request_of(turn: Turn, name: str, speed: float) -> Request:
+    pause_ns = nanoseconds(turn.pause_seconds / speed)
+    return Request(name, turn.prompt, turn.output_len, turn.question_id, pause_ns)
 
 
 def request_id(workload: Workload, session: int) -> str:

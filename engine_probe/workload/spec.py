@@ -10,7 +10,7 @@ from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.lengths import DescriptionError, Length, Positive, PositiveFloat
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.traces.trace_file import Trace
 
 Prompts = RandomPrompts | SharedPrefix | Conversations | Texts | Dataset | Questions | Trace
 
@@ -21,6 +21,8 @@ def prompt_files(prompts: Prompts | None) -> tuple[str, ...]:
     """Return the names of the files that the prompts are read from."""
     if isinstance(prompts, Questions):
         return prompts.paths
+    if isinstance(prompts, Trace):
+        return (str(prompts.file),)
     return (prompts.path,) if isinstance(prompts, FromFile) else ()
 
 

@@ -16,7 +16,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.workload.arrivals import OpenLoop, Replay
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.traces.trace_file import Trace
 
 QUESTIONS = ["What is paging?", "Who wrote Hamlet?", "Name three primes."]
 NOTHING: dict[str, Any] = {
@@ -51,6 +51,7 @@ def files(tmp_path: Path) -> dict[str, str]:
         "burstgpt": "Timestamp,Request tokens,Response tokens\n0,20,4\n1,21,4\n2,22,4\n",
     }
     texts["jsonl"] = texts["custom"]
+    texts["sessions"] = "\n".join(json.dumps({"session_id": line["input_length"], **line}) for line in trace)
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     return {name: str(tmp_path / name) for name in texts}

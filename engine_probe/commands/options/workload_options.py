@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import WorkloadSection
     from engine_probe.workload.dataset_file import Dataset
     from engine_probe.workload.question_set.question_prompts import Questions
-    from engine_probe.workload.trace_file import Trace
+    from engine_probe.workload.traces.trace_file import Trace
 
 NUM_PROMPTS, LENGTH = 32, 128
 RANDOM = "random"
@@ -29,6 +29,7 @@ DATASETS = {
     "alpaca": ("dataset", "alpaca"),
     "burstgpt": ("trace", "burstgpt"),
     "mooncake": ("trace", "mooncake"),
+    "sessions": ("trace", "sessions"),
 }
 QUESTIONS = "questions"
 RATE = Number(min=0, min_open=True, infinite=True)
@@ -44,7 +45,7 @@ OPTIONS = (
         show_default=True,
         metavar="KIND",
         help="Random tokens, or a file: sharegpt, alpaca, custom (JSON lines; also jsonl), questions with answer keys, "
-        "or the traces burstgpt and mooncake.",
+        "or the traces burstgpt, mooncake, and sessions of agents.",
     ),
     workload(
         "--dataset-path",
@@ -129,7 +130,7 @@ class WorkloadOptions:
     def _prompts(self) -> Dataset | Questions | Trace | None:
         from engine_probe.workload.dataset_file import Dataset
         from engine_probe.workload.question_set.question_prompts import Questions
-        from engine_probe.workload.trace_file import Trace
+        from engine_probe.workload.traces.trace_file import Trace
 
         if self.dataset_name == RANDOM:
             if self.dataset_path is not None:
@@ -155,7 +156,7 @@ class WorkloadOptions:
         from engine_probe.workload.dataset_file import Dataset, check_answers, read_entries
         from engine_probe.workload.question_set.question_file import read_question_sets
         from engine_probe.workload.question_set.question_prompts import Questions
-        from engine_probe.workload.trace_file import answered
+        from engine_probe.workload.traces.trace_file import answered
 
         if isinstance(prompts, Questions):
             return len(read_question_sets(prompts.paths))
@@ -183,7 +184,8 @@ class WorkloadOptions:
         if self.replay:
             if DATASETS.get(self.dataset_name, ("",))[0] != "trace":
                 raise InputError(
-                    "profile: --replay needs recorded times: name a trace with --dataset-name burstgpt or mooncake"
+                    "profile: --replay needs recorded times: name a trace with --dataset-name burstgpt, mooncake or "
+                    "sessions"
                 )
             if not math.isinf(self.request_rate):
                 raise InputError("profile: --replay and --request-rate contradict each other: leave one of them out")

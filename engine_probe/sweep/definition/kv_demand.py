@@ -11,7 +11,7 @@ from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.traces.trace_file import Trace
 
 
 def need_of_all(points: Iterable[Point]) -> KvNeed | None:

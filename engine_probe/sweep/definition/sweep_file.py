@@ -30,6 +30,7 @@ from engine_probe.workload.question_set.question_file import MOST_TURNS
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, Prompts, Sampling
 from engine_probe.workload.stop import Steady, Stop
+from engine_probe.workload.traces.trace_file import MOST_RECORDED_TURNS, Trace
 from engine_probe.workload.warm_up import WarmUp
 
 ANSWERS_TO_HOLD = TURNOVERS + 1  # for each place in flight: one more than a level needs to take part in a curve
@@ -150,6 +151,8 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return 1, most
             case Questions():
                 return 1, MOST_TURNS
+            case Trace(format="sessions"):
+                return 1, MOST_RECORDED_TURNS
         return 1, 1
 
     @property

@@ -40,12 +40,14 @@ from engine_probe.sweep.engine_process.messages import (
 from engine_probe.sweep.engine_process.steady_stop import SteadyStop
 from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_driver_log, write_questions
 from engine_probe.workload.answers import AnswerLog, KeepAnswers, Tokens
-from engine_probe.workload.prompts import RandomPrompts
+from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
+from engine_probe.workload.traces.ideal_hits import ideal_first_hits
+from engine_probe.workload.traces.trace_file import Trace
 
 Tell = Callable[[Message], None]
 CommonStart = Callable[[], int]  # blocks until all engines of the point are warm; returns when they begin, in wall time
@@ -115,6 +117,9 @@ def run_probed(
     with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators) as probe:
         if isinstance(point.workload.prompts, Questions):
             write_questions(Path(task.folder), point.workload.prompts)
+        if isinstance(point.workload.prompts, Trace | Conversations):
+            block_tokens = probe.folder.facts["kv"]["block_size_tokens"]
+            probe.folder.facts["ideal_first_hits"] = ideal_first_hits(plan, block_tokens)
         decode = partial(llm.get_tokenizer().decode, skip_special_tokens=True) if kept.keep == "text" else None
         answers = AnswerLog(probe.recorder.answers.append, kept, partial(so_far, llm.llm_engine), decode)
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None

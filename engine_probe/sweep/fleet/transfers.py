@@ -48,7 +48,8 @@ def reading(point: Point, copies: Mapping[str, str]) -> Point:
     prompts = point.workload.prompts
     if not isinstance(prompts, FromFile):
         return point
-    path = tuple(map(copies.__getitem__, prompts.paths)) if isinstance(prompts, Questions) else copies[prompts.path]
+    paths = tuple(map(copies.__getitem__, prompt_files(prompts)))
+    path = paths if isinstance(prompts, Questions) else paths[0]
     return replace(point, workload=replace(point.workload, prompts=replace(prompts, path=path)))
 
 

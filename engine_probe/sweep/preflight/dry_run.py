@@ -37,7 +37,7 @@ from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_file import read_question_sets, shipped_sets
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
-from engine_probe.workload.trace_file import Trace, answered
+from engine_probe.workload.traces.trace_file import Trace, answered
 
 TITLES = ("id", "point", "requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time")
 
@@ -246,10 +246,10 @@ def requests_in_file(prompts: Dataset | Questions | Trace) -> int | None:
     if isinstance(prompts, Questions):
         here = all(name in shipped_sets() or Path(name).is_file() for name in prompts.paths)
         return sum(len(question.asked) for question in read_question_sets(prompts.paths)) if here else None
-    if not Path(prompts.path).is_file():
+    if not all(Path(path).is_file() for path in prompt_files(prompts)):
         return None
     if isinstance(prompts, Trace):
-        return len(answered(prompts)[0])
+        return sum(len(session.turns) for session in answered(prompts)[0])
     return None if prompts.max_total_len else sum(map(len, read_entries(prompts)))
 
 

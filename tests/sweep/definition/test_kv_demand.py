@@ -13,7 +13,7 @@ from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Lognormal, Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.traces.trace_file import Trace
 
 
 def point(workload: WorkloadSection, **arguments: object) -> Point:

@@ -19,7 +19,7 @@ from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.stop import Stop
-from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.traces.trace_file import Trace
 from engine_probe.workload.warm_up import WarmUp
 
 TINY = EngineSection("tiny", {"max_model_len": 4096})

@@ -18,7 +18,7 @@ from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.request_plan import make_plan
 from engine_probe.workload.spec import Sampling
 from engine_probe.workload.stop import Steady, Stop
-from engine_probe.workload.trace_file import Trace
+from engine_probe.workload.traces.trace_file import Trace
 
 DRAWN_TURNS = Conversations(Uniform(2, 5), 8)
 
