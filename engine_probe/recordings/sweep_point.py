@@ -111,9 +111,12 @@ class SweptPoint(NotebookView):
         return curve_name(self.curve)
 
     @property
+    def load_name(self) -> str:
+        return load_words(self.load, self.unit)
+
+    @property
     def name(self) -> str:
-        load = load_words(self.load, self.unit)
-        return f"{load}, {self.label}" if self.label else load
+        return f"{self.load_name}, {self.label}" if self.label else self.load_name
 
     @property
     def figures(self) -> PointFigures | None:
@@ -168,8 +171,8 @@ def open_point(
         later, profiled = found.summary.after_warm_up, run.profiled_span
         held = held_load(asked.get("workload", asked), run.iterations, run.requests, later, profiled)
         return replace(point, run=run, analysis=found, reason="", timed=probed(run, asked), held=held)
-    except InputError as error:
-        return replace(point, reason=str(error))
+    except InputError as error:  # the row's own reason says more, if it has one
+        return replace(point, reason=point.reason if point.reason != NO_RECORDING else str(error))
 
 
 def open_together(place: Path, point: SweptPoint, slo: Slo | None) -> SweptPoint:

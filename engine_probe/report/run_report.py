@@ -33,6 +33,7 @@ from engine_probe.report.sections.run.verdict import (
     reason_table,
     run_verdict,
 )
+from engine_probe.report.sections.sessions import sessions_section
 from engine_probe.report.sections.settings import settings_section
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
@@ -69,6 +70,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
             details=(reliability(found.summary),),
             shown="always",
         ),
+        sessions_section([("", run)]),
         Section("Steps", charts=partial(step_charts, run, name, points)),
         inside_section(found.phases, found.device, run.facts),
         collectives_section(found.collectives, run.facts),

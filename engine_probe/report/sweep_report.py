@@ -38,6 +38,7 @@ from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
 from engine_probe.report.sections.run.gpu_health import health_section
+from engine_probe.report.sections.sessions import sessions_section
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section
 from engine_probe.report.sections.sweep.advice import advice_section
@@ -98,6 +99,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         users_section(swept, curves),
         *(effect_section(found, label) for label, found in tested.items()),
         *speculation_sections(curves),
+        sessions_section([(title, each.run) for title, each in titled(swept.points) if each.analysis]),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
         *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
@@ -179,6 +181,14 @@ def engine_sections(point: SweptPoint, points: int) -> Iterator[Section]:
     for engine in point.cluster.engines if point.cluster else ():
         title = f"engine {engine.number}: {engine.run.model_name}, {engine.place}"
         yield Section(title, parts=run_sections(engine.run, engine.analysis, points), shown="page")
+
+
+def titled(points: Sequence[SweptPoint]) -> Iterator[tuple[str, SweptPoint]]:
+    """Yield the points with their titles, without the load if all have the same."""
+    alike = len({(point.load, point.unit) for point in points}) == 1
+    for point in points:
+        title = point_title(point, points)
+        yield (title.removeprefix(f"{point.load_name}, ") if alike else title), point
 
 
 def point_title(point: SweptPoint, points: Sequence[SweptPoint]) -> str:

@@ -15,7 +15,7 @@ from engine_probe.text_format import counted
 
 SIGNIFICANT = 0.05
 MOST_GAIN = 10.0  # the end of an interval beyond which it says nothing
-LONGEST_REASON = 160  # characters of a reason in the table
+LONGEST_REASON = 240  # characters
 METHOD = (
     "The best of many measurements is partly the luckiest. The gain is therefore that of the repeats alone, made after "
     "the search in turns with the baseline, each on a new engine (Welch of the logarithms, 95 %); it does not include "
@@ -37,7 +37,8 @@ def search_sections(found: ArgumentTrials, slo: Slo | None) -> Iterator[Section]
         shown="always",
     )
     yield effects_section(found)
-    yield Section("Trials", tables=(trials_table(found),), shown="always")
+    lost = says(lost_words(found), "caution")
+    yield Section("Trials", sentences=lost, tables=(trials_table(found),), shown="always")
 
 
 def figures(found: ArgumentTrials) -> Iterator[Figure]:
@@ -187,9 +188,9 @@ def trials_table(found: ArgumentTrials) -> Table:
         Column("trial"),
         *(Column(name, words=True, short=name.replace("_", "_\n", 2)) for name in found.first.setting),
         Column(found.unit, short=found.unit.replace(" ", "\n", 1)),
-        Column("against the baseline", short="against\nbaseline"),
+        Column("against the baseline", short="against\nbaseline", room="spare"),
         *[Column("of the tightest limit", short="of the\nlimit")] * limited,
-        Column("repeats", short="repeats"),
+        Column("repeats", room="page"),
         Column("outcome", words=True),
     )
     return table(columns, (row(found, number, trial) for number, trial in enumerate(found.searched, 1)))
@@ -210,10 +211,20 @@ def row(found: ArgumentTrials, number: int, trial: Trial) -> tuple[Cell | str, .
     )
 
 
+def lost_words(found: ArgumentTrials) -> Iterator[str]:
+    """Yield each reason why settings could not run, with their trials."""
+    reasons: dict[str, list[str]] = {}
+    for number, trial in enumerate(found.searched, 1):
+        if trial.score is None:
+            reasons.setdefault(trial.reason, []).append(str(number))
+    for reason, trials in reasons.items():
+        cut = reason[:LONGEST_REASON] + " ..." * (len(reason) > LONGEST_REASON)
+        yield f"Could not run: {'trials' if len(trials) > 1 else 'trial'} {', '.join(trials)}: {cut}"
+
+
 def outcome(found: ArgumentTrials, trial: Trial) -> Cell:
     if trial.score is None:
-        cut = trial.reason[:LONGEST_REASON] + " ..." * (len(trial.reason) > LONGEST_REASON)
-        return Cell(f"could not run: {cut}", "problem")
+        return Cell("could not run", "problem")
     if not trial.is_feasible:
         return Cell("misses the limits", "caution")
     if trial is found.first:
