@@ -23,6 +23,7 @@ from engine_probe.recordings.run import Run, load
 from engine_probe.text_format import counted, duration, plain
 from engine_probe.workload.load import load_words
 
+FAILED = "failed"  # the status of a row whose point could not be measured
 NO_RECORDING = "no recording"  # the reason of a row that gives none
 
 
@@ -171,8 +172,8 @@ def open_point(
         later, profiled = found.summary.after_warm_up, run.profiled_span
         held = held_load(asked.get("workload", asked), run.iterations, run.requests, later, profiled)
         return replace(point, run=run, analysis=found, reason="", timed=probed(run, asked), held=held)
-    except InputError as error:  # the row's own reason says more, if it has one
-        return replace(point, reason=point.reason if point.reason != NO_RECORDING else str(error))
+    except InputError as error:  # of a failed point its row says more
+        return replace(point, reason=reason if row.get("status") == FAILED else str(error))
 
 
 def open_together(place: Path, point: SweptPoint, slo: Slo | None) -> SweptPoint:
