@@ -51,7 +51,7 @@ class KvSaturation:
 
     after: float | None  # the highest level at which no request waited for blocks
     reached: float | None  # the lowest at which one did
-    derived: tuple[float, float] | None  # range of peak running / peak KV share, over the levels below `reached`
+    derived: tuple[float, float] | None  # range of peak running / peak KV share, over the fuller levels below `reached`
 
     @property
     def predicted(self) -> bool:
@@ -222,9 +222,14 @@ def misfit(found: Growth, chance: float) -> str:
 
 
 def kv_saturation(levels: Sequence[Level]) -> KvSaturation:
-    """Find where the pool is full; it fills in proportion to its requests, so each lower level gives an estimate."""
+    """Find where the pool is full; it fills in proportion to its requests, so each lower level gives an estimate.
+
+    Levels that fill less than half of what the fullest one fills are left out: their few requests may be unlike the
+    others, and blocks that are not full weigh more.
+    """
     reached = next((level.load for level in levels if level.waited_for_kv), None)
     below = [level for level in levels if reached is None or level.load < reached]
-    holds = [level.peak_running / level.peak_kv_share for level in below if level.peak_kv_share > 0]
+    least = max((level.peak_kv_share for level in below), default=0.0) / 2
+    holds = [level.peak_running / level.peak_kv_share for level in below if level.peak_kv_share > least]
     after = below[-1].load if below else None
     return KvSaturation(after, reached, (min(holds), max(holds)) if holds else None)

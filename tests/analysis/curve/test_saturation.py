@@ -345,3 +345,18 @@ def test_wide_repeats_show_no_lower_level_to_be_near() -> None:
 def test_the_best_level_by_itself_is_where_to_operate_without_repeats() -> None:
     found = saturation([Level(load, rate, 1, 0.5, False) for load, rate in ((1, 20), (8, 99), (16, 100))])
     assert found.operating == found.best
+
+
+def test_levels_that_fill_little_do_not_tell_what_fills_the_pool() -> None:
+    """Ten requests with short answers hold little each; of a hundred the mean counts."""
+    levels = [
+        level(10, 40, 0.05),
+        level(50, 60, 0.55),
+        level(80, 80, 0.8),
+        level(100, 80, 1.0, waited=True),
+    ]
+    found = saturation(levels).kv
+    assert found.derived == pytest.approx((50 / 0.55, 80 / 0.8))
+    assert (found.after, found.reached) == (80, 100)
+    assert saturation(levels[:1]).kv.derived == pytest.approx((200.0, 200.0))
+    assert saturation([level(1, 40, 0.0)]).kv.derived is None
