@@ -39,6 +39,14 @@ def test_a_parabola_has_the_share_of_its_square(tmp_path: Path) -> None:
     assert "a parabola fits better than a straight line (p < 0.001); at 4,000 tokens its square is 13% of" in growth
 
 
+def test_where_noise_hides_the_growth_none_is_told(tmp_path: Path) -> None:
+    """Answers of 5 ms a token, each 0.2 to 0.8 ms longer by what it reads, on a machine whose steps vary by a fifth."""
+    write_length_sweep(tmp_path, (100,), (20, 30, 40, 50), noise=0.2)
+    told = [sentence.text for sentence in growth_section(curves(load_sweep(tmp_path).points)).sentences]
+    (tpot,) = (text for text in told if text.startswith("TPOT"))
+    assert tpot.startswith("TPOT is not shown to grow with the answer: -")
+
+
 def test_of_several_requests_the_largest_has_a_sentence_of_its_own(tmp_path: Path) -> None:
     """As a document plots it: the largest of ten requests at each length, here all alike."""
     *_, largest = sentences(tmp_path, requests=10, noise=0.0)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from engine_probe.analysis.statistics.polynomial_fit import Coefficient, LineOrParabola, Polynomial
+from engine_probe.analysis.statistics.polynomial_fit import SIGNIFICANT, Coefficient, LineOrParabola, Polynomial
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.curves.lengths import TTFT, OverLength, fitted_lines, length_charts
 from engine_probe.report.document import Section, Sentence, sure
@@ -29,13 +29,28 @@ def growth_section(curves: Sequence[Curve]) -> Section:
 
 
 def growth_words(line: OverLength, fit: LineOrParabola) -> Iterator[Sentence]:
-    longest = max(line.by_length)
-    yield Sentence(f"{line.measure.name} is {formula(line, fit.best)}: {form_words(fit, longest)}.", label=line.label)
-    if line.measure is TTFT:
+    name = line.measure.name
+    yield Sentence(fit_words(name, line, fit), label=line.label)
+    if line.measure is not TTFT:
+        return
+    if grows(fit):
         yield Sentence(overhead_words(fit.best.coefficients[0]), label=line.label)
-    if line.measure is TTFT and (largest := line.largest_fit) is not None:
-        words = f"The largest {line.measure.name} at each length is {formula(line, largest.best)}"
-        yield Sentence(f"{words}: {form_words(largest, longest)}.", label=line.label)
+    if (largest := line.largest_fit) is not None:
+        yield Sentence(fit_words(f"The largest {name} at each length", line, largest), label=line.label)
+
+
+def grows(fit: LineOrParabola) -> bool:
+    """Return whether a latency is shown to change with the length."""
+    return fit.bends or fit.line.coefficients[1].p < SIGNIFICANT
+
+
+def fit_words(name: str, line: OverLength, fit: LineOrParabola) -> str:
+    """Return the fit in words, or that no growth is shown."""
+    if grows(fit):
+        return f"{name} is {formula(line, fit.best)}: {form_words(fit, max(line.by_length))}."
+    slope = fit.line.coefficients[1]
+    ends = f"{time(slope.low * 1e3)} to {time(slope.high * 1e3)} per 1,000 {line.side.name} tokens"
+    return f"{name} is not shown to grow with the {line.side.name}: {ends} (95% interval, {p_words(slope.p)})."
 
 
 def formula(line: OverLength, fit: Polynomial) -> str:
