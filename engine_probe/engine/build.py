@@ -13,6 +13,7 @@ from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.cpu.amx import amx_requested
 from engine_probe.engine.cpu.cpu_binding import bind_ranks
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
+from engine_probe.engine.cpu.pipeline_stages import check_stages
 from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
 from engine_probe.engine.models.embedded import EMBEDDED, place_of, silent
@@ -44,6 +45,7 @@ def build_llm(
     memory if `engines_here` start at the same time. `say` gets messages about steps that
     take longer than two seconds before vLLM starts to log, `note` those about what was chosen.
     """
+    check_stages(spec.arguments)
     arguments = llm_arguments(spec, say)
     pool, sentence = chosen_pool(Path(str(arguments["model"])), arguments, need, engines_here)
     if sentence:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine_probe.engine.cpu.cpu_binding import check_cores
+from engine_probe.engine.cpu.pipeline_stages import check_stages
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.parallelism import SIZES, rank_count, weight_shards
 from engine_probe.errors import InputError
@@ -60,6 +61,7 @@ def check_gpus(found: Sequence[Point], gpus: Sequence[dict[str, Any]]) -> None:
     if not gpus:
         for spec in {point.engine.spec for point in alone}:
             check_cores(spec.arguments)
+            check_stages(spec.arguments)
         return
     for point in {point.engine.spec: point for point in alone}.values():
         needed = rank_count(point.engine.arguments)

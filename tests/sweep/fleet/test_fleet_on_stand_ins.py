@@ -21,7 +21,8 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process import process as engine_lifetime
 from engine_probe.sweep.engine_process.messages import Began
-from engine_probe.sweep.execution.events import Event, Moved, Placed
+from engine_probe.sweep.execution.events import Event, GroupEnded, Moved, Placed
+from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.fleet_engine import MOST_PLACES
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
@@ -40,12 +41,15 @@ def tell(**what): os.write(pipe, json.dumps(what).encode() + b"\\n")
 sys.stdin.readline()
 tell(type="StartStep", text=f"starting {os.getpid()}")
 print("noise", flush=True)
-for number, line in enumerate(sys.stdin):
+for number, line in enumerate(iter(sys.stdin.readline, "")):
     task = json.loads(line)
     tell(type="Began", number=number)
     folder = pathlib.Path(task["folder"])
     folder.mkdir(parents=True)
     (folder / "rows").write_bytes(b"x" * 20)
+    if task["together"]:
+        tell(type="Ready", number=number)
+        (folder / "start").write_text(sys.stdin.readline())
     BETWEEN
     tell(type="Refused", number=number, sentence="no figures")
 """
@@ -139,7 +143,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
 
-    for module in ("execution.engine_run", "fleet.fleet_engine", "fleet.cluster", "fleet.runner"):
+    modules = ("execution.engine_run", "fleet.fleet_engine", "fleet.cluster", "fleet.runner", "replicas.replica_set")
+    for module in (*modules, "fleet.placing_order"):
         monkeypatch.setattr(f"engine_probe.sweep.{module}.TICK_SECONDS", 0.05)
     plant()
     return plant
@@ -375,3 +380,40 @@ def test_a_second_ctrl_c_does_not_wait_for_the_engines(
 def test_what_the_user_sets_for_vllm_is_carried_and_what_is_a_machines_own_is_not() -> None:
     here = {"VLLM_USE_X": "1", "VLLM_HOST_IP": "10.0.0.1", "OMP_NUM_THREADS": "2", "HOME": "/me", "NCCL_DEBUG": "INFO"}
     assert carried(here) == {"VLLM_USE_X": "1", "OMP_NUM_THREADS": "2", "NCCL_DEBUG": "INFO"}
+
+
+def together(sweep: SweepFile, replicas: int) -> SweepFile:
+    return msgspec.structs.replace(sweep, axes={"workload.concurrency": [1]}, replicas=replicas)
+
+
+def test_engines_that_measure_together_have_a_machine_each_and_one_start(
+    sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
+) -> None:
+    engine("import time; time.sleep(2)")  # until all have heard of the start
+    (row,) = of(Unmeasured, events(together(sweep, 3), out, machines))
+    assert row.reason.endswith("of 3: no figures")
+    assert len(machines.taken - {""}) == 3
+    (point,) = points(together(sweep, 3))
+    told = {(PointFolders(out).of(point) / f"replica-{number}" / "start").read_text() for number in (1, 2, 3)}
+    assert len(told) == 1
+
+
+def test_a_machine_that_is_lost_fails_the_point_of_all_engines(
+    sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
+) -> None:
+    engine("import time; time.sleep(600)")
+    machines.loses = nth("next", 12)
+    told = events(together(sweep, 2), out, machines)
+    (row,) = of(Unmeasured, told)
+    assert "lost with its machine" in row.reason
+    assert not of(Moved, told)
+    assert len(machines.gone) == 1
+
+
+def test_points_of_several_engines_do_not_run_side_by_side(
+    sweep: SweepFile, out: Path, machines: Machines, engine: object
+) -> None:
+    two_groups = {"engine.arguments.max_num_seqs": [1, 2], "workload.concurrency": [1]}
+    told = events(msgspec.structs.replace(sweep, axes=two_groups, replicas=2), out, machines)
+    first_end = next(at for at, event in enumerate(told) if isinstance(event, GroupEnded))
+    assert len(of(Placed, told[:first_end])) == len(of(Placed, told[first_end:])) == 2

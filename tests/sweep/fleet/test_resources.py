@@ -83,3 +83,27 @@ def test_an_engine_that_looks_for_machines_itself_is_refused(arguments: dict[str
 def test_different_cards_are_told_once() -> None:
     assert mixed_gpus([FOUR, FOUR, HEAD]) is None
     assert values(mixed_gpus([FOUR, ONE, FOUR])) == ["100", "2", "40", "1"]
+
+
+ROOM = [Node("a", "a", 16, 8), Node("b", "b", 16, 4)]
+
+
+def test_engines_together_are_refused_where_there_is_no_room_for_all() -> None:
+    mix = [engine()] * 4 + [engine(tensor_parallel_size=2)] * 4
+    assert check_claims([mix], ROOM) == ROOM
+    with pytest.raises(InputError, match=r"9 engines together \(5 with 1 GPU, 4 with 2 GPUs\) need 13 GPUs"):
+        check_claims([[engine(), *mix]], ROOM)
+
+
+def test_gpus_that_are_left_on_two_machines_hold_no_engine_of_two() -> None:
+    with pytest.raises(InputError, match=r"3 engines together .* need 6 GPUs, and this fleet has 6 on 2 machines"):
+        check_claims([[engine(tensor_parallel_size=2)] * 3], [Node("a", "a", 16, 3), Node("b", "b", 16, 3)])
+
+
+def test_large_engines_are_placed_first() -> None:
+    assert check_claims([[engine(), engine(), engine(tensor_parallel_size=4)]], [Node("a", "a", 16, 6)])
+
+
+def test_on_cpus_each_of_them_needs_a_machine() -> None:
+    with pytest.raises(InputError, match="need 3 machines, and this fleet has 2: on CPUs each engine takes a machine"):
+        check_claims([[engine()] * 3], [Node("a", "a", 8, 0), Node("b", "b", 8, 0)])

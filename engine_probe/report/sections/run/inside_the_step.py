@@ -26,7 +26,7 @@ def inside_section(found: StepPhases | None, device: DeviceForwards | None, fact
     missing = says(missing_words(facts))
     if found is None:
         return Section(TITLE, sentences=missing)
-    sentences = (*says((*phase_words(found), *device_words(device))), *missing)
+    sentences = (*says((*phase_words(found), *stage_words(facts), *device_words(device))), *missing)
     return Section(TITLE, sentences=sentences, bars=(load_bars(found),), tables=(phase_table(found),))
 
 
@@ -35,6 +35,15 @@ def missing_words(facts: dict[str, Any]) -> Iterator[str]:
     for what, key in (("phases of the steps", "phases_missing"), ("times of the GPUs", "device_missing")):
         for reason in dict.fromkeys(rank[key] for rank in ranks if rank.get(key)):
             yield f"The {what} were not recorded: {reason}."
+
+
+def stage_words(facts: dict[str, Any]) -> Iterator[str]:
+    parallel = facts["engine"]["arguments"].get("parallel_config") or {}
+    if (stages := parallel.get("pipeline_parallel_size") or 1) > 1:
+        yield (
+            f"The model is divided into {stages} stages: input preparation holds the time in which a stage waits for "
+            "the one before it."
+        )
 
 
 def device_words(found: DeviceForwards | None) -> Iterator[str]:
