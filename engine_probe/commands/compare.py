@@ -58,8 +58,8 @@ sides, output, judge, costs = map(under, ("Sides", "Output", "Criteria", "Costs"
     "bounds",
     multiple=True,
     metavar="BOUND",
-    help='Exit 1 when this change occurs: "output_tokens_per_s < -5%"; or at this rate: "success_rate < 95%". May be '
-    "repeated.",
+    help='Exit 1 when this change occurs: "output_tokens_per_s < -5%"; or at this rate, cost or energy itself: '
+    '"success_rate < 95%", "joules_per_token > 0.5". May be repeated.',
 )
 @costs("--money", "prices", metavar="FILE", help="A price list (TOML): compare costs, too, and bound them.")
 @costs("--cost-per-hour", metavar="SUM", help="Total cost of the engine per hour, on either side: 2.5 or 2.5EUR.")

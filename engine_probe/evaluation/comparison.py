@@ -129,12 +129,13 @@ class Comparison(NotebookView):
                 if gate.metric in pair.lacks:
                     yield without(gate, pair, pair.lacks[gate.metric])
             answers = gate.judge_points([change for _, change in changed])
-            together = self.together
+            together = self.together if gate.limit is None else None  # another load has another cost
             if together is not None and len(changed) > 1 and (change := together.change(gate.metric)) is not None:
                 changed.append((together, change))
                 answers.append(gate.judge(change))
             for (pair, change), judged in zip(changed, answers, strict=True):
-                text = answer_words(gate, judged.answer, pair.name, f"{percent(change)} {self.why(judged, change)}")
+                told = f"{percent(change)} {self.why(judged, change)}" if gate.limit is None else after(judged, change)
+                text = answer_words(gate, judged.answer, pair.name, told)
                 yield Held(gate, pair, pair.name, judged.answer, judged.p, text)
 
     def held_rates(self, gate: Gate) -> Iterator[Held]:
@@ -296,6 +297,18 @@ def lacking(old: Sequence[Summary], new: Sequence[Summary]) -> dict[str, Has]:
 def moved(change: Change) -> str:
     unit = f" {change.metric.unit}" if change.metric.unit else ""
     return f"{change.before:,.4g} to {change.after:,.4g}{unit}, {percent(change)}"
+
+
+def after(judged: Judged, change: Change) -> str:
+    """Return the figure after itself, with the test of it against its bound."""
+    if judged.p is None:
+        return f"{after_words(change)} (measured once: more repeats would decide)"
+    hint = "; more repeats would decide" if judged.answer == "open" else ""
+    return f"{after_words(change)} (one-sided p {judged.p:.2g}){hint}"
+
+
+def after_words(change: Change) -> str:
+    return f"{change.after:,.4g} {change.metric.unit}".rstrip()
 
 
 def percent(change: Change) -> str:

@@ -6,11 +6,15 @@ points a broken bound is corrected for their number (Holm), since one of many is
 alone. With one occasion on each side the drift between earlier ones is the measure; where that is not known the bound
 is open, too.
 
+A cost or an energy without a percentage, as in "joules_per_token > 0.5", is bounded itself, too: a one-sided t-test of
+the repeats or occasions after decides, and a single measurement leaves it open.
+
 A success rate without a sign, as in "success_rate < 95%", is bounded itself and not its change: the bound is broken if
 the whole Wilson interval of the rate after is beyond it, and holds if none of it is.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +22,26 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, SIGNIFICANT, SUCCESS_RATE, Change, difference
+from engine_probe.analysis.compare.changes import (
+    COMPARED,
+    PERPLEXITY,
+    SIGNIFICANT,
+    SUCCESS_RATE,
+    Change,
+    difference,
+    variance_of_mean,
+)
 from engine_probe.analysis.compare.drift import apart
 from engine_probe.analysis.compare.perplexity import PairedChange
+from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY
 from engine_probe.analysis.run.goodput import share_range
 from engine_probe.analysis.run.success import Success
 from engine_probe.analysis.statistics.rank_tests import holm
+from engine_probe.analysis.statistics.student import two_sided_p
 from engine_probe.errors import InputError
 
-FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*")
+FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e-?\d+)?)\s*(%?)\s*")
+BOUNDED_ITSELF = [metric.name for metric in (*COST_PER_ITEM, *ENERGY)]  # also without a percentage
 
 
 MOST_PERCENT = 100
@@ -46,6 +61,7 @@ class Gate:
     below: bool
     percent: float
     is_level: bool = False  # bounds the rate after, and not its change
+    limit: float | None = None  # of the figure after itself, in its unit; `percent` is then not used
 
     def judge_rate(self, found: Success) -> Judged:
         """Judge the success rate of a measurement."""
@@ -69,6 +85,8 @@ class Gate:
 
     def judge(self, change: Change) -> Judged:
         """Judge a change by itself; a change from zero exceeds every upper bound."""
+        if self.limit is not None:
+            return self._judge_itself(change, self.limit)
         if change.paired is not None:
             return self._judge_pairs(change.paired)
         at_bound = [value * (1 + self.percent / 100) for value in change.old]
@@ -87,6 +105,14 @@ class Gate:
             return Judged("open", both / 2)
         return Judged("broken" if self._exceeds(away) else "holds", both / 2)
 
+    def _judge_itself(self, change: Change, limit: float) -> Judged:
+        count = len(change.new)
+        if count < 2:
+            return Judged("open", None)
+        away = change.after - limit
+        p = two_sided_p(away, math.sqrt(variance_of_mean(change.new)), count - 1) / 2
+        return Judged("open" if p >= SIGNIFICANT else "broken" if self._exceeds(away) else "holds", p)
+
     def _exceeds(self, away: float) -> bool:
         return away < 0 if self.below else away > 0
 
@@ -103,15 +129,20 @@ class Gate:
 
 def read_gate(text: str) -> Gate:
     found = FORM.fullmatch(text)
+    not_one = f'--fail-if {text!r} is not a bound: write it as "output_tokens_per_s < -5%"'
     if not found:
-        raise InputError(f'--fail-if {text!r} is not a bound: write it as "output_tokens_per_s < -5%"')
-    name, sign, percent = found.groups()
+        raise InputError(not_one)
+    name, sign, number, unit = found.groups()
     names = [metric.name for metric in (*COMPARED, PERPLEXITY)]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
         raise InputError(f"--fail-if {text!r}: there is no metric {name}: {hint}")
-    is_level = name == SUCCESS_RATE and not percent.startswith(("+", "-"))
-    if is_level and not 0 < float(percent) <= MOST_PERCENT:
+    if not unit:
+        if name not in BOUNDED_ITSELF or float(number) <= 0:
+            raise InputError(not_one)
+        return Gate(text, name, sign == "<", 0.0, limit=float(number))
+    is_level = name == SUCCESS_RATE and not number.startswith(("+", "-"))
+    if is_level and not 0 < float(number) <= MOST_PERCENT:
         raise InputError(f'--fail-if {text!r}: a success rate is above 0% and at most 100%: write "success_rate < 95%"')
-    return Gate(text, name, sign == "<", float(percent), is_level)
+    return Gate(text, name, sign == "<", float(number), is_level)

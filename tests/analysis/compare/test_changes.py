@@ -97,9 +97,28 @@ def test_a_count_that_differs_in_two_of_two_is_open() -> None:
     assert judged("preemptions > 50%", (0, 0), (3, 3)) == "open"
 
 
+ENERGY_PER_TOKEN = next(metric for metric in METRICS if metric.name == "joules_per_token")
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "answer"),
+    [
+        ("joules_per_token > 0.5", (0.60, 0.62, 0.61), "broken"),
+        ("joules_per_token > 0.5", (0.40, 0.42, 0.41), "holds"),
+        ("joules_per_token > 0.5", (0.40, 0.62), "open"),
+        ("joules_per_token > 0.5", (0.90,), "open"),  # one measurement does not show how it varies
+        ("joules_per_token < 1e-3", (0.60, 0.62, 0.61), "holds"),
+    ],
+)
+def test_a_cost_or_an_energy_is_bounded_itself(text: str, after: tuple[float, ...], answer: str) -> None:
+    assert read_gate(text).judge(Change(ENERGY_PER_TOKEN, (9.9,), after, None)).answer == answer
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("output_tokens_per_s < 5", "is not a bound: write it as"),  # the percentage was forgotten
+        ("joules_per_token > -0.5", "is not a bound: write it as"),
         ("tokens", "is not a bound: write it as"),
         ("output_token_per_s < -5%", "did you mean output_tokens_per_s"),
         ("zzz < 1%", "known are output_tokens_per_s,"),

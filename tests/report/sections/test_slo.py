@@ -191,5 +191,7 @@ def test_a_bound_on_costs_is_judged_with_prices(sweep: Path) -> None:
     prices = ("--cost-per-hour", "3.6EUR")
     text = said(sweep, sweep, "--fail-if", "cost_per_million_tokens > 5%", *prices, command=compare)
     assert "cost_per_million_tokens > 5%" in text
+    text = said(sweep, sweep, "--fail-if", "cost_per_million_tokens > 0.001", *prices, command=compare)
+    assert "open cost_per_million_tokens > 0.001" in text  # measured once
     names = json.loads(CliRunner().invoke(compare, [str(sweep), str(sweep), *prices, "--format", "json"]).stdout)
     assert "cost_per_million_output_tokens" in {change["metric"] for change in names[0]["points"][0]["changes"]}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.evaluation.comparison import ANSWERS, Held, Outcome
+from engine_probe.evaluation.comparison import ANSWERS, Held, Outcome, after_words
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
 from engine_probe.report.sections.compare.words import change_words, enumerated, point_names
 
@@ -36,7 +36,9 @@ def moved_words(held: Held) -> str:
     if held.gate.is_level and held.pair is not None and held.pair.success is not None:
         return held.pair.success.words
     change = held.pair.change(held.gate.metric) if held.pair else None
-    return change_words(change) if change else ""
+    if change is None:
+        return ""
+    return change_words(change) if held.gate.limit is None else after_words(change)
 
 
 def bounds_table(held: Sequence[Held]) -> tuple[Section, ...]:
