@@ -166,12 +166,17 @@ def served_by(points: Sequence[PointFigures]) -> list[Served]:
     ]
 
 
-def serving_curve(name: str, unit: str, points: Sequence[Served], device: Device = "GPU") -> ServingCurve | None:
-    """Return the levels of a curve. None if its GPUs are not known, or no answer has a second token."""
+def serving_curve(
+    name: str, unit: str, points: Sequence[Served], device: Device = "GPU", apart: bool = False
+) -> ServingCurve | None:
+    """Return the levels of a curve. None if its GPUs are not known, or no answer has a second token.
+
+    `apart`: other points, of any curve, were measured between the repeats of each level.
+    """
     by_load: dict[float, list[Served]] = {}
     for point in sorted(points, key=lambda point: point.load):
         by_load.setdefault(point.load, []).append(point)
-    apart = in_rounds((point.load, point.started_ns) for point in points)
+    apart = apart or in_rounds((point.load, point.started_ns) for point in points)
     tpots = over_levels([(load, [each.tpot_ns for each in alike]) for load, alike in by_load.items()], apart)
     rates = over_levels([(load, [each.gpu_rate() for each in alike]) for load, alike in by_load.items()], apart)
     levels = tuple(

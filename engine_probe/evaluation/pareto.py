@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, curve_name, differing, flat
-from engine_probe.analysis.pareto import Frontier, Served, ServingCurve, frontier, served_by, serving_curve
+from engine_probe.analysis.pareto import Device, Frontier, Served, ServingCurve, frontier, served_by, serving_curve
+from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
@@ -25,22 +26,37 @@ class SameWork:
 
 def same_work(*sweeps: Swept, names: Sequence[str] = ()) -> list[SameWork]:
     """Return the curves of sweeps by the model and the work that they were asked for; `names` tell the sweeps apart."""
-    groups: dict[str, list[tuple[str, list[SweptPoint]]]] = {}
+    groups: dict[str, list[tuple[str, list[SweptPoint], bool]]] = {}
     works: dict[str, dict[str, Any]] = {}
     for name, swept in zip(names or [""] * len(sweeps), sweeps, strict=True):
+        apart = measured_in_rounds(swept)
         for points in swept.curves.values():
             work = work_of(points[0].asked)
             key = json.dumps([work, points[0].unit], sort_keys=True)
             works[key] = work
-            groups.setdefault(key, []).append((name, points))
+            groups.setdefault(key, []).append((name, points, apart))
     varied = differing(list(works.values()))
     found = []
     for key, alike in groups.items():
-        alone = len(alike) == 1
-        lines = [line for name, points in alike if (line := curve_of(name, points, set(varied), alone)) is not None]
+        names_needed = len(alike) > 1
+        lines = [
+            line
+            for name, points, apart in alike
+            if (line := curve_of(points, called(name, points, varied) if names_needed else "", apart)) is not None
+        ]
         if lines:
             found.append(SameWork(curve_name({name: works[key].get(name) for name in varied}), tuple(lines)))
     return found
+
+
+def measured_in_rounds(swept: Swept) -> bool:
+    """Return whether other points were measured between the repeats of each point."""
+    places = {key: place for place, key in enumerate(dict.fromkeys((each.label, each.load) for each in swept.points))}
+    return in_rounds((places[each.label, each.load], started_ns(each)) for each in swept.points if each.runs)
+
+
+def started_ns(point: SweptPoint) -> int:
+    return min(int(run.facts["clock"]["wall_ns"]) for run in point.runs)
 
 
 def work_of(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,14 +65,18 @@ def work_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in work.items() if name not in NOT_THE_WORK}
 
 
-def curve_of(name: str, points: Sequence[SweptPoint], of_the_work: set[str], alone: bool) -> ServingCurve | None:
-    """Return the levels of a curve; it is called by its sweep and by its settings, unless it is alone."""
-    settings = curve_name({key: value for key, value in points[0].curve.items() if key not in of_the_work})
+def called(name: str, points: Sequence[SweptPoint], of_the_work: Sequence[str]) -> str:
+    """Name a curve by its sweep and its settings."""
+    settings = {key: value for key, value in points[0].curve.items() if key not in of_the_work}
+    return ", ".join(filter(None, (name, curve_name(settings))))
+
+
+def curve_of(points: Sequence[SweptPoint], name: str, apart: bool) -> ServingCurve | None:
     figures = [each for point in points if (each := point.figures) is not None]
     together = [served_together(point, point.cluster) for point in points if point.cluster and not point.figures]
-    called = "" if alone else ", ".join(filter(None, (name, settings)))
     on_gpus = any(run.facts.get("hardware", {}).get("gpus") for point in points for run in point.runs)
-    return serving_curve(called, points[0].unit, [*served_by(figures), *together], "GPU" if on_gpus else "rank")
+    device: Device = "GPU" if on_gpus else "rank"
+    return serving_curve(name, points[0].unit, [*served_by(figures), *together], device, apart)
 
 
 def served_together(point: SweptPoint, cluster: Cluster) -> Served:
@@ -64,7 +84,7 @@ def served_together(point: SweptPoint, cluster: Cluster) -> Served:
     gpus = [engine.analysis.summary.gpus.cards for engine in cluster.engines]
     return Served(
         load=point.load,
-        started_ns=min(engine.run.facts["clock"]["wall_ns"] for engine in cluster.engines),
+        started_ns=started_ns(point),
         output_tokens_per_s=cluster.output_tokens_per_s,
         tpot_ns=cluster.tpot.percentiles_ns[50],
         gpus=None if None in gpus else sum(each or 0 for each in gpus),

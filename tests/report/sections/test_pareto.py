@@ -18,6 +18,7 @@ from engine_probe.report.charts.curves.pareto import pareto_chart
 from engine_probe.report.document import cell_words
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 from engine_probe.report.sweep_report import sweep_document
+from tests.support.cluster_sweeps import write_point, write_rows
 from tests.support.serving_sweeps import LEVELS, per_gpu, per_user, write_serving_sweep
 
 ONE, TWO = "tensor_parallel_size 1", "tensor_parallel_size 2"
@@ -157,3 +158,21 @@ def test_an_experiment_has_it_too_and_so_has_json(apart: tuple[str, str]) -> Non
     (work,) = figures["pareto"]
     assert {level["status"] for level in work["levels"] if level["curve"] == TWO} == {"frontier"}
     assert [level["gpus"] for level in work["levels"]] == [1] * 5 + [2] * 5
+
+
+def test_engines_that_measured_together_count_the_gpus_of_all(tmp_path: Path) -> None:
+    """Two engines of one GPU each give twice the tokens of one, at the same speed and as much per GPU."""
+    rows = []
+    for repeat in range(3):
+        for number in (1, 2):
+            more: dict[str, Any] = {"gpus": True, "repeat": repeat, "curve": {"replicas": number}}
+            slowness = [1 + 0.01 * repeat] * number
+            rows.append(write_point(tmp_path, f"r{number}-{repeat}", slowness, tp=[1] * number, **more))
+    (work,) = same_work(load_sweep(write_rows(tmp_path, rows)))
+    one, two = (curve.levels[0] for curve in work.curves)
+    assert (one.gpus, two.gpus) == (1, 2)
+    assert two.per_gpu.mean == pytest.approx(one.per_gpu.mean, rel=0.02)
+    assert two.per_user.mean == pytest.approx(one.per_user.mean, rel=0.001)
+    assert one.has_intervals  # other points were measured between its repeats
+    (stretch,) = frontier(work.curves).stretches
+    assert {stretch.name, *stretch.rivals} == {"replicas 1", "replicas 2"}
