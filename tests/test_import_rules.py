@@ -36,7 +36,8 @@ MAY_IMPORT = {
     # Descriptions that figures depend on: how many ranks an engine has, how hard a workload pushes it, and what the
     # recorded codes mean.
     "analysis": {
-        *("errors", "text_format", "files", "notebook_view", "engine.parallelism", "workload.load", "record.schema"),
+        *("errors", "text_format", "files", "notebook_view", "engine.parallelism", "engine.twin.step_times"),
+        *("workload.load", "record.schema"),
         *("record.host_events", "workload.question_set"),
     },
     "recordings": {

@@ -1,0 +1,55 @@
+"""How long a step takes: a sum of terms, each a price for something that the step does."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine_probe.engine.twin.step_work import StepWork
+
+# Name of each term, and what is counted in a step.
+TERMS = {
+    "step": "each step: launching the model, sampling, the scheduler, the process around it",
+    "prompt step": "each step that computes prompts beside or in place of answers",
+    "prompt": "each request whose prompt, or a chunk of it, is computed",
+    "prompt token": "each token of a prompt",
+    "answer token": "each token that continues an answer",
+    "prompt attention": "each pair of a prompt's token and a token that it attends to",
+    "answer attention": "each token that an answer's token attends to",
+}
+
+
+def counts(work: StepWork) -> tuple[int, ...]:
+    """Return what a step counts for each term."""
+    return (
+        1,
+        int(work.prompt_tokens > 0),
+        work.requests - work.answer_tokens,
+        work.prompt_tokens,
+        work.answer_tokens,
+        work.prompt_pairs,
+        work.answer_context,
+    )
+
+
+class Price(msgspec.Struct, frozen=True):
+    """Nanoseconds for one of what a term counts, with half the 95 % interval, and the most that was seen in a step."""
+
+    ns: float
+    half_width: float
+    most: float
+
+
+class StepTimes(msgspec.Struct, frozen=True):
+    """Prices by the names of `TERMS`, and how far the times of whole recordings lie from their sums."""
+
+    prices: dict[str, Price]
+    error: float | None = None  # standard deviation of log(recorded / predicted) over recordings that were left out
+    recordings: int = 0  # that were left out, one at a time
+
+    def ns(self, work: StepWork) -> int:
+        return round(sum(self.prices[name].ns * count for name, count in zip(TERMS, counts(work), strict=True)))
+
+    def beyond(self, work: StepWork) -> list[str]:
+        """Return the terms of which this step has more than any step that the prices come from."""
+        found = zip(TERMS, counts(work), strict=True)
+        return [name for name, count in found if count > self.prices[name].most]
