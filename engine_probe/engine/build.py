@@ -17,7 +17,7 @@ from engine_probe.engine.cpu.pipeline_stages import check_stages
 from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
 from engine_probe.engine.models.embedded import EMBEDDED, place_of, silent
-from engine_probe.engine.models.geometry import geometry
+from engine_probe.engine.models.geometry import Geometry, geometry
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.errors import InputError, UnavailableError
@@ -51,7 +51,7 @@ def build_llm(
     if sentence:
         note(sentence)
     say(IMPORTING)
-    _choose_process(multiprocess)
+    choose_process(multiprocess)
     bind_ranks(spec.arguments)
     try:
         from vllm import LLM
@@ -92,16 +92,22 @@ def check_model(name: str) -> None:
 
 
 @cache
-def max_context(name: str) -> int | None:
-    """Return the longest sequence that a model's configuration allows; None if that is not on this machine."""
+def model_geometry(name: str) -> Geometry | None:
+    """Return a model's geometry; None if its configuration is not on this machine, or of a kind only vLLM knows."""
     if name in catalogue_names():
         folder = catalogue_folder(name)
     else:
         folder = place_of(name) if name in EMBEDDED else Path(name).expanduser()
     try:
-        longest = geometry(read_json(folder / "config.json")).max_context
+        return geometry(read_json(folder / "config.json"))
     except (InputError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return None  # not prepared yet, or of a kind that only vLLM knows
+        return None
+
+
+def max_context(name: str) -> int | None:
+    """Return the longest sequence that a model's configuration allows; None if that is not known."""
+    shape = model_geometry(name)
+    longest = None if shape is None else shape.max_context
     return longest if isinstance(longest, int) and longest > 0 else None
 
 
@@ -128,7 +134,7 @@ def _overrides(spec: EngineSpec) -> dict[str, object]:
     return {"hf_overrides": {**of_catalogue, **of_user}}
 
 
-def _choose_process(multiprocess: bool) -> None:
+def choose_process(multiprocess: bool) -> None:
     """Set vLLM's variable for its engine core's process; refuse if vLLM has already read another value."""
     value = "1" if multiprocess else "0"
     os.environ[MULTIPROCESSING] = value

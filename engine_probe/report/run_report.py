@@ -14,6 +14,7 @@ from engine_probe.report.charts.run import load_charts, origin_ns, stall_charts,
 from engine_probe.report.charts.telemetry import telemetry_charts
 from engine_probe.report.document import Document, Picture, Section, says
 from engine_probe.report.sections.money.section import money_section
+from engine_probe.report.sections.prediction import title, with_prediction
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.collectives import collectives_section
 from engine_probe.report.sections.run.gpu_health import activity_words, health_section, reduced_strip
@@ -41,14 +42,18 @@ POINTS = 4000  # moments of a line; shared by the points of a sweep
 
 def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Document:
     verdict, *sections = run_sections(run, found, POINTS)
+    verdict = with_prediction(verdict, run.facts)
     paid = [money_section(money)] if money else []
     settings = settings_section({"": run}), ceilings_section(run.facts)
-    return Document(run.model_name, origin(run), verdict, (quality_section(run), *sections, *paid, *settings))
+    return Document(
+        title(run.model_name, run.facts), origin(run), verdict, (quality_section(run), *sections, *paid, *settings)
+    )
 
 
 def origin(run: Run) -> str:
     versions, clock = run.facts["versions"], run.facts["clock"]
-    return f"vLLM {versions['vllm']} ({versions['distribution']}), recorded {clock['wall'][:19]} UTC in {run.folder}"
+    how = "predicted" if "predicted" in run.facts else "recorded"
+    return f"vLLM {versions['vllm']} ({versions['distribution']}), {how} {clock['wall'][:19]} UTC in {run.folder}"
 
 
 def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ...]:

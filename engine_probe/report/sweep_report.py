@@ -36,6 +36,7 @@ from engine_probe.report.sections.load.makespan import burst_section
 from engine_probe.report.sections.load.users import users_section
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
+from engine_probe.report.sections.prediction import title, with_prediction
 from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.sessions import sessions_section
@@ -111,6 +112,9 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
     verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     return Document(swept.question, sweep_origin(swept), verdict, sections)
+    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences))
+    facts = swept.runs[0].facts if swept.runs else {}
+    return Document(title(swept.question, facts), sweep_origin(swept), with_prediction(verdict, facts), sections)
 
 
 def search_document(swept: Swept, found: ArgumentTrials) -> Document:

@@ -275,8 +275,8 @@ def drive(
     stop: Stop = NO_STOP,
     is_steady: SteadyCheck | None = None,
     answers: AnswerLog | None = None,
-    now: Callable[[], int] = time.monotonic_ns,
-    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], int] | None = None,
+    sleep: Callable[[float], None] | None = None,
 ) -> Outcome:
     """Step the engine until all measured requests have ended or a stop condition is met.
 
@@ -285,6 +285,7 @@ def drive(
     `engine` is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`. Whatever ends
     this early, Ctrl-C too, aborts the requests in flight.
     """
+    now, sleep = now or time.monotonic_ns, sleep or time.sleep  # at the call: a process may read a virtual clock
     driver = _Driver(engine, plan, parameters, now, answers)
     due, in_flight, finished_ns, step = driver.due, driver.in_flight, driver.finished_ns, engine.step  # looked up once
     deadlines = driver.deadlines

@@ -13,14 +13,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from engine_probe.analysis.run.token_times import Integers
 from engine_probe.analysis.statistics.student import quantile
 from engine_probe.analysis.step.attention_work import attended, decode_contexts
+from engine_probe.analysis.step.bottleneck import idle_gaps
+from engine_probe.analysis.step.operators import profiled_span, profiled_steps
+from engine_probe.analysis.step.step_time import busy_ns
 from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
 from engine_probe.errors import InputError
 
@@ -47,9 +50,10 @@ class StepSample:
         return [StepSample(counts, ns) for counts, ns in pairs]
 
 
-def step_sample(iterations: pa.Table, requests: pa.Table, busy_ns: Integers) -> StepSample:
-    """Return what each step counted, and its time without the idle time before it; steps without tokens are left out.
+def step_sample(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> StepSample:
+    """Return what each step counted, and its time without the idle time before it.
 
+    Steps without tokens are left out, and those that torch's profiler slowed down.
     Where several chunks of prompts share a step, their attention is only known within bounds: it is set midway.
     """
     prompts, answers, scheduled, tokens = (
@@ -69,8 +73,9 @@ def step_sample(iterations: pa.Table, requests: pa.Table, busy_ns: Integers) -> 
         np.maximum(pairs - context, 0.0),
         context,
     )
-    there = (tokens > 0) & (busy_ns > 0)
-    return StepSample(np.column_stack(columns)[there], busy_ns.astype(np.float64)[there])
+    busy = busy_ns(iterations, idle_gaps(iterations)).astype(np.float64)
+    there = (tokens > 0) & (busy > 0) & ~profiled_steps(iterations, profiled_span(facts, iterations))
+    return StepSample(np.column_stack(columns)[there], busy[there])
 
 
 def calibrated(samples: Sequence[StepSample]) -> StepTimes:

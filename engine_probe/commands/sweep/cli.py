@@ -72,6 +72,12 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 @engine(
     "--ray", "address", metavar="ADDRESS", help="Run engines in parallel on a Ray cluster: auto, local or HOST:PORT."
 )
+@engine(
+    "--twin",
+    metavar="FOLDER",
+    help="Predict instead of measuring: vLLM's scheduler on a virtual clock, with step times from the recordings of a "
+    "run or a sweep.",
+)
 @engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/<name>-<time>].")
 @output("--resume", metavar="FOLDER", help="Continue the sweep in this folder or URI; complete points are kept.")
@@ -90,6 +96,7 @@ def command(
     check_integrity: bool,
     model: str | None,
     address: str | None,
+    twin: str | None,
     force: bool,
     out: str | None,
     resume: str | None,
@@ -112,7 +119,13 @@ def command(
     else:
         check_together(resume, out, bool(against), rounds, None if dry_run else device)
         name = name or resume or "smoke"
+        if twin is not None and address is not None:
+            raise InputError(f"--twin {twin} predicts on this machine: leave --ray {address} out")
         sides = sides_of(name, against, (*settings, *["check_integrity=true"] * check_integrity), model)
+        if twin is not None:
+            from engine_probe.commands.sweep.twin import predicted
+
+            sides = [predicted(side, twin) for side in sides]
         if dry_run:
             predict(sides, rounds or ROUNDS, like, address, device)
             return

@@ -85,11 +85,12 @@ def holds_results(folder: Path) -> bool:
 @contextmanager
 def here(found: list[Point], force: bool) -> Iterator[Engines]:
     gpus = visible_gpus()
-    check_gpus(found, gpus)
-    check_memory(smallest_gpu(gpus), found)
+    real = [point for point in found if point.engine.twin is None]  # a twin needs neither GPU nor memory for weights
+    check_gpus(real, gpus)
+    check_memory(smallest_gpu(gpus), real)
     if not gpus:
-        check_host(found, cpu().memory_bytes)
-    check_shares(found, len(gpus))
+        check_host(real, cpu().memory_bytes)
+    check_shares(real, len(gpus))
     check_version(force)
     if any(point.operators is not None for point in found):
         check_torch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,14 +37,16 @@ class VirtualClock:
     def installed(self) -> Iterator[VirtualClock]:
         """Let this process read the clock in place of Python's monotonic and wall clocks, inside the block.
 
-        `time.sleep` stays real, because other threads may wait with it, and so does `time.perf_counter`, with which
-        this process measures itself.
+        Sleeping takes no time in the thread that installs it, and real time in all others. `time.perf_counter` stays
+        real: with it this process measures itself.
         """
-        replaced: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        owner, real_sleep = threading.get_ident(), time.sleep
+        replaced: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
             "monotonic_ns": (time.monotonic_ns, lambda: self._now_ns),
             "monotonic": (time.monotonic, lambda: self._now_ns / SECOND_NS),
             "time_ns": (time.time_ns, lambda: self._now_ns + self._wall_ahead_ns),
             "time": (time.time, lambda: (self._now_ns + self._wall_ahead_ns) / SECOND_NS),
+            "sleep": (real_sleep, lambda s: self.sleep(s) if threading.get_ident() == owner else real_sleep(s)),
         }
         try:
             _exchange({id(real): virtual for real, virtual in replaced.values()})
@@ -52,7 +55,7 @@ class VirtualClock:
             _exchange({id(virtual): real for real, virtual in replaced.values()})
 
 
-def _exchange(replacements: dict[int, Callable[[], Any]]) -> None:
+def _exchange(replacements: dict[int, Callable[..., Any]]) -> None:
     """Replace functions, by identity, in `time` and in the modules that imported them by name."""
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(FOLLOWING)]
     for module in (time, *modules):

@@ -48,6 +48,10 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: Annotated[
         dict[str, Any], about("Engine arguments of vLLM under vLLM's own names (EngineArgs).", {"max_model_len": 4096})
     ] = {}
+    twin: Annotated[
+        dict[str, Any] | None,
+        about("Predict instead of measuring. Written by `sweep --twin`: step times, and the limits of an engine."),
+    ] = None
 
     @property
     def spec(self) -> EngineSpec:
@@ -393,6 +397,8 @@ class Point(msgspec.Struct, frozen=True):
             if not asked[0][name]:
                 del asked[0][name]
         content = [self.engine.spec.key, asked, self.probe, self.repeat]
+        if self.engine.twin is not None:
+            content.append(self.engine.twin)
         if self.operators is not None:
             content.append(self.operators)
         if self.answers is not None:

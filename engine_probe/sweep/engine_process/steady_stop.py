@@ -23,7 +23,8 @@ CALLED, ENDED, TOKENS = (READINGS.index(name) for name in ("called_ns", "update_
 class SteadyStop:
     """Called by the driver before every step; checks now and then."""
 
-    def __init__(self, asked: Steady, recorder: Recorder, now: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, asked: Steady, recorder: Recorder, now: Callable[[], int] | None = None) -> None:
+        now = now or time.monotonic_ns
         self._asked, self._now = asked, now
         self._taken: deque[npt.NDArray[np.int64]] = deque()  # by the recorder's writer
         recorder.followers.append(self._taken)

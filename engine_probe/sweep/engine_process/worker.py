@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ import msgspec
 
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.child_process import die_with_parent
+from engine_probe.engine.twin.build import build_twin
+from engine_probe.engine.twin.settings import Twin
+from engine_probe.engine.twin.virtual_clock import VirtualClock
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
 from engine_probe.hook.engine_core import answer_so_far
 from engine_probe.perplexity.results import write_measured
@@ -58,13 +61,29 @@ OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are 
 
 def measure_all(job: Job, tasks: Iterable[Task], tell: Tell, common_start: CommonStart) -> None:
     """Measure every task on one warm engine, each recorded into a folder of its own."""
-    llm = build_llm(
-        job.engine.spec,
-        need=job.need,
-        engines_here=job.engines_here,
-        say=lambda text: tell(StartStep(text)),
-        note=lambda text: tell(Notice(text)),
-    )
+    with ExitStack() as open_until_the_end:
+        measure_on(start_engine(job, tell, open_until_the_end), job, tasks, tell, common_start)
+
+
+def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
+    """Start the engine, or its twin on a virtual clock that this process then reads."""
+
+    def say(text: str) -> None:
+        tell(StartStep(text))
+
+    if job.engine.twin is None:
+        note = partial(_tell_notice, tell)
+        return build_llm(job.engine.spec, need=job.need, engines_here=job.engines_here, say=say, note=note)
+    twin = msgspec.convert(job.engine.twin, Twin)
+    clock = open_until_the_end.enter_context(VirtualClock().installed())
+    return build_twin(job.engine.spec, twin.limits, twin.step_times, clock, say)
+
+
+def _tell_notice(tell: Tell, text: str) -> None:
+    tell(Notice(text))
+
+
+def measure_on(llm: Any, job: Job, tasks: Iterable[Task], tell: Tell, common_start: CommonStart) -> None:
     for number, task in enumerate(tasks):
         point = task.point
         tell(Began(number))
@@ -114,7 +133,12 @@ def run_probed(
     kept = point.answers or KeepAnswers()
     told = {"stop": point.stop, "warm_up": warmed, "answers": kept, "point": {"id": task.id, "label": point.label}}
     facts = {"workload": asked, **{name: msgspec.to_builtins(value) for name, value in told.items()}}
-    with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators) as probe:
+    twin = point.engine.twin
+    if twin is not None:
+        facts["predicted"] = twin
+    # What this machine does meanwhile says nothing of the engine that a twin stands for.
+    telemetry = twin is None
+    with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators, telemetry=telemetry) as probe:
         if isinstance(point.workload.prompts, Questions):
             write_questions(Path(task.folder), point.workload.prompts)
         if isinstance(point.workload.prompts, Trace | Conversations):

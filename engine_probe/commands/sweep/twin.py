@@ -1,0 +1,117 @@
+"""`sweep --twin FOLDER`: the sweep on a twin whose step times come from the recordings in FOLDER."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine_probe.analysis.prediction.calibration import calibrated, step_sample
+from engine_probe.engine.build import model_geometry
+from engine_probe.engine.twin.build import check_twin
+from engine_probe.engine.twin.settings import Twin
+from engine_probe.errors import InputError
+from engine_probe.recordings.run import Run, load
+from engine_probe.recordings.sweep import is_sweep, load_sweep
+from engine_probe.sweep.definition.sweep_file import EngineSection, SweepFile, points
+
+# Engine arguments that change what a step costs, by the section of `run.json` that holds them.
+PRICED = {
+    "model_config": ("enforce_eager", "quantization"),
+    "cache_config": ("cache_dtype", "block_size"),
+    "parallel_config": ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
+}
+NAMES = {"cache_dtype": "kv_cache_dtype"}  # where vLLM's argument has another name
+
+
+def predicted(sweep: SweepFile, folder: str) -> SweepFile:
+    """Return the sweep with a twin in place of its engine."""
+    runs = recorded(Path(folder))
+    first = runs[0].facts
+    check_alike(runs, folder)
+    check_sweep(sweep)
+    for engine in {point.engine.spec: point.engine for point in points(sweep)}.values():
+        check_settings(engine, first, folder)
+        check_twin(engine.arguments)
+    times = calibrated([step_sample(run.facts, run.iterations, run.requests) for run in runs])
+    twin = Twin(str(folder), times, limits(first))
+    engine = msgspec.structs.replace(sweep.engine, twin=msgspec.to_builtins(twin))
+    return msgspec.structs.replace(sweep, engine=engine)
+
+
+def recorded(folder: Path) -> list[Run]:
+    """Return the recordings in a run's or a sweep's folder; refuse predictions, which hold no measured times."""
+    runs = [run for run in load_sweep(folder).runs if run.iterations.num_rows] if is_sweep(folder) else [load(folder)]
+    if not runs:
+        raise InputError(f"--twin {folder} holds no recording to take step times from: give a run or a sweep")
+    if any("predicted" in run.facts for run in runs):
+        raise InputError(f"--twin {folder} is itself predicted: give recordings of a real engine")
+    return runs
+
+
+def check_alike(runs: Sequence[Run], folder: str) -> None:
+    """Refuse recordings of several engines, whose steps have different prices."""
+    for run in runs[1:]:
+        for section, names in PRICED.items():
+            for name in names:
+                one, other = (each.facts["engine"]["arguments"][section][name] for each in (runs[0], run))
+                if one != other:
+                    raise InputError(
+                        f"--twin {folder} has engines with {NAMES.get(name, name)} {one!r} and {other!r}: give a run, "
+                        f"or a sweep that does not vary it"
+                    )
+
+
+def check_sweep(sweep: SweepFile) -> None:
+    """Refuse what a twin cannot do."""
+    if sweep.stop.steady is not None:
+        raise InputError("stop.steady: a twin has no noise that settles: end its points by requests or seconds")
+    if sweep.quality or sweep.operators or sweep.check_integrity:
+        name = "quality" if sweep.quality else "operators" if sweep.operators else "check_integrity"
+        raise InputError(f"{name}: a twin computes no tokens: leave it out of a predicted sweep")
+    if sweep.replicas > 1 or sweep.mix:
+        raise InputError("replicas and mix: a twin predicts one engine; the others are like it")
+
+
+def check_settings(engine: EngineSection, facts: Mapping[str, Any], folder: str) -> None:
+    """Refuse an engine whose steps cost something else than the recorded ones."""
+    model = facts["model"]
+    shape = model_geometry(engine.model)
+    mine = None if shape is None else (shape.layers, shape.head_size)
+    theirs = (model["num_layers"], model["head_size"])
+    if mine is not None and mine != theirs:
+        raise InputError(
+            f"engine.model {engine.model!r} has {mine[0]} layers and heads of {mine[1]}, the recordings in --twin "
+            f"{folder} {theirs[0]} and {theirs[1]}: step times of another model predict nothing"
+        )
+    sections = facts["engine"]["arguments"]
+    for section, names in PRICED.items():
+        for name in names:
+            argument = NAMES.get(name, name)
+            if argument in engine.arguments and engine.arguments[argument] != sections[section][name]:
+                raise InputError(
+                    f"engine.arguments.{argument} = {engine.arguments[argument]!r}, but --twin {folder} recorded "
+                    f"{sections[section][name]!r}: its step times do not hold for that"
+                )
+
+
+def limits(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the engine arguments by which a twin has the recorded engine's scheduler and pool."""
+    kv, limits = facts["kv"], facts["limits"]
+    parallel, scheduler = (facts["engine"]["arguments"][name] for name in ("parallel_config", "scheduler_config"))
+    return {
+        "block_size": kv["block_size_tokens"],
+        "num_gpu_blocks_override": kv["blocks"] + 1,  # one more is vLLM's null block
+        "enable_prefix_caching": kv["prefix_caching"],
+        "max_model_len": facts["model"]["max_model_len"],
+        "max_num_seqs": limits["max_num_seqs"],
+        "max_num_batched_tokens": limits["max_num_batched_tokens"],
+        "scheduling_policy": limits["policy"],
+        "async_scheduling": facts["engine"]["asynchronous"],
+        "enable_chunked_prefill": scheduler["enable_chunked_prefill"],
+        "long_prefill_token_threshold": scheduler["long_prefill_token_threshold"],
+        "tensor_parallel_size": parallel["tensor_parallel_size"],
+        "pipeline_parallel_size": parallel["pipeline_parallel_size"],
+    }

@@ -1,0 +1,47 @@
+"""Starting a twin: a `vllm.LLM` whose executor computes nothing, with the limits of the engine that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine_probe.engine.build import choose_process, llm_arguments
+from engine_probe.engine.failures import startup_error
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.step_times import StepTimes
+from engine_probe.engine.twin.virtual_clock import VirtualClock
+from engine_probe.errors import InputError
+
+if TYPE_CHECKING:
+    from vllm import LLM
+
+UNSUPPORTED = {
+    "speculative_config": "how many drafts the model accepts is not known",
+    "kv_transfer_config": "what other engines send is not known",
+    "enable_lora": "the time of adapters is not known",
+}
+
+
+def check_twin(arguments: Mapping[str, Any]) -> None:
+    """Refuse engine arguments whose effect on a step a twin cannot predict."""
+    for name, why in UNSUPPORTED.items():
+        if arguments.get(name):
+            raise InputError(f"engine.arguments.{name} = {arguments[name]!r}: a twin cannot have it, because {why}")
+
+
+def build_twin(
+    spec: EngineSpec, limits: Mapping[str, Any], times: StepTimes, clock: VirtualClock, say: Callable[[str], None]
+) -> LLM:
+    """Start a twin; `limits` are engine arguments that it gets unless the spec has them."""
+    check_twin(spec.arguments)
+    arguments = llm_arguments(EngineSpec(spec.model, {**limits, **spec.arguments}), say)
+    arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the blocks
+    choose_process(multiprocess=False)
+    from vllm import LLM
+
+    from engine_probe.engine.twin.executor import twin_executor
+
+    try:
+        return LLM(**{**arguments, "distributed_executor_backend": twin_executor(clock, times.ns)})
+    except Exception as error:  # any cause becomes one sentence, with the cause chained
+        raise startup_error(spec.model, error) from error
