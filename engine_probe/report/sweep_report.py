@@ -111,8 +111,6 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     else:
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
     verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
-    return Document(swept.question, sweep_origin(swept), verdict, sections)
-    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences))
     facts = swept.runs[0].facts if swept.runs else {}
     return Document(title(swept.question, facts), sweep_origin(swept), with_prediction(verdict, facts), sections)
 

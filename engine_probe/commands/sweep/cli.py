@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 import click
 
@@ -119,16 +119,11 @@ def command(
     else:
         check_together(resume, out, bool(against), rounds, None if dry_run else device)
         name = name or resume or "smoke"
-        if twin is not None and address is not None:
-            raise InputError(f"--twin {twin} predicts on this machine: leave --ray {address} out")
         sides = sides_of(name, against, (*settings, *["check_integrity=true"] * check_integrity), model)
         if twin is not None:
-            from engine_probe.commands.sweep.twin import predicted
-
-            sides = [predicted(side, twin) for side in sides]
+            sides = predicted_sides(sides, twin, address)
         if dry_run:
-            predict(sides, rounds or ROUNDS, like, address, device)
-            return
+            show_plan(sides, rounds or ROUNDS, like, address, device)
         from engine_probe.commands.sweep.in_turns import measure_in_turns
         from engine_probe.commands.sweep.measure import measure
         from engine_probe.commands.sweep.reading import check_before_start
@@ -164,10 +159,21 @@ def sides_of(name: str, against: tuple[str, ...], settings: tuple[str, ...], mod
     return read_sides(name, against, settings, model) if against else [read(name, settings, model)]
 
 
-def predict(sides: list[SweepFile], rounds: int, like: Path | None, address: str | None, device: str | None) -> None:
+def show_plan(
+    sides: list[SweepFile], rounds: int, like: Path | None, address: str | None, device: str | None
+) -> Never:
     from engine_probe.commands.sweep.dry_run import predict_all
 
     predict_all(sides, rounds, like, address, device)
+    sys.exit()
+
+
+def predicted_sides(sides: list[SweepFile], twin: str, address: str | None) -> list[SweepFile]:
+    from engine_probe.commands.sweep.twin import predicted
+
+    if address is not None:
+        raise InputError(f"--twin {twin} predicts on this machine: leave --ray {address} out")
+    return [predicted(side, twin) for side in sides]
 
 
 def new_folder(name: str) -> str:

@@ -23,6 +23,11 @@ PRICED = {
     "cache_config": ("cache_dtype", "block_size"),
     "parallel_config": ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
 }
+# Those that a twin's scheduler needs beside the limits that every recording has.
+LIMITS = {
+    "scheduler_config": ("enable_chunked_prefill", "long_prefill_token_threshold"),
+    "parallel_config": ("tensor_parallel_size", "pipeline_parallel_size"),
+}
 NAMES = {"cache_dtype": "kv_cache_dtype"}  # where vLLM's argument has another name
 
 
@@ -56,7 +61,7 @@ def check_alike(runs: Sequence[Run], folder: str) -> None:
     for run in runs[1:]:
         for section, names in PRICED.items():
             for name in names:
-                one, other = (each.facts["engine"]["arguments"][section][name] for each in (runs[0], run))
+                one, other = (recorded_argument(each.facts, section, name) for each in (runs[0], run))
                 if one != other:
                     raise InputError(
                         f"--twin {folder} has engines with {NAMES.get(name, name)} {one!r} and {other!r}: give a run, "
@@ -86,22 +91,25 @@ def check_settings(engine: EngineSection, facts: Mapping[str, Any], folder: str)
             f"engine.model {engine.model!r} has {mine[0]} layers and heads of {mine[1]}, the recordings in --twin "
             f"{folder} {theirs[0]} and {theirs[1]}: step times of another model predict nothing"
         )
-    sections = facts["engine"]["arguments"]
     for section, names in PRICED.items():
         for name in names:
-            argument = NAMES.get(name, name)
-            if argument in engine.arguments and engine.arguments[argument] != sections[section][name]:
+            argument, known = NAMES.get(name, name), recorded_argument(facts, section, name)
+            if known is not None and engine.arguments.get(argument, known) != known:
                 raise InputError(
                     f"engine.arguments.{argument} = {engine.arguments[argument]!r}, but --twin {folder} recorded "
-                    f"{sections[section][name]!r}: its step times do not hold for that"
+                    f"{known!r}: its step times do not hold for that"
                 )
+
+
+def recorded_argument(facts: Mapping[str, Any], section: str, name: str) -> Any:
+    """Return an engine argument as vLLM resolved it. None if it was None, or is not in the recording."""
+    return (facts["engine"]["arguments"].get(section) or {}).get(name)
 
 
 def limits(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the engine arguments by which a twin has the recorded engine's scheduler and pool."""
     kv, limits = facts["kv"], facts["limits"]
-    parallel, scheduler = (facts["engine"]["arguments"][name] for name in ("parallel_config", "scheduler_config"))
-    return {
+    found = {
         "block_size": kv["block_size_tokens"],
         "num_gpu_blocks_override": kv["blocks"] + 1,  # one more is vLLM's null block
         "enable_prefix_caching": kv["prefix_caching"],
@@ -110,8 +118,6 @@ def limits(facts: Mapping[str, Any]) -> dict[str, Any]:
         "max_num_batched_tokens": limits["max_num_batched_tokens"],
         "scheduling_policy": limits["policy"],
         "async_scheduling": facts["engine"]["asynchronous"],
-        "enable_chunked_prefill": scheduler["enable_chunked_prefill"],
-        "long_prefill_token_threshold": scheduler["long_prefill_token_threshold"],
-        "tensor_parallel_size": parallel["tensor_parallel_size"],
-        "pipeline_parallel_size": parallel["pipeline_parallel_size"],
+        **{name: recorded_argument(facts, section, name) for section, names in LIMITS.items() for name in names},
     }
+    return {name: value for name, value in found.items() if value is not None}

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import nextafter
 from typing import Any
 
 SECOND_NS = 1_000_000_000
@@ -19,7 +20,8 @@ class VirtualClock:
 
     def __init__(self, wall_ns: int | None = None) -> None:
         self._now_ns = START_NS
-        self._wall_ahead_ns = (time.time_ns() if wall_ns is None else wall_ns) - START_NS
+        wall_ns = time.time_ns() if wall_ns is None else wall_ns
+        self._wall_ahead_ns = wall_ns // SECOND_NS * SECOND_NS - START_NS
 
     def now_ns(self) -> int:
         return self._now_ns
@@ -45,7 +47,8 @@ class VirtualClock:
             "monotonic_ns": (time.monotonic_ns, lambda: self._now_ns),
             "monotonic": (time.monotonic, lambda: self._now_ns / SECOND_NS),
             "time_ns": (time.time_ns, lambda: self._now_ns + self._wall_ahead_ns),
-            "time": (time.time, lambda: (self._now_ns + self._wall_ahead_ns) / SECOND_NS),
+            # Seconds of the wall clock are floats of 0.2 us: rounded up, a request would arrive after it was queued.
+            "time": (time.time, lambda: nextafter((self._now_ns + self._wall_ahead_ns) / SECOND_NS, 0)),
             "sleep": (real_sleep, lambda s: self.sleep(s) if threading.get_ident() == owner else real_sleep(s)),
         }
         try:

@@ -22,8 +22,8 @@ def with_prediction(verdict: Section, facts: Mapping[str, Any]) -> Section:
         return verdict
     twin = facts["predicted"]
     times = twin["step_times"]
-    text = f"not measured: vLLM's scheduler ran on a virtual clock, with step times from {twin['calibrated_from']}."
+    text = f"vLLM's scheduler ran on a virtual clock, with step times from {twin['calibrated_from']}."
     if times.get("error") is not None:
         what = counted(times["recordings"], "part")
         text += f" Of {what} of it, predicted from the others, nine in ten lie within ± {SURE * times['error']:.1%}."
-    return replace(verdict, sentences=(Sentence(text, "caution", label="Predicted,"), *verdict.sentences))
+    return replace(verdict, sentences=(Sentence(text, "caution", label="Predicted"), *verdict.sentences))

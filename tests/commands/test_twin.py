@@ -1,0 +1,118 @@
+"""`sweep --twin` reads recordings and refuses what they cannot predict; the twins themselves run in tests/vllm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine_probe.commands.sweep.twin import predicted
+from engine_probe.engine.twin.settings import Twin
+from engine_probe.engine.twin.step_work import StepWork
+from engine_probe.errors import InputError
+from engine_probe.files.config_file import convert
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import SweepFile
+from tests.support.recordings import facts, ran, write_run, write_sweep
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Path:
+    return write_sweep(tmp_path / "swept", (1, 2, 4, 8, 16, 24))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> SweepFile:
+    return asked(tmp_path)
+
+
+def asked(folder: Path, more: str = "", arguments: str = "", model: str = "unknown/model") -> SweepFile:
+    path = folder / "asked.toml"
+    path.write_text(
+        f'question = "What will it do?"\n{more}\n[engine]\nmodel = "{model}"\n[engine.arguments]\n{arguments}\n'
+        "[workload]\ninput_len = 48\noutput_len = 40\nconcurrency = 4\n"
+    )
+    return read_sweep(str(path))
+
+
+def twin_of(sweep: SweepFile) -> Twin:
+    assert sweep.engine.twin is not None
+    return msgspec.convert(sweep.engine.twin, Twin)
+
+
+def test_step_times_are_those_of_the_recordings(sweep: SweepFile, swept: Path) -> None:
+    """The simulated engine takes 2 ms a step and 0.1 ms a token."""
+    times = twin_of(predicted(sweep, str(swept))).step_times
+    for work in (StepWork(4, 0, 4, 0, 250), StepWork(16, 0, 16, 0, 1200), StepWork(5, 48, 4, 1176, 250)):
+        tokens = work.prompt_tokens + work.answer_tokens
+        assert times.ns(work) == pytest.approx(2 * MS + tokens * MS // 10, rel=0.02)
+
+
+def test_the_limits_are_those_of_the_recorded_engine(sweep: SweepFile, swept: Path) -> None:
+    found = twin_of(predicted(sweep, str(swept))).limits
+    assert found["num_gpu_blocks_override"] == 61
+    assert found["block_size"] == 16
+    assert found["max_num_batched_tokens"] == 512
+    assert found["async_scheduling"] is False
+
+
+def test_a_predicted_sweep_is_read_again(sweep: SweepFile, swept: Path, tmp_path: Path) -> None:
+    """As `--resume` does, from `sweep.json`; its points are others than the measured ones."""
+    twin = predicted(sweep, str(swept))
+    again = convert(json.loads(msgspec.json.encode(twin)), SweepFile, {})
+    assert again.engine.twin == twin.engine.twin
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("[stop]\nsteady = { within = 0.05 }", "stop.steady: a twin has no noise"),
+        ('operators = "8@20"', "operators: a twin computes no tokens"),
+        ("replicas = 2", "replicas and mix: a twin predicts one engine"),
+    ],
+)
+def test_what_a_twin_cannot_do_is_refused(tmp_path: Path, swept: Path, more: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        predicted(asked(tmp_path, more), str(swept))
+
+
+def test_drafts_are_refused(tmp_path: Path, swept: Path) -> None:
+    drafts = 'speculative_config = { method = "ngram", num_speculative_tokens = 2 }'
+    with pytest.raises(InputError, match="how many drafts the model accepts is not known"):
+        predicted(asked(tmp_path, arguments=drafts), str(swept))
+
+
+def test_recordings_under_other_settings_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ran(8), recorded_with({"cache_config": {"cache_dtype": "auto"}}))
+    with pytest.raises(InputError, match=r"kv_cache_dtype = 'fp8', but --twin .* recorded 'auto'"):
+        predicted(asked(tmp_path, arguments='kv_cache_dtype = "fp8"'), str(run))
+
+
+def test_another_model_is_refused(tmp_path: Path, swept: Path) -> None:
+    with pytest.raises(InputError, match=r"'gpt2-xl' has 48 layers and heads of 64, the recordings"):
+        predicted(asked(tmp_path, model="gpt2-xl"), str(swept))
+
+
+def test_predictions_are_no_recordings(tmp_path: Path, sweep: SweepFile) -> None:
+    run = write_run(tmp_path / "run", ran(8))
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(document | {"predicted": {}}))
+    with pytest.raises(InputError, match="is itself predicted"):
+        predicted(sweep, str(run))
+
+
+def test_too_few_steps_are_refused(tmp_path: Path, sweep: SweepFile) -> None:
+    run = write_run(tmp_path / "run", ran(1))
+    with pytest.raises(InputError, match="recorded steps are too few"):
+        predicted(sweep, str(run))
+
+
+def recorded_with(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    known = facts()
+    known["engine"]["arguments"] |= sections
+    return known

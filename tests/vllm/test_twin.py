@@ -1,0 +1,135 @@
+"""The twin against a real CPU engine, and its virtual time against what it was told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+import engine_probe
+from engine_probe.analysis.prediction.calibration import calibrated, step_sample
+from engine_probe.engine.twin.settings import Twin
+from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
+from engine_probe.recordings.run import Run
+from tests.support.command import ENGINE_SECONDS
+from tests.support.command import engine_probe as command
+
+FAITHFUL = ("asynchronous, prefix caching", 12)  # on every run of the tests; the others are slow
+ENGINES = (
+    "plain",
+    "prefix caching",
+    "asynchronous",
+    "asynchronous, prefix caching",
+    "priority",
+    "asynchronous, priority",
+    "short chunks",
+    "whole prompts",
+)
+SLOW_CASES = 63  # for each engine: 504 in all
+TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0)
+TIMES = StepTimes({name: Price(ns, 0.0, 1e9) for name, ns in zip(TERMS, TRUTH, strict=True)})
+SWEEP = """
+question = "What would an engine do whose steps take this long?"
+[engine]
+model = "tiny"
+[engine.arguments]
+max_model_len = 256
+[workload]
+input_len = 40
+output_len = 30
+num_prompts = 24
+hold = false
+[axes]
+"workload.arrivals" = [
+  { kind = "closed_loop", users = 2 },
+  { kind = "closed_loop", users = 12 },
+  { kind = "open_loop", request_rate = 20.0 },
+]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "cases"),
+    [pytest.param(*FAITHFUL), *(pytest.param(name, SLOW_CASES, marks=pytest.mark.slow) for name in ENGINES)],
+)
+def test_the_twin_decides_what_the_engine_decides(name: str, cases: int) -> None:
+    """The tokens of every request in every step, who runs, waits and is preempted, and the free blocks."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.twin_faithfulness", name, "--cases", str(cases)],
+        capture_output=True,
+        text=True,
+        timeout=2 * ENGINE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["cases"] == cases
+    assert found["preemptions"] > 0, "no case was hard enough"
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """A sweep on a twin whose step times are known."""
+    folder = tmp_path_factory.mktemp("twin")
+    limits = {"block_size": 16, "num_gpu_blocks_override": 200, "max_num_seqs": 16, "async_scheduling": False}
+    twin = Twin("a test", TIMES, {**limits, "max_num_batched_tokens": 256, "enable_prefix_caching": False})
+    asked = folder / "predicted.toml"
+    asked.write_text(SWEEP)
+    done = command(
+        "sweep", asked, "--set", f"engine.twin={json.dumps(msgspec.to_builtins(twin))}", "--out", folder / "out"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Predicted" in done.stdout
+    return engine_probe.load_sweep(folder / "out").runs
+
+
+def test_every_recording_says_that_it_is_predicted(predicted: list[Run]) -> None:
+    assert len(predicted) == 3
+    for run in predicted:
+        assert run.status == "complete"
+        assert run.facts["predicted"]["calibrated_from"] == "a test"
+        assert run.telemetry.num_rows == 0
+
+
+def test_steps_take_what_they_were_told(predicted: list[Run]) -> None:
+    """The prices come back from the recorded tables, where attention is known exactly."""
+    samples = [step_sample(run.facts, run.iterations, run.requests) for run in predicted]
+    for sample in samples:
+        exact = sample.counts[:, 3] == 0
+        assert sample.ns[exact] == pytest.approx(sample.counts[exact] @ np.array(TRUTH), abs=2)
+    found = calibrated(samples)
+    assert found.prices["step"].ns == pytest.approx(TRUTH[0], rel=0.01)
+    assert found.prices["answer token"].ns == pytest.approx(TRUTH[4], rel=0.05)
+
+
+def test_requests_arrive_in_virtual_time(predicted: list[Run]) -> None:
+    open_loop = predicted[-1]
+    arrivals = np.sort(open_loop.requests["arrival_ns"].to_numpy())
+    assert (arrivals[-1] - arrivals[0]) / 1e9 == pytest.approx(23 / 20, rel=0.5)
+    waits = open_loop.requests["first_scheduled_ns"].to_numpy() - open_loop.requests["arrival_ns"].to_numpy()
+    assert waits.max() < 2 * TIMES.prices["step"].ns + 256 * 9e3 + 1e6
+
+
+def test_the_same_sweep_is_the_same_to_the_nanosecond(predicted: list[Run], tmp_path: Path) -> None:
+    first = predicted[0]
+    asked = tmp_path / "again.toml"
+    asked.write_text(SWEEP)
+    twin = json.dumps(first.facts["predicted"])
+    done = command(
+        "sweep",
+        asked,
+        "--set",
+        f"engine.twin={twin}",
+        "--set",
+        'workload.arrivals=[{kind = "closed_loop", users = 2}]',
+        "--out",
+        tmp_path / "out",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    again = engine_probe.load_sweep(tmp_path / "out").runs[0]
+    since = [np.diff(run.iterations["start_ns"].to_numpy()) for run in (first, again)]
+    assert np.array_equal(*since)
