@@ -29,6 +29,7 @@ SET: Mapping[str, Mapping[str, Any]] = {
     "workload": {"input_len": 64, "output_len": 32},
 }
 ARGUMENTS = """\
+# `sweep --twin FOLDER` adds a key twin to [engine]: step times, with which it predicts instead of measuring.
 # Engine arguments of vLLM under vLLM's own names (EngineArgs).
 [engine.arguments]
 max_model_len = 512
