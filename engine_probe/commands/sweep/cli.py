@@ -159,9 +159,7 @@ def sides_of(name: str, against: tuple[str, ...], settings: tuple[str, ...], mod
     return read_sides(name, against, settings, model) if against else [read(name, settings, model)]
 
 
-def show_plan(
-    sides: list[SweepFile], rounds: int, like: Path | None, address: str | None, device: str | None
-) -> Never:
+def show_plan(sides: list[SweepFile], rounds: int, like: Path | None, address: str | None, device: str | None) -> Never:
     from engine_probe.commands.sweep.dry_run import predict_all
 
     predict_all(sides, rounds, like, address, device)

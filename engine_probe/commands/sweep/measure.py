@@ -109,7 +109,7 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
         yield Fleet(cluster)
 
 
-def exit_code(rows: list[Row], failures_are_results: bool) -> int:
+def exit_code(rows: list[Row], failures_are_results: bool = False) -> int:
     """0 when every point is measured, 1 when some are; when none is, why, and the code of that.
 
     In a search over engine arguments, a setting that cannot run is a result.
