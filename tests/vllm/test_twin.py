@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import engine_probe
-from engine_probe.analysis.prediction.calibration import calibrated, step_sample
+from engine_probe.analysis.batch.step_prices import calibrated, step_sample
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
 from engine_probe.recordings.run import Run

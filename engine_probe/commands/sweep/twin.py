@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.prediction.calibration import calibrated, step_sample
+from engine_probe.analysis.batch.step_prices import calibrated, step_sample
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.settings import Twin

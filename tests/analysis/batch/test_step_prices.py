@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.analysis.prediction.calibration import StepSample, calibrated
+from engine_probe.analysis.batch.step_prices import StepSample, calibrated
 from engine_probe.engine.twin.step_times import TERMS, counts
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
