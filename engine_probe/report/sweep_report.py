@@ -28,7 +28,7 @@ from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.slo import slo_charts
 from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
-from engine_probe.report.run_report import POINTS, origin, run_sections
+from engine_probe.report.run_report import POINTS, origin, run_sections, title, with_prediction
 from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
@@ -36,7 +36,6 @@ from engine_probe.report.sections.load.makespan import burst_section
 from engine_probe.report.sections.load.users import users_section
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
-from engine_probe.report.sections.prediction import title, with_prediction
 from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_doubts
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.sessions import sessions_section
