@@ -59,7 +59,7 @@ def origin(run: Run) -> str:
     return f"vLLM {versions['vllm']} ({versions['distribution']}), {how} {clock['wall'][:19]} UTC in {run.folder}"
 
 
-def title(text: str, facts: Mapping[str, Any]) -> str:
+def document_title(text: str, facts: Mapping[str, Any]) -> str:
     return f"Predicted: {text}" if "predicted" in facts else text
 
 

@@ -28,7 +28,7 @@ from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.slo import slo_charts
 from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
-from engine_probe.report.run_report import POINTS, origin, run_sections, title, with_prediction
+from engine_probe.report.run_report import POINTS, document_title, origin, run_sections, with_prediction
 from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
@@ -111,7 +111,9 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
     verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     facts = swept.runs[0].facts if swept.runs else {}
-    return Document(title(swept.question, facts), sweep_origin(swept), with_prediction(verdict, facts), sections)
+    return Document(
+        document_title(swept.question, facts), sweep_origin(swept), with_prediction(verdict, facts), sections
+    )
 
 
 def search_document(swept: Swept, found: ArgumentTrials) -> Document:

@@ -120,8 +120,7 @@ def command(
         check_together(resume, out, bool(against), rounds, None if dry_run else device)
         name = name or resume or "smoke"
         sides = sides_of(name, against, (*settings, *["check_integrity=true"] * check_integrity), model)
-        if twin is not None:
-            sides = predicted_sides(sides, twin, address)
+        sides = on_twins(sides, twin, address)
         if dry_run:
             show_plan(sides, rounds or ROUNDS, like, address, device)
         from engine_probe.commands.sweep.in_turns import measure_in_turns
@@ -166,7 +165,10 @@ def show_plan(sides: list[SweepFile], rounds: int, like: Path | None, address: s
     sys.exit()
 
 
-def predicted_sides(sides: list[SweepFile], twin: str, address: str | None) -> list[SweepFile]:
+def on_twins(sides: list[SweepFile], twin: str | None, address: str | None) -> list[SweepFile]:
+    """Return the sweeps, with twins in place of their engines if --twin names recordings."""
+    if twin is None:
+        return sides
     from engine_probe.commands.sweep.twin import predicted
 
     if address is not None:
