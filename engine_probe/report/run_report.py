@@ -49,7 +49,10 @@ def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Do
     paid = [money_section(money)] if money else []
     settings = settings_section({"": run}), ceilings_section(run.facts)
     return Document(
-        title(run.model_name, run.facts), origin(run), verdict, (quality_section(run), *sections, *paid, *settings)
+        document_title(run.model_name, run.facts),
+        origin(run),
+        verdict,
+        (quality_section(run), *sections, *paid, *settings),
     )
 
 

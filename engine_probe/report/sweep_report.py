@@ -99,7 +99,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         users_section(swept, curves),
         *(effect_section(found, label) for label, found in tested.items()),
         *speculation_sections(curves),
-        sessions_section([(title, each.run) for title, each in titled(swept.points) if each.analysis]),
+        sessions_section([(name, each.run) for name, each in titled(swept.points) if each.analysis]),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
         *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
