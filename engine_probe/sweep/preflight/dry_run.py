@@ -39,7 +39,7 @@ from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, answered
 
-TITLES = ("id", "point", "requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time")
+TITLES = ("point", "requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time")
 
 
 def show_points(
@@ -63,14 +63,13 @@ def show_points(
     estimates = {} if where is None else {point.key: estimate_together(point, past, device) for point in possible}
     rows = [
         [
-            point.key,
             point.label,
             *size_cells(point, past, gpu, memory.get(point.engine.spec)),
             "cannot run" if point.key in too_large else time_cell(estimates.get(point.key)),
         ]
         for point in all_points
     ]
-    rows += [[text.key, text.label, *["-"] * (len(TITLES) - 2)] for text in texts(sweep)]
+    rows += [[text.label, *["-"] * (len(TITLES) - 1)] for text in texts(sweep)]
     models = {point.engine.model for point in all_points}
     if len(models) == 1:  # with several, each label names its model
         console.print(f"Model: {model_name(models.pop())}", soft_wrap=True)
@@ -135,10 +134,10 @@ def points_table(rows: Sequence[Sequence[str]]) -> Table:
     filled = [number for number in range(len(TITLES)) if any(row[number] != "-" for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for number in filled:
-        if TITLES[number] == "point":
-            table.add_column("point", overflow="fold")
+        if number:
+            table.add_column(TITLES[number], justify="right", no_wrap=True)
         else:
-            table.add_column(TITLES[number], justify="right" if number else "left", no_wrap=True)
+            table.add_column(TITLES[number], overflow="fold")
     for row in rows:
         table.add_row(*(row[number] for number in filled))
     return table
