@@ -18,6 +18,7 @@ from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
+from engine_probe.analysis.sessions.turns import sessions
 from engine_probe.analysis.statistics.level_noise import over_levels
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.analysis.step.ceiling_use import uses
@@ -32,6 +33,7 @@ from engine_probe.evaluation.pareto import figures as pareto_figures
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
+from engine_probe.recordings.argument_trials import trials_of
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.experiment import Experiment
@@ -67,6 +69,7 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "stalls": stalled(found.stalls),
             "operators": found.operators,
             **run_quality(run),
+            **session_figures(run),
             "money": accounted(money),
         }
     )
@@ -159,12 +162,41 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
             "pareto": pareto_figures(same_work(swept)),
             **sweep_integrity(swept),
             "points": [point_figures(point) for point in swept.points],
+            **searched(swept),
             "watching": swept.probe_cost,
             **sweep_quality(swept),
             "texts": [predicted(engine) for engine in engines(swept)],
             "money": accounted(money),
         }
     )
+
+
+def searched(swept: Swept) -> dict[str, Any]:
+    """Return the trials of a search over engine arguments, and what it found; empty for another sweep."""
+    found = trials_of(swept)
+    if found is None:
+        return {}
+    gain, best = found.gain, found.challenger
+    return {
+        "argument_search": {
+            "unit": found.unit,
+            "baseline": found.first.setting,
+            "best": best and best.setting,
+            "gain": gain and {"relative": gain.relative, "interval": gain.interval},
+            "effects": found.effects,
+            "trials": [{**fields_of(trial), "feasible": trial.is_feasible} for trial in found.trials],
+        }
+    }
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def session_figures(run: Run | None) -> dict[str, Any]:
+    """Return the sessions of a run with each of their turns; empty if none has several."""
+    found = run and sessions(run.facts, run.requests, run.answers)
+    return {"sessions": {"hits": found.hits, "each": found.sessions, "not_known": found.not_known}} if found else {}
 
 
 def experiment_figures(experiment: Experiment, curves: Sequence[Curve], money: Money) -> bytes:
@@ -241,6 +273,7 @@ def point_figures(point: SweptPoint) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": point.name, "id": point.id, "summary": found and summary_figures(found.summary)}
     facts |= {"figures": figures_of(found), "hardware_use": hardware_use(found)} if found else {"reason": point.reason}
     facts["held"] = point.held
+    facts |= session_figures(point.run) if found else {}
     if point.cluster is not None:
         facts["cluster"] = cluster_figures(point.cluster)
     return facts | ({"driver_seconds": point.timed.seconds} if point.timed else {})

@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from random import Random
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.analysis.compare.argument_trials import Trial
+from engine_probe.analysis.compare.argument_trials import Score, Trial
 from engine_probe.errors import InputError
 from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, Span
 
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 NEEDED = ("optuna", "torch")  # torch comes with vLLM
-STARTUP = 4  # trials at random before the model is used
+STARTUP = 5  # trials at random before the model is used
 TRIES = 3  # for a setting that was not tried
 MOST_LISTED = 20_000  # settings of a small space, which can be listed
-LIMIT = "limits"  # Optuna's name of our constraint, which is met at zero or below
-FAILED, MOST_STRAIN = 1.0, 10.0  # how far beyond its limit a failed setting counts, and how far any
+WITHIN_SLO, STARTS = "within the SLO", "starts"  # our constraints, which are met at zero or below
+MOST_STRAIN = 10.0  # beyond which a limit that is broken is no farther away
 
 
 def check_installed() -> None:
@@ -76,25 +77,34 @@ def sampler(seed: int) -> "BaseSampler":
 def past_trials(
     search: ArgumentSearch, tried: Sequence[Trial], space: dict[str, "BaseDistribution"]
 ) -> Iterator["FrozenTrial"]:
-    """Yield the trials as Optuna takes them: a failed one has the lowest value measured, and breaks the limit."""
+    """Yield the trials as Optuna takes them.
+
+    A failed one breaks a limit of its own. Objective and SLO, of which it tells nothing, are put at their medians: at
+    their worst they would draw the model away from the settings around it.
+    """
     from optuna.trial import create_trial
 
-    worst = min((trial.value for trial in tried if trial.score), default=0.0)
-    is_limited = search.slo is not None or any(trial.score is None for trial in tried)
+    scores = [trial.score for trial in tried if trial.score]
+    typical_value = median([score.value for score in scores] or [0.0])
+    typical_excess = median([excess(score) for score in scores] or [0.0])
+    any_failed = len(scores) < len(tried)
     for trial in tried:
+        limits = {}
+        if search.slo is not None:
+            limits[WITHIN_SLO] = excess(trial.score) if trial.score else typical_excess
+        if any_failed:
+            limits[STARTS] = -1.0 if trial.score else 1.0
         yield create_trial(
             params={name: parameter_of(span, trial.setting[name]) for name, span in search.arguments.items()},
             distributions=space,
-            value=trial.value if trial.score else worst,
-            constraints={LIMIT: excess(trial)} if is_limited else None,
+            value=trial.score.value if trial.score else typical_value,
+            constraints=limits or None,
         )
 
 
-def excess(trial: Trial) -> float:
-    """Return how far a trial is beyond its limits; zero or less if it meets them."""
-    if trial.score is None or (trial.limited and trial.score.strain is None):
-        return FAILED
-    return -FAILED if trial.score.strain is None else min(trial.score.strain, MOST_STRAIN) - 1
+def excess(score: Score) -> float:
+    """Return how far a trial is beyond the SLO; zero or less within it."""
+    return 1.0 if score.strain is None else min(score.strain, MOST_STRAIN) - 1
 
 
 def distribution(span: Span) -> "BaseDistribution":

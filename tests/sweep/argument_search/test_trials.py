@@ -11,9 +11,11 @@ import pytest
 from optuna.samplers import TPESampler
 
 from engine_probe.errors import InputError
+from engine_probe.evaluation.money.costs import Money
 from engine_probe.files.config_file import convert
 from engine_probe.recordings.argument_trials import trials_of
 from engine_probe.recordings.sweep import open_sweep
+from engine_probe.report.renderers.json import sweep_figures
 from engine_probe.report.sweep_report import sweep_document
 from engine_probe.sweep.argument_search import suggest
 from engine_probe.sweep.argument_search.checks import check_search
@@ -123,6 +125,14 @@ def test_it_beats_the_baseline_and_the_report_says_by_how_much(whole: Any) -> No
     assert found.gain.relative > 0.5
     words = " ".join(sentence.text for sentence in sweep_document(swept, []).verdict.sentences)
     assert "7 settings tried" in words
+
+
+def test_json_has_every_trial_and_the_gain(whole: Any) -> None:
+    figures = json.loads(sweep_figures(open_sweep(whole[0]), [], Money(None, (), (), None)))["argument_search"]
+    assert len(figures["trials"]) == 11
+    assert figures["baseline"] == {"max_num_seqs": 2, "num_gpu_blocks_override": 60}
+    assert figures["gain"]["relative"] > 0.5
+    assert figures["unit"] == "output tokens/s"
 
 
 def test_the_best_so_far_is_shown_after_each_trial(whole: Any) -> None:
