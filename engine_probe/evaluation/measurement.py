@@ -56,6 +56,9 @@ def opened(folder: Path) -> Opened:
         name = point.name
         if point.unprobed:
             notes[name] = f"{folder}: {name} ran without the probe: there is nothing to compare"
+        elif point.cluster is not None and len(point.cluster.engines) > 1:
+            engines = len(point.cluster.engines)
+            notes[name] = f"{folder}: {name} was measured by {engines} engines together, and is not compared"
         elif point.run is None or point.analysis is None:
             notes[name] = f"{folder}: {name} was not measured: {point.reason}"
         else:

@@ -7,8 +7,9 @@ from typing import Any
 
 from engine_probe.analysis.cluster.latencies import latencies_of_all
 from engine_probe.analysis.cluster.window import CommonWindow, common_window, engine_times
+from engine_probe.analysis.compare.changes import METRICS, SUCCESS_RATE
 from engine_probe.analysis.curve.held_load import held_load
-from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures
+from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, milliseconds
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run_analysis import RunAnalysis
@@ -57,6 +58,17 @@ class Cluster(ByName):
     @property
     def output_tokens_per_s(self) -> float:
         return self.window.output_tokens_per_s
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Return those metrics of a run that a cluster has, too, by their names in tables and JSON."""
+        found: dict[str, float | None] = {"output_tokens_per_s": self.output_tokens_per_s}
+        found[SUCCESS_RATE] = self.success.rate if self.success else None
+        for latency in self.latencies:
+            for percent, ns in latency.percentiles_ns.items():
+                found[f"{latency.name.lower()}_p{percent}_ms"] = milliseconds(ns)
+        known = {metric.name for metric in METRICS}
+        return {name: value for name, value in found.items() if name in known}
 
     @property
     def gpus(self) -> int | None:

@@ -222,6 +222,8 @@ def sweep_table(points: Sequence[SweptPoint], settings: Sequence[dict[str, Any]]
         row: dict[str, Any] = {"point": point.id, "load": point.load, "unit": point.unit}
         row |= {f"{name} (setting)" if name in own else name: value for name, value in varied.items()}
         row |= {metric.name: metric.value(figures.summary) if figures else None for metric in METRICS}
+        if point.cluster is not None and len(point.cluster.engines) > 1:
+            row |= point.cluster.metrics
         row |= {metric.name: metric.value(point.analysis) if point.analysis else None for metric in ENGINE_METRICS}
         row[held_name] = held_rate(figures) if figures else None
         row["limited_most_by"] = figures.limits.main if figures else None

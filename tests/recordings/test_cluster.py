@@ -9,8 +9,11 @@ import pytest
 
 from engine_probe.analysis.run.token_times import token_times
 from engine_probe.errors import InputError
+from engine_probe.evaluation.comparison import compare
 from engine_probe.recordings.cluster import Cluster, open_cluster
 from engine_probe.recordings.run import load
+from engine_probe.recordings.sweep import load_sweep
+from tests.support.cluster_sweeps import write_cluster_sweep
 from tests.support.recordings import ran, write_run
 
 ASKED = {"replicas": 2, "workload": {"concurrency": 4, "input_len": 48, "output_len": 40}}
@@ -50,6 +53,24 @@ def test_latencies_are_of_all_requests_and_not_means_of_percentiles(point: Path)
     assert cluster.ttft.count == len(both) == 16 + 12
     assert cluster.ttft.percentiles_ns[50] == pytest.approx(np.percentile(both, 50))
     assert cluster.ttft.percentiles_ns[90] == pytest.approx(np.percentile(both, 90))
+
+
+def test_its_row_in_a_table_has_the_figures_of_all_engines(tmp_path: Path) -> None:
+    swept = load_sweep(write_cluster_sweep(tmp_path, {1: [1.0], 2: [1.0, 1.5]}))
+    alone, both = swept.table.to_pylist()
+    cluster = swept.points[1].cluster
+    assert cluster is not None
+    assert both["output_tokens_per_s"] == cluster.output_tokens_per_s > alone["output_tokens_per_s"]
+    assert both["ttft_p50_ms"] == cluster.ttft.p50_ms
+    assert both["replicas"] == 2
+
+
+def test_points_of_several_engines_are_not_compared(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        write_cluster_sweep(tmp_path / name, {1: [1.0], 2: [1.0, 1.0]})
+    found = compare(tmp_path / "before", tmp_path / "after")
+    assert any("was measured by 2 engines together" in sentence for sentence in found.unmeasured)
 
 
 def test_each_engine_keeps_its_own_recording(point: Path) -> None:
