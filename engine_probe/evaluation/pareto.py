@@ -12,8 +12,7 @@ from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 
-# Of a workload: what follows from the load, and what only says how answers are kept or delivered.
-NOT_THE_WORK = NEVER | set(LOAD_KEYS.values()) | {"num_prompts", "hold"}
+NOT_THE_WORK = NEVER | set(LOAD_KEYS.values()) | {"num_prompts", "hold"}  # of a workload: what follows from the load
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,14 @@ def started_ns(point: SweptPoint) -> int:
 
 def work_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return a point's model, and the settings of its workload without the load."""
-    work = {"model": asked.get("engine", {}).get("model")} | flat(asked.get("workload", {}))
+    engine, workload = (dict_of(asked.get(name)) for name in ("engine", "workload"))
+    work = {"model": engine.get("model")} | flat(workload)
     return {name: value for name, value in work.items() if name not in NOT_THE_WORK}
+
+
+def dict_of(value: object) -> Mapping[str, Any]:
+    """Return a mapping; the settings of earlier sweeps, and of files from elsewhere, may lack it."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def called(name: str, points: Sequence[SweptPoint], of_the_work: Sequence[str]) -> str:

@@ -63,7 +63,7 @@ def best_words(found: Frontier) -> str:
         return f"{most}{'; '.join(parts)}."
     best = f"{most}{named(first)} at every speed measured, " if first.name else "Tokens/s "
     slow, fast = first.levels[0], first.levels[-1]
-    ends = [level_words_of(each, found.device) for each in (slow, fast)]
+    ends = [both_rates(each, found.device) for each in (slow, fast)]
     return f"{best}{ends[0] if slow is fast else f'from {ends[0]} to {ends[1]}'}."
 
 
@@ -86,7 +86,7 @@ def ends_words(stretch: Stretch) -> str:
     return first if slow is fast else f"{first}, down to {fast.level.per_gpu.mean:,.4g} at {fast.level.load:g}"
 
 
-def level_words_of(placed: Placed, device: str) -> str:
+def both_rates(placed: Placed, device: str) -> str:
     level = placed.level
     rates = f"{level.per_gpu.mean:,.4g} per {device} and {level.per_user.mean:,.3g} per user"
     return f"{rates} at {level_words(level.load, placed.curve.unit)}"
@@ -98,13 +98,13 @@ def below_words(found: Frontier) -> Iterator[Sentence]:
     for placed in found.dominated:
         below.setdefault(placed.curve, []).append(f"{placed.level.load:g}")
     if below:
-        names = "; ".join(f"{', '.join(loads)} {curve.unit}{of(curve)}" for curve, loads in below.items())
+        names = "; ".join(f"{', '.join(loads)} {curve.unit}{of_curve(curve)}" for curve, loads in below.items())
         yield Sentence(f"Dominated, as another level gives more per {found.device} and per user: {names}.")
     if not found.has_intervals:
         yield Sentence("Without repeats in rounds the levels have no intervals: chance may order them otherwise.")
 
 
-def of(curve: ServingCurve) -> str:
+def of_curve(curve: ServingCurve) -> str:
     return f" of {curve.name}" if curve.name else ""
 
 

@@ -104,6 +104,16 @@ def test_other_work_is_not_compared(tmp_path: Path) -> None:
     assert not pareto_section(same_work(swept)).title  # of single levels
 
 
+@pytest.mark.parametrize("engine", ["tiny", None, {"arguments": []}])
+def test_settings_that_are_none_are_no_failure(tmp_path: Path, engine: object) -> None:
+    write_serving_sweep(tmp_path, gpus=(1,), levels=(1, 8))
+    document = json.loads((tmp_path / "sweep.json").read_text())
+    for row in document["points"]:
+        row["point"]["engine"] = engine
+    (tmp_path / "sweep.json").write_text(json.dumps(document))
+    assert [len(work.curves) for work in same_work(load_sweep(tmp_path))] == [1]
+
+
 def test_on_cpus_it_is_per_rank(tmp_path: Path) -> None:
     write_serving_sweep(tmp_path, gpus=(1,))
     for file in tmp_path.rglob("run.json"):
