@@ -156,8 +156,8 @@ def sweep_origin(swept: Swept) -> str:
 def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
     """Yield the charts over the load, except the verdict's."""
     yield from slo_charts(curves)
-    yield from burst_charts(curves)
     yield from sweep_charts(swept, curves)
+    yield from burst_charts(curves)
     yield from across_charts(swept, curves)
 
 

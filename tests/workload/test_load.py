@@ -68,4 +68,4 @@ def test_the_pool_is_not_filled_with_requests_of_which_nobody_knows_how_many_the
 ) -> None:
     point = Point(EngineSection("tiny"), WorkloadSection(8, 8, num_prompts=500, arrivals=arrivals))
     assert point.workload.in_flight == in_flight
-    assert size_cells(point, [])[-2] == ("-" if in_flight is None else f"{16 * in_flight:,}")
+    assert size_cells(point, [], None, None)[-2] == ("-" if in_flight is None else f"{16 * in_flight:,}")
