@@ -22,6 +22,7 @@ from engine_probe.analysis.money.hardware_options import (
     cost_ratios,
     judged,
     monthly,
+    within,
 )
 from engine_probe.analysis.money.prices import Option, Prices
 from engine_probe.analysis.run.slo import Slo
@@ -68,10 +69,7 @@ def hardware(prices: Prices, slo: Slo | None, at: Path, demand: Demand = NO_DEMA
     groups: dict[tuple[str, Rate], list[Offered]] = {}
     for option in offered:
         groups.setdefault((option.serves, option.unit), []).append(option)
-    steps = (
-        Steps(serves, unit, tuple(cheapest(alike)), tuple(cheapest(alike, sure=False)))
-        for (serves, unit), alike in groups.items()
-    )
+    steps = (steps_of(serves, unit, alike, demand.latency_s) for (serves, unit), alike in groups.items())
     return Hardware(
         prices=prices,
         offered=offered,
@@ -81,6 +79,14 @@ def hardware(prices: Prices, slo: Slo | None, at: Path, demand: Demand = NO_DEMA
         choices=tuple(choices(offered, demand)) if demand.requests_per_minute is not None else (),
         rules=tuple(judged(rule, demand) for rule in prices.upgrade),
     )
+
+
+def steps_of(serves: str, unit: Rate, alike: Sequence[Offered], latency_s: float | None) -> Steps:
+    """Return the cheapest by demand of the options that answer in time, and of those that may."""
+    holds = [(option, within(option.latency_s, latency_s)) for option in alike]
+    sure = cheapest([option for option, held in holds if held == "yes"])
+    hoped = cheapest([option for option, held in holds if held in ("yes", "perhaps")], sure=False)
+    return Steps(serves, unit, tuple(sure), tuple(hoped))
 
 
 @dataclass(frozen=True)

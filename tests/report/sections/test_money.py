@@ -95,6 +95,8 @@ def test_quick_flags_take_the_place_of_a_list(sweep: Path, tmp_path: Path) -> No
     regions = charts["Revenue, cost and profit"]["regions"]
     assert [region["label"] for region in regions] == ["A spare", "B shared", "C overload"]
     assert regions[0]["end"] == regions[1]["begin"]
+    marks = charts["Revenue, cost and profit"]["marks"]
+    assert [mark["label"] for mark in marks] == ["break-even", "highest profit"]
     assert "Energy per output token" not in charts  # no card, no energy
 
 
@@ -242,6 +244,10 @@ def test_the_shipped_lists_are_the_published_figures(sweep: Path) -> None:
     assert claimed == [None, cluster.stated("cost_ratio_7b").value, None, cluster.stated("cost_ratio_70b").value]
     text = said(sweep, "--money", "l4_or_l40s")
     assert shipped.source in text
+    assert "L4 with batching is the cheapest" in text
+    in_time = said(sweep, "--money", "l4_or_l40s", "--goodput", "e2el:7000")
+    assert "L4 with batching is the cheapest" not in in_time  # 8 to 10 s
+    assert "L40S with batching is the cheapest" in in_time
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def hardware_verdicts(found: Hardware) -> Iterator[str]:
     else:
         for steps in found.steps:
             alike = [option for option in found.offered if (option.serves, option.unit) == (steps.serves, steps.unit)]
-            yield from step_verdicts(steps, alike, found.prices.currency)
+            yield from step_verdicts(steps, alike, found)
     for judged in found.rules:
         yield from rule_verdicts(judged, found)
     for ratio in found.ratios:
@@ -87,9 +87,11 @@ def counted(count: int | None, choice: Choice) -> str:
     return choice.option.name if count == 1 else f"{count} × {choice.option.name}"
 
 
-def step_verdicts(steps: Steps, options: Sequence[Offered], currency: str) -> Iterator[str]:
+def step_verdicts(steps: Steps, options: Sequence[Offered], found: Hardware) -> Iterator[str]:
     """Yield what is the cheapest up to which demand, of the first few choices."""
-    serves = f"{steps.serves}: " if steps.serves else ""
+    currency, latency = found.prices.currency, found.demand.latency_s
+    about = [steps.serves, "" if latency is None else f"answers within {latency:g} s"]
+    serves = capitalized(f"{', '.join(filter(None, about))}: ") if any(about) else ""
     names = {step.name for step in steps.sure}
     if len(names) == 1 and len({option.name for option in options}) > 1:
         yield f"{serves}{names.pop()} is the cheapest at every demand, several of them side by side if need be."
