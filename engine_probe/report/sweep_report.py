@@ -109,7 +109,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         verdict = cluster_verdict(swept)
     else:
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
-    verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
+        verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     facts = swept.runs[0].facts if swept.runs else {}
     return Document(
         document_title(swept.question, facts), sweep_origin(swept), with_prediction(verdict, facts), sections

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from engine_probe.analysis.run.success import Success
 from engine_probe.commands.report import command
 from engine_probe.recordings.cluster_levels import cluster_levels, scaling_of
 from engine_probe.recordings.curve import curves
@@ -86,6 +88,17 @@ def test_engines_that_ran_together_for_a_short_time_are_a_caution(tmp_path: Path
     write_cluster_sweep(tmp_path, {2: [1.0, 9.0]})
     cautions = [each.text for each in document(tmp_path).verdict.sentences if each.tone == "caution"]
     assert any("ran together only" in text for text in cautions)
+
+
+def test_failed_requests_come_first(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {2: [1.0, 1.0]})
+    swept = load_sweep(tmp_path)
+    (point,) = swept.points
+    assert point.cluster is not None
+    failing = replace(point, cluster=replace(point.cluster, success=Success(answered=30, past_deadline=2, failed=0)))
+    (first, *_) = sweep_document(replace(swept, points=(failing,)), []).verdict.sentences
+    assert first.tone == "problem"
+    assert "2 past their deadline" in first.text
 
 
 def test_the_page_has_each_engine_and_json_its_figures(tmp_path: Path) -> None:

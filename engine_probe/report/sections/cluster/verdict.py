@@ -5,6 +5,7 @@ from functools import partial
 
 from engine_probe.analysis.cluster.balance import Balance
 from engine_probe.analysis.cluster.scaling import ScalingLevel
+from engine_probe.analysis.run.success import summed
 from engine_probe.recordings.cluster_levels import ClusterLevel, ClusterPart, cluster_levels, scaling_of
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.experiment.cluster import cluster_charts
@@ -37,6 +38,7 @@ def cluster_verdict(swept: Swept) -> Section:
     scaled = scaling_of(levels)
     sentences = (
         *sweep_cautions(swept),
+        *says(failures(levels), "problem"),
         *says(short_windows(levels), "caution"),
         *says(scaling_words(scaled) if scaled else map(sum_words, levels)),
         *balance_sentences(levels),
@@ -160,6 +162,14 @@ def range_words(found: Balance | None, part: ClusterPart) -> str:
     if found is None:
         return rate_words(part)
     return f"{min(found.means):,.1f} to {max(found.means):,.1f}"
+
+
+def failures(levels: Sequence[ClusterLevel]) -> Iterator[str]:
+    """Yield at which configurations requests fail; throughput counts their tokens, too."""
+    for level in levels:
+        known = [cluster.success for cluster in level.clusters if cluster.success]
+        if known and (together := summed(known)).any_failed:
+            yield f"Requests fail: {level.configuration} at {level.name}: {together.words}."
 
 
 def short_windows(levels: Sequence[ClusterLevel]) -> Iterator[str]:
