@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from engine_probe.evaluation.comparison import Comparison, compare
     from engine_probe.evaluation.integrity import integrity
     from engine_probe.evaluation.money.costs import costs
+    from engine_probe.evaluation.trend import trend_over
     from engine_probe.probe import Probe
     from engine_probe.recordings.experiment import Experiment, load_experiment
     from engine_probe.recordings.forward_passes import ForwardPasses
@@ -64,6 +65,7 @@ __all__ = [
     "load_experiment",
     "load_suite",
     "load_sweep",
+    "trend_over",
 ]
 
 _HOMES = {
@@ -82,6 +84,7 @@ _HOMES = {
     "load_experiment": "engine_probe.recordings.experiment",
     "load_suite": "engine_probe.recordings.suite",
     "load_sweep": "engine_probe.recordings.sweep",
+    "trend_over": "engine_probe.evaluation.trend",
 }
 
 

@@ -18,7 +18,7 @@ def usage_problem(error: click.UsageError, path: str) -> str:
         case click.NoSuchOption(option_name=name):
             return f"there is no option {name}: {nearest_option(error, name) or f'{path} --help lists them'}"
         case click.MissingParameter(param=click.Parameter() as parameter):
-            return f"{parameter_name(parameter)} is missing: {path} --help says what it is"
+            return f"{parameter_name(parameter).removesuffix('...')} is missing: {path} --help says what it is"
         case click.BadParameter(param=click.Parameter() as parameter):
             return f"{parameter_name(parameter)}{wrong_value(parameter, error.message)}"
     return lower(error.format_message())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from engine_probe.analysis.compare.gates import Gate
     from engine_probe.analysis.run.slo import Slo
     from engine_probe.evaluation.comparison import Comparison
+    from engine_probe.report.document import Document
 
 FOLDER = re.compile(r"[^-].*", re.DOTALL)  # not an option
 OPEN = 4  # exit code if a bound is open and none is broken
@@ -53,6 +55,12 @@ sides, output, judge, costs = map(under, ("Sides", "Output", "Criteria", "Costs"
     metavar="FOLDER ...",
     help="Earlier runs or sweeps of A or B on this machine: they show how far two of them differ.",
 )
+@sides(
+    "--trend",
+    "axis",
+    metavar="AXIS",
+    help="Follow the figures of three or more measurements over time, vllm (its version), or your labels: v1,v2,v3.",
+)
 @judge(
     "--fail-if",
     "bounds",
@@ -80,6 +88,7 @@ def command(
     folders: tuple[Path, ...],
     others: tuple[Path, ...],
     earlier: tuple[Path, ...],
+    axis: str | None,
     bounds: tuple[str, ...],
     strict: bool,
     kind: str,
@@ -96,28 +105,28 @@ def command(
     show how far two sweeps of one engine differ: with one on each side nothing is tested, and --history adds that drift
     to the intervals.
 
+    With --trend all are followed on one axis: where a figure changed, and the last against those before, which is what
+    --fail-if bounds.
+
     Each --fail-if bound states a change that must not occur (one-sided test at 5%, corrected for the number of points):
     pass (exit code 0), fail (1), or open (4, or 1 with --strict), as always with one on each side without --history.
     """
     from engine_probe.analysis.compare.gates import read_gate
-    from engine_probe.evaluation.comparison import compare_each
-    from engine_probe.evaluation.occasions import compare_occasions
-    from engine_probe.report.compare_document import compare_document
     from engine_probe.report.renderers.html_document import html_page
 
     check_free(page)
     gates = [read_gate(bound) for bound in bounds]
-    check_sides(folders, others, earlier)
+    check_sides(folders, others, earlier, axis)
     if kind == "junit" and not gates:
         raise InputError("--format junit has a test case for each bound: name one with --fail-if")
     slo = asked_slo(limits, prices, cost_per_hour)
-    found = [compare_occasions(folders, others, slo)] if others else compare_each(folders[0], folders[1:], slo, earlier)
-    worth_saying = [held for comparison in found for held in comparison.worth_saying(gates)]
+    compared = followed(folders, axis, gates, slo) if axis else side_by_side(folders, others, earlier, gates, slo)
+    worth_saying = [held for comparison in compared.found for held in comparison.worth_saying(gates)]
     if page is not None:
         with fresh_file(page) as file:
-            file.write(html_page(compare_document(found, gates)).encode())
+            file.write(html_page(compared.document()).encode())
     if page != STANDARD_OUTPUT:
-        show(found, gates, kind, strict, verbose)
+        show(compared, gates, kind, strict, verbose)
     if page not in (None, STANDARD_OUTPUT):
         click.echo(f"\n{page}", err=kind != "table")
     if kind != "table" or page == STANDARD_OUTPUT or not sys.stdout.isatty():  # a terminal shows them already
@@ -126,7 +135,42 @@ def command(
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else OPEN if worth_saying else 0)
 
 
-def check_sides(folders: Sequence[Path], others: Sequence[Path], earlier: Sequence[Path]) -> None:
+@dataclass(frozen=True)
+class Compared:
+    """What was compared, for gates, and how it is shown."""
+
+    found: Sequence[Comparison]
+    document: Callable[[], Document]
+    figures: Callable[[], str]
+
+
+def side_by_side(
+    folders: Sequence[Path], others: Sequence[Path], earlier: Sequence[Path], gates: Sequence[Gate], slo: Slo | None
+) -> Compared:
+    from engine_probe.evaluation.comparison import compare_each
+    from engine_probe.evaluation.occasions import compare_occasions
+    from engine_probe.report.compare_document import compare_document
+    from engine_probe.report.renderers.json import comparison_figures
+
+    found = [compare_occasions(folders, others, slo)] if others else compare_each(folders[0], folders[1:], slo, earlier)
+    return Compared(found, lambda: compare_document(found, gates), lambda: comparison_figures(found, gates))
+
+
+def followed(folders: Sequence[Path], axis: str, gates: Sequence[Gate], slo: Slo | None) -> Compared:
+    """Return the trend over an axis; its gates are those of the last measurement."""
+    from engine_probe.evaluation.trend import trend_over
+    from engine_probe.report.renderers.json import trend_figures
+    from engine_probe.report.trend_document import trend_document
+
+    found = trend_over(folders, axis, slo)
+    return Compared([found.last], lambda: trend_document(found, gates), lambda: trend_figures(found, gates))
+
+
+def check_sides(
+    folders: Sequence[Path], others: Sequence[Path], earlier: Sequence[Path], axis: str | None = None
+) -> None:
+    if axis is not None and (others or earlier):
+        raise InputError("--trend puts all measurements on one axis: leave --against and --history out")
     if not others and len(folders) < 2:
         raise InputError(f"there is nothing to compare {folders[0]} with: name a second folder")
     if others and earlier:
@@ -145,19 +189,17 @@ def asked_slo(limits: Sequence[str], prices: str | None, cost_per_hour: str | No
     return slo if priced is None else msgspec.structs.replace(slo or Slo(), prices=priced)
 
 
-def show(found: Sequence[Comparison], gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:
+def show(compared: Compared, gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.report.compare_document import compare_document
-    from engine_probe.report.renderers.json import comparison_figures
     from engine_probe.report.renderers.junit import junit
     from engine_probe.report.renderers.markdown import markdown
     from engine_probe.report.renderers.terminal import print_document
 
     if kind == "json":
-        click.echo(comparison_figures(found, gates))
+        click.echo(compared.figures())
     elif kind == "junit":
-        click.echo(junit(found, gates, strict), nl=False)
+        click.echo(junit(compared.found, gates, strict), nl=False)
     elif kind == "markdown":
-        click.echo(markdown(compare_document(found, gates)), nl=False)
+        click.echo(markdown(compared.document()), nl=False)
     else:
-        print_document(compare_document(found, gates), output_console(PIPED_WIDTH), verbose, MORE)
+        print_document(compared.document(), output_console(PIPED_WIDTH), verbose, MORE)

@@ -100,4 +100,5 @@ def unlike(folders: Sequence[Path], side: Sequence[Opened], name: str) -> Iterat
 
 
 def side_name(folders: Sequence[Path]) -> str:
-    return f"{place_name(folders[0])} and {len(folders) - 1} more"
+    more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
+    return f"{place_name(folders[0])}{more}"

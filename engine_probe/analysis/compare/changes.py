@@ -17,9 +17,10 @@ from engine_probe.analysis.compare.perplexity import PairedChange, Perplexity
 from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY, MoneyMetric
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.rank_tests import holm
-from engine_probe.analysis.statistics.student import Interval, welch
+from engine_probe.analysis.statistics.student import Interval, quantile, two_sided_p, welch
 
 SIGNIFICANT = 0.05
+FEWEST_BEFORE_ONE = 3  # occasions, whose scatter tells whether a single further one is like them
 
 Verdict = Literal["better", "worse", "not shown to differ", "not tested"]
 SUCCESS_RATE = "success_rate"
@@ -290,6 +291,18 @@ def difference(old: Sequence[float], new: Sequence[float]) -> tuple[float | None
     if not any(variances):
         return 2 / math.comb(len(old) + len(new), len(old)) if distance else 1.0, None
     return welch(distance, variances, (len(old) - 1, len(new) - 1))
+
+
+def tested(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, Interval | None]:
+    """Return p and interval of a difference between occasions, also of a single new one against several before."""
+    if len(new) > 1 or len(old) < FEWEST_BEFORE_ONE:
+        return difference(old, new)
+    error = math.sqrt(float(np.var(old, ddof=1)) * (1 + 1 / len(old)))
+    distance, freedom = float(new[0] - np.mean(old)), len(old) - 1
+    if not error:
+        return None, None  # they do not show how the figure varies
+    half = quantile(freedom) * error
+    return two_sided_p(distance, error, freedom), (distance - half, distance + half)
 
 
 def variance_of_mean(values: Sequence[float]) -> float:

@@ -28,7 +28,7 @@ from engine_probe.analysis.compare.changes import (
     SIGNIFICANT,
     SUCCESS_RATE,
     Change,
-    difference,
+    tested,
     variance_of_mean,
 )
 from engine_probe.analysis.compare.drift import apart
@@ -97,7 +97,7 @@ class Gate:
         elif change.p is None:
             both = None
         else:
-            both, _ = difference(at_bound, change.new)
+            both, _ = tested(at_bound, change.new)
         if both is None:
             return Judged("open", None)
         on_bound = not change.earlier and not np.ptp([*at_bound, *change.new])

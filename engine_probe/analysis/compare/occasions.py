@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import METRICS, Change, corrected, difference
+from engine_probe.analysis.compare.changes import METRICS, Change, corrected, tested
 
 
 def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:
@@ -26,7 +26,7 @@ def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:
         values = [value for change in alike for value in (*change.old, *change.new)]
         if metric.in_proportion and len(alike) == len(points) and min(values) > 0:
             old, new = (geometric_means([getattr(change, side) for change in alike]) for side in ("old", "new"))
-            found.append(Change(metric, old, new, *difference(old, new)))
+            found.append(Change(metric, old, new, *tested(old, new)))
     planned = [change for change in found if change.metric is METRICS[0]]
     return [*planned, *corrected([change for change in found if change.metric is not METRICS[0]])]
 

@@ -11,6 +11,7 @@ from engine_probe.analysis.answers.quality.verdicts import Verdicts
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.compare.gates import Gate
+from engine_probe.analysis.compare.trend import Trend
 from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
@@ -33,6 +34,7 @@ from engine_probe.evaluation.pareto import figures as pareto_figures
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.precision import Engine, engines
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
+from engine_probe.evaluation.trend import TrendOver
 from engine_probe.recordings.argument_trials import trials_of
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.curve import Curve, curves
@@ -427,6 +429,44 @@ def compared_options(found: Hardware | None) -> dict[str, Any]:
 
 def comparison_figures(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
     return json.dumps([comparison_facts(each, gates) for each in found], indent=1)
+
+
+def trend_figures(found: TrendOver, gates: Sequence[Gate]) -> str:
+    """Return the figures of a trend: each over the occasions, its changes, and the last against those before."""
+    return json.dumps(
+        {
+            "kind": "trend",
+            "axis": found.axis,
+            "occasions": [asdict(occasion) for occasion in found.occasions],
+            "together": [trend_facts(trend) for trend in found.together] or None,
+            "points": {name: [trend_facts(trend) for trend in trends] for name, trends in found.points.items()},
+            "settings": found.settings,
+            "last": comparison_facts(found.last, gates),
+        },
+        indent=1,
+    )
+
+
+def trend_facts(trend: Trend) -> dict[str, Any]:
+    return {
+        "metric": trend.metric.name,
+        "unit": trend.metric.unit,
+        "better": trend.metric.better,
+        "values": trend.values,
+        "intervals": trend.intervals,
+        "tested": trend.tested,
+        "changes": [
+            {
+                "between": [shift.at - 1, shift.at],
+                "before": shift.before,
+                "after": shift.after,
+                "relative": shift.relative,
+                "p": shift.p,
+                "verdict": "worse" if trend.is_worse(shift) else "better",
+            }
+            for shift in trend.shifts
+        ],
+    }
 
 
 def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from engine_probe.analysis.run.token_times import waiting_requests
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.comparison import Comparison
+from engine_probe.evaluation.trend import TrendOver
 from engine_probe.record.schema import TABLES
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.experiment import Experiment, experiment
@@ -21,10 +22,12 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.charts.experiment.models import SATURATION_TITLES, across_charts
+from engine_probe.report.charts.experiment.trend import trend_charts
 from engine_probe.report.charts.model import Lines, numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
 from engine_probe.report.sections.compare.changes import changes_section
+from engine_probe.report.sections.compare.trend import trend_verdict
 from engine_probe.report.sections.compare.verdict import compare_verdict
 from engine_probe.report.sections.compare.words import short_names
 from engine_probe.report.sections.experiment.suite import suite_verdict
@@ -212,6 +215,15 @@ def comparison_html(comparison: Comparison) -> str:
     charts = map(lines_chart, islice(compare_charts([comparison], short_names(both(comparison))), MOST_CHARTS))
     changes = section_parts(changes_section(comparison), charts)
     return page_of(head, *section_parts(compare_verdict(comparison, ())), *changes)
+
+
+@html_of.register
+def trend_html(found: TrendOver) -> str:
+    """Return what changed over the occasions, and the figures over them."""
+    head = element("b", f"{len(found.occasions)} measurements")
+    return page_of(
+        head, *section_parts(trend_verdict(found, ()), map(lines_chart, islice(trend_charts(found), MOST_CHARTS)))
+    )
 
 
 def both(comparison: Comparison) -> list[str]:

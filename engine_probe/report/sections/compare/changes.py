@@ -32,6 +32,10 @@ DRIFT = (
     "measurements of the same engines on this machine ({} in all). All points together: geometric mean."
 )
 NOTE = "A dot is the change of the mean over the repeats, its bar the 95% interval of this single change."
+ONE_AFTER = (
+    "95% prediction interval of a single measurement, from the scatter of the {} before it (Student's t). The repeats "
+    "of a point in one sweep are averaged. All metrics at single points are corrected together (Holm)."
+)
 BETWEEN = (
     "95% Welch interval between {} measurements before and {} after. The repeats of a point in one sweep are averaged, "
     "because they share the state of the machine. All points together: geometric mean of each sweep. Its throughput is "
@@ -100,6 +104,8 @@ def forests(titled: Sequence[tuple[str, Comparison]]) -> Iterator[Forest]:
 
 
 def method_of(comparison: Comparison) -> str:
+    if comparison.occasions and 1 in comparison.occasions:
+        return ONE_AFTER.format(comparison.occasions[0])
     if comparison.occasions:
         return BETWEEN.format(*comparison.occasions)
     if all_perplexities(comparison):

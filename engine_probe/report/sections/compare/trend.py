@@ -1,0 +1,116 @@
+"""What a trend came to: what changed between which occasions, the bounds of the last one, and every figure."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from engine_probe.analysis.compare.gates import Gate
+from engine_probe.analysis.compare.trend import FEWEST, Shift, Trend
+from engine_probe.evaluation.trend import TrendOver
+from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, table
+from engine_probe.report.sections.compare.bounds import bound_sentences
+from engine_probe.report.sections.compare.words import point_names, signed, value_words
+from engine_probe.text_format import counted
+
+METHOD = (
+    "A change begins or ends the stretch of measurements that differs most from the others by Student's t (circular "
+    "binary segmentation). Its p is that of the most different stretch in 20,000 simulated sequences of as many "
+    "measurements without a change, corrected for the number of tests (Holm). If the machine drifts, a change says "
+    "that the mean moved, and not that it moved at once."
+)
+
+
+def trend_verdict(found: TrendOver, gates: Sequence[Gate]) -> Section:
+    """Return the bounds of the last measurement, and what changed where."""
+    where = f" over all {counted(len(found.points), 'point')}" if found.together else ""
+    sentences = (
+        *bound_sentences(list(found.last.held(gates))),
+        *changed_sentences(found, found.main, where),
+        *(
+            sentence
+            for name, trends in single(found)
+            for sentence in changed_sentences(found, trends, f" at {name}", shown_places(found))
+        ),
+        *nothing_changed(found),
+        *says(found.settings, "soft"),
+    )
+    return Section(sentences=sentences, tables=(occasion_table(found),), shown="always")
+
+
+def single(found: TrendOver) -> Iterator[tuple[str, tuple[Trend, ...]]]:
+    """Yield the trends of each point, if there are several."""
+    if found.together:
+        names = point_names(list(found.points))
+        yield from zip(names, found.points.values(), strict=True)
+
+
+def shown_places(found: TrendOver) -> set[int]:
+    """Return where the figures over all points changed: what single points show there is in their own section."""
+    return {shift.at for trend in found.together for shift in trend.shifts}
+
+
+def changed_sentences(
+    found: TrendOver, trends: Sequence[Trend], where: str, without: Collection[int] = ()
+) -> Iterator[Sentence]:
+    """Yield a sentence for each place at which figures became worse, and one for each at which they became better."""
+    places = sorted({shift.at for trend in trends for shift in trend.shifts} - set(without))
+    tones: tuple[tuple[bool, Tone, str], ...] = ((True, "problem", "Worse"), (False, "good", "Better"))
+    for at in places:
+        shifts = [(trend, shift) for trend in trends for shift in trend.shifts if shift.at == at]
+        for is_worse, tone, label in tones:
+            words = [shift_words(trend, shift) for trend, shift in shifts if trend.is_worse(shift) == is_worse]
+            if words:
+                yield Sentence(f"{'; '.join(words)}.", tone, f"{label} from {found.occasions[at].label} on{where}")
+
+
+def shift_words(trend: Trend, shift: Shift) -> str:
+    values = f"{value_words(trend.metric, shift.before)} → {value_words(trend.metric, shift.after)}"
+    change = "" if shift.relative is None else f"{signed(shift.relative, 1)}, "
+    return f"{trend.metric.title} {values} ({change}p {shift.p:.2g})"
+
+
+def nothing_changed(found: TrendOver) -> Iterator[Sentence]:
+    """Say that no change is shown, or why none can be."""
+    trends = [*found.main, *(each for _, several in single(found) for each in several)]
+    count = counted(len(found.occasions), "measurement")
+    if not any(each.tested for each in trends):
+        few = f"{count} are too few to test: at least {FEWEST} are needed" if len(found.occasions) < FEWEST else ""
+        yield Sentence(f"Not tested: {few or 'no figure differs between the measurements'}.", "caution")
+    elif not any(each.shifts for each in trends):
+        yield Sentence(f"No change is shown over {count}.")
+
+
+def occasion_table(found: TrendOver) -> Table:
+    """Return a row for each measurement, with a mark where a figure changed."""
+    columns = (
+        Column("measurement", words=True),
+        Column(found.axis if found.axis != "labels" else "label", words=True),
+        *(Column(trend.metric.title) for trend in found.main),
+    )
+    rows: list[tuple[Cell | str, ...]] = [
+        (each.name, each.label, *(figure_cell(trend, place) for trend in found.main))
+        for place, each in enumerate(found.occasions)
+    ]
+    note = "Figures are geometric means over all points." if found.together else ""
+    return table(columns, rows, note=note)
+
+
+def figure_cell(trend: Trend, place: int) -> Cell:
+    words = value_words(trend.metric, trend.values[place])
+    shift = next((each for each in trend.shifts if each.at == place), None)
+    if shift is None:
+        return Cell(words)
+    change = "changed" if shift.relative is None else signed(shift.relative, 1)
+    return Cell(words, "problem" if trend.is_worse(shift) else "good", change)
+
+
+def points_section(found: TrendOver) -> Section:
+    """Return what changed at single points."""
+    parts = []
+    for name, trends in single(found):
+        changed = tuple(replace(each, tone="plain") for each in changed_sentences(found, trends, ""))
+        parts.append(Section(name, sentences=changed or says(["No change is shown."], "soft")))
+    return Section("Single points", parts=tuple(parts))
+
+
+def method_section() -> Section:
+    return Section("How a change is found", sentences=says([METHOD], "soft"))
