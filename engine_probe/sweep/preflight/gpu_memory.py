@@ -50,10 +50,10 @@ def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> Gpu | None:
 
 
 def memory_on(gpu: Gpu, point: Point) -> RankMemory | None:
-    """Return how an engine divides a GPU. None for a model that is not of the catalogue, or a pool that is given."""
+    """Return how an engine divides a GPU. None for a twin, models not of the catalogue, and a pool that is given."""
     spec = point.engine.spec
     overridden = {"hf_overrides", *POOL_IS_GIVEN} & spec.arguments.keys()
-    if spec.model not in catalogue_names() or overridden:
+    if spec.model not in catalogue_names() or overridden or point.engine.twin is not None:
         return None
     least = longest(point.workload) or 1
     return memory_of_rank(catalogue_config(spec.model), spec.arguments, gpu.name, gpu.memory_bytes, least)

@@ -18,6 +18,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
     weights_bytes,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
+from engine_probe.sweep.preflight.gpu_memory import check_memory, smallest_gpu
 from engine_probe.sweep.preflight.memory_fit import check_fit, check_gpus, check_host, check_shares
 
 
@@ -71,6 +72,7 @@ def against(sweep: SweepFile, found: Sequence[Point], hardware: dict[str, Any]) 
         check_any_here(sweep)
         check_fit(apart(found))
         check_gpus(found, gpus)
+        check_memory(smallest_gpu(gpus), found)
         if not gpus:
             check_host(found, memory_bytes)
         check_shares(found, len(gpus))
