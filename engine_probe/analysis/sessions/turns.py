@@ -132,6 +132,12 @@ def hits_of(turns: Sequence[Turn]) -> Hits | None:
     )
 
 
+def may_have_turns(facts: Mapping[str, Any]) -> bool:
+    """Return whether the workload may have sessions of several turns, by its description alone."""
+    prompts = (facts.get("workload") or {}).get("prompts") or {}
+    return prompts.get("kind") in ("conversations", "trace", "dataset", "questions")
+
+
 def sessions(facts: Mapping[str, Any], requests: pa.Table, answers: pa.Table) -> Sessions | None:
     """Return the sessions of a run. None if no session of its workload has several turns."""
     ids: dict[str, list[tuple[int, str, bool]]] = defaultdict(list)

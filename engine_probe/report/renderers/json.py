@@ -19,7 +19,7 @@ from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
-from engine_probe.analysis.sessions.turns import sessions
+from engine_probe.analysis.sessions.turns import may_have_turns, sessions
 from engine_probe.analysis.statistics.level_noise import over_levels
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.analysis.step.ceiling_use import uses
@@ -197,7 +197,7 @@ def fields_of(value: Any) -> dict[str, Any]:
 
 def session_figures(run: Run | None) -> dict[str, Any]:
     """Return the sessions of a run with each of their turns; empty if none has several."""
-    found = run and sessions(run.facts, run.requests, run.answers)
+    found = run and may_have_turns(run.facts) and sessions(run.facts, run.requests, run.answers)
     return {"sessions": {"hits": found.hits, "each": found.sessions, "not_known": found.not_known}} if found else {}
 
 

@@ -5,14 +5,14 @@ from functools import partial
 
 import numpy as np
 
-from engine_probe.analysis.sessions.turns import Sessions, Turn, hits_of, sessions
+from engine_probe.analysis.sessions.turns import Sessions, Turn, hits_of, may_have_turns, sessions
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.document import Column, Section, Sentence, Table, says, sure, table
 from engine_probe.text_format import counted, duration
 
 TITLE = "Sessions"
-SHOWN_TURNS = 10  # in a terminal
+SHOWN_TURNS, SHOWN_POINTS = 10, 12  # in a terminal
 IDEAL = (
     "The ideal is a prefix cache without limits: of a first prompt what it shares, from its start and in whole blocks, "
     "with a prompt planned before it; of a later one the prompt and answer of the turn before, less the answer's last "
@@ -27,7 +27,9 @@ def sessions_section(runs: Sequence[tuple[str, Run | None]]) -> Section:
     found = [
         (name, each)
         for name, run in runs
-        if run is not None and (each := sessions(run.facts, run.requests, run.answers)) is not None
+        if run is not None
+        and may_have_turns(run.facts)
+        and (each := sessions(run.facts, run.requests, run.answers)) is not None
     ]
     if not found:
         return Section()
@@ -156,7 +158,7 @@ def points_table(found: Sequence[Found]) -> Table:
         )
         for name, each in found
     )
-    return table(columns, rows)
+    return table(columns, rows, first=SHOWN_POINTS)
 
 
 def session_cell(found: Sessions) -> str:

@@ -11,6 +11,7 @@ from tests.support.agent_turns import FACTS, tables
 
 def run(facts: Any = FACTS, **changes: Any) -> Any:
     requests, answers = tables(**changes)
+    facts = {"workload": {"prompts": {"kind": "trace"}}, **facts}
     return SimpleNamespace(facts=facts, requests=requests, answers=answers)
 
 
@@ -44,3 +45,8 @@ def test_several_points_are_rows_of_one_table() -> None:
 
 def test_a_run_of_single_requests_has_no_such_section() -> None:
     assert sessions_section([("", run(answers=[("e0", "0"), ("e1", "1")]))]).title == ""
+
+
+def test_random_prompts_are_never_looked_through() -> None:
+    """Their answers may be a large table."""
+    assert sessions_section([("", SimpleNamespace(facts={"workload": {"prompts": None}}))]).title == ""

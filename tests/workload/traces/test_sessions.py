@@ -83,6 +83,7 @@ def test_num_prompts_counts_sessions_and_a_turn_without_an_answer_ends_its_sessi
         ({"session_id": "c"}, ":2: timestamp is None, expected a number"),
         ({"session_id": "a", "timestamp": 5}, ":2: a later turn of session a has a timestamp and no delay: give the"),
         ({"session_id": "a", "delay": -1}, ":2: delay is -1 ms, expected at least 0"),
+        ({**TWO[2], "delay": 1e90}, "a request would arrive 1e+87 s after the start"),
         ({"session_id": "a", "delay": "1 s"}, ":2: delay is '1 s', expected a number"),
         ({"session_id": "a", "delay": 1, "input_length": 0}, ":2: input_length is 0, expected a whole number"),
         ({"session_id": "a", "delay": 1, "input_length": 1}, ":2: output_length is None, expected a whole number"),
