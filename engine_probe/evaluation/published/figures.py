@@ -92,18 +92,29 @@ def of_gpu(value: Callable[[Any], float | None]) -> Measure:
     return measured
 
 
-def of_memory(column: str, of: str = "") -> Measure:
-    """Return a function for a part of the first GPU's memory, as vLLM and the probe count it: in GiB, or a share."""
+def first_gpu(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the rows of run.json about the memory of the first GPU: one for each rank on it."""
+    rows = [row for row in runs[0].facts.get("memory") or () if row["total_bytes"] and row["device"] != "cpu"]
+    return [row for row in rows if row["device"] == rows[0]["device"]]
+
+
+def of_memory(column: str, of_total: bool = False) -> Measure:
+    """Return a function for a part of the first GPU's memory, over all ranks on it: in GiB, or a share of all."""
 
     def measured(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
-        rows = [row for row in runs[0].facts.get("memory") or () if row["total_bytes"] and row["device"] != "cpu"]
-        values = [row[column] for row in rows if row["device"] == rows[0]["device"]]
-        if not values or None in values:
+        values = [(row[column], row["total_bytes"]) for row in first_gpu(runs)]
+        held = [part for part, _ in values]
+        if not held or None in held:
             return None
-        held: float = sum(values)
-        return held / (rows[0][of] if of else 2**30)
+        total: float = sum(held)
+        return total / (values[0][1] if of_total else 2**30)
 
     return measured
+
+
+def gpu_memory(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
+    rows = first_gpu(runs)
+    return rows[0]["total_bytes"] / 2**30 if rows else None
 
 
 def loading_seconds(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
@@ -164,8 +175,8 @@ FIGURES: dict[str, Figure] = {
     "loading_s": Figure("loading the weights, s", four_digits, "", loading_seconds),
     "weights_gib_of_gpu": Figure("weights of one GPU, GiB", four_digits, "", of_memory("weights_bytes")),
     "reserved_gib_of_gpu": Figure("reserved on one GPU, GiB", four_digits, "", of_memory("reserved_bytes")),
-    "reserved_share": Figure("reserved of a GPU", "{:.1%}".format, "", of_memory("reserved_bytes", "total_bytes")),
-    "gpu_memory_gib": Figure("memory of a GPU, GiB", four_digits, "", of_memory("total_bytes")),
+    "reserved_share": Figure("reserved of a GPU", "{:.1%}".format, "", of_memory("reserved_bytes", of_total=True)),
+    "gpu_memory_gib": Figure("memory of a GPU, GiB", four_digits, "", gpu_memory),
     "temperature_max_c": Figure(
         "GPU temperature, highest, °C",
         "{:,.3g}".format,
