@@ -34,6 +34,9 @@ HEADINGS = {
         "prices": "compare hardware options by what they cost at a demand; --init writes a price list",
         "export": "convert a run or sweep to Parquet, CSV, the JSON of vllm bench, or a trace for Dynamo",
     },
+    "Predict": {
+        "plan": "predict what a GPU holds of a model, and what bounds its speed",
+    },
     "This machine": {
         "doctor": "check whether a sweep can run on this machine",
         "validate": "measure this hardware and compare it with its specification",
@@ -41,7 +44,7 @@ HEADINGS = {
         "models": "list the models that need no download",
     },
 }
-HOMES = {"suite": "sweep.suite"}  # of commands in the folder of another
+HOMES = {"suite": "sweep.suite", "plan": "sweep.plan"}  # of commands in the folder of another
 COMMANDS = {name: line for commands in HEADINGS.values() for name, line in commands.items()}
 
 

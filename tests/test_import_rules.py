@@ -68,7 +68,7 @@ MAY_IMPORT = {
             "recordings",
             "evaluation",
         ),
-        *("workload.spec", "workload.load"),
+        *("workload.spec", "workload.load", "engine.twin.capacity_plan"),
     },
     "probe_arguments": {"errors", "record"},
     "recording": {"errors", "record", "hook", "telemetry"},

@@ -33,7 +33,8 @@ class Gpu(NamedTuple):
 def named_gpu(name: str) -> Gpu:
     """Return a GPU of the table of specifications."""
     sized = {alias.removeprefix("NVIDIA "): row for row in specifications() for alias in row.names if row.memory_gib}
-    row = specification_of(name)
+    short = [row for alias, row in sized.items() if alias.lower().startswith(f"{name.lower()} ")]
+    row = specification_of(name) or next(iter(short), None)  # "H100": the first of its kind
     if row is None or row.memory_gib is None:
         near = difflib.get_close_matches(name.removeprefix("NVIDIA "), sized, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sized)}"

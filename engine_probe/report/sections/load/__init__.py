@@ -1,1 +1,1 @@
-"""Loads in other words: users for concurrent requests, and bursts as a makespan."""
+"""Loads in other words: users for concurrent requests, bursts as a makespan, and how many a GPU would hold."""

@@ -1,0 +1,46 @@
+"""A plan for one model on one GPU of the table of specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine_probe.engine.build import check_model
+from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
+from engine_probe.errors import InputError
+from engine_probe.files.safe_read import read_json
+from engine_probe.sweep.preflight.gpu_memory import named_gpu
+
+
+def plan_on(
+    model: str, device: str, arguments: Mapping[str, Any], lengths: tuple[int, int]
+) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan, and doubts about the GPU's figures."""
+    gpu, config = named_gpu(device), configuration(model)
+    longest = arguments.get("max_model_len")
+    if longest is not None and sum(lengths) > longest:
+        raise InputError(
+            f"--input-len {lengths[0]} and --output-len {lengths[1]} come to {sum(lengths):,} tokens, and "
+            f"--max-model-len is {longest:,}: raise it, or ask for less"
+        )
+    assert gpu.speed is not None  # of a named GPU it is
+    rates = {**gpu.speed.multiplies}
+    plan = capacity_plan(config, arguments, (gpu.name, gpu.memory_bytes), rates, gpu.speed.bytes_per_second, lengths)
+    if plan is None:
+        kind, dtypes = config.get("model_type"), [arguments.get(name) for name in ("dtype", "kv_cache_dtype")]
+        asked = ", ".join(str(dtype) for dtype in dtypes if dtype) or "its own number format"
+        raise InputError(f"{model}: the memory of model_type {kind!r} in {asked} is not known here: choose another")
+    return plan, gpu.speed.doubts
+
+
+def configuration(model: str) -> dict[str, Any]:
+    """Return a model's `config.json`, of the catalogue or of a folder."""
+    if model in catalogue_names():
+        return dict(catalogue_config(model))
+    check_model(model)
+    folder = Path(model).expanduser()
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model {model}: its configuration is not on this machine: give a folder with a config.json")
+    return dict(read_json(folder / "config.json"))

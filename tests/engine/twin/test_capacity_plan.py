@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from engine_probe.engine.models.catalogue import catalogue_config
+from engine_probe.engine.models.geometry import GIB
+from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
+
+PUBLISHED = {  # KV tokens on one H100 NVL of 93.6 GiB, of which vLLM took 0.9
+    "gpt2-xl": 268_208,
+    "deepseek-llm-7b-chat": 141_808,
+    "qwen1.5-14b-chat": 64_912,
+    "falcon-40b": 18_688,
+}
+THEIRS = {"dtype": "float16", "gpu_memory_utilization": 0.9, "max_num_batched_tokens": 8192, "max_num_seqs": 1024}
+
+
+def plan(model: str, memory_gib: float, lengths: tuple[int, int] = (512, 256), **arguments: object) -> Plan:
+    rates = {"bfloat16": 1e15, "float16": 1e15}
+    found = capacity_plan(catalogue_config(model), arguments, ("GPU", memory_gib * GIB), rates, 1e12, lengths)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_the_published_pools_are_within_a_tenth(model: str) -> None:
+    found = plan(model, 93.6, (128, 512), **THEIRS)
+    assert found.kv_capacity_tokens == pytest.approx(PUBLISHED[model], rel=0.1)
+
+
+def test_a_second_gpu_halves_weights_and_kv_bytes_of_each() -> None:
+    one, two = (plan("llama-3.1-8b", 80, max_model_len=8192, tensor_parallel_size=ranks) for ranks in (1, 2))
+    assert two.gpus == 2
+    assert two.memory.weights.size == pytest.approx((one.memory.weights.size or 0) / 2)
+    assert two.memory.kv_bytes_per_token == one.memory.kv_bytes_per_token / 2
+    assert two.kv_bytes_per_token == one.kv_bytes_per_token == 2 * 32 * 8 * 128 * 2
+    assert two.kv_capacity_tokens > 2 * one.kv_capacity_tokens
+
+
+def test_requests_are_counted_in_whole_blocks() -> None:
+    found = plan("llama-3.1-8b", 40, (100, 1), max_model_len=4096)
+    assert found.blocks_each == 7
+    assert found.held == math.floor(found.kv_capacity_tokens / 16 / 7)
+    assert plan("llama-3.1-8b", 40, (100, 1), max_model_len=4096, max_num_seqs=5).concurrency == 5
+
+
+def test_what_does_not_fit_holds_nothing() -> None:
+    found = plan("llama-3.1-70b-fp8", 44)
+    assert not found.fits
+    assert (found.kv_capacity_tokens, found.concurrency) == (0, 0)
+
+
+def test_a_step_reads_its_layers_and_its_requests() -> None:
+    """At 1 TB/s: 32 layers of 218 million values in two bytes, and 640 tokens of 128 KiB for each request."""
+    found = plan("llama-3.1-8b", 80)
+    layers = 32 * (4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336 + 2 * 4096) * 2
+    assert found.bounds(1).step_seconds == pytest.approx((layers + 640 * 131_072) / 1e12)
+    assert found.bounds(40).step_seconds == pytest.approx((layers + 40 * 640 * 131_072) / 1e12)
+
+
+def test_throughput_is_limited_by_reading_at_first_and_by_multiplying_later() -> None:
+    found = plan("llama-3.1-8b", 4000, max_num_seqs=10**6)
+    few, many = found.bounds(1), found.bounds(5000)
+    assert few.output_tokens_per_s == pytest.approx(1 / few.step_seconds)
+    operations = 2 * 32 * (4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336)
+    multiplied = 1e15 / operations * 256 / (512 + 256)
+    assert many.output_tokens_per_s <= multiplied * (1 + 1e-9)
+    assert found.bounds(100).output_tokens_per_s < few.output_tokens_per_s * 100
+
+
+def test_an_unknown_shape_is_no_plan() -> None:
+    assert capacity_plan({"model_type": "unknown"}, {}, ("GPU", 80 * GIB), {}, 1e12, (1, 1)) is None
