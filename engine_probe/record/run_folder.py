@@ -23,6 +23,7 @@ RUN_FILE = "run.json"
 ANSWERS_FILE = "answers.json"  # of sweeps before the table `answers`: request id -> checksum of its answer's tokens
 QUESTIONS_FILE = "questions.jsonl"  # a copy of the questions that were asked
 REPLICA_FOLDER = "replica-{}"  # below a point's folder, of each engine that measured it, from 1
+WALL_CLOCK_AHEAD = "wall_clock_ahead"  # in run.json: of the clock of other machines that measured the same point
 DRIVEN_FILE = "driven.json"  # of a sweep's point that ran without the probe
 RESERVE_FILE = ".reserve"  # deleted at the end of a run, so that run.json can be written on a full disk
 RESERVE_BYTES = 256 * 1024

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from engine_probe.analysis.cluster.latencies import latencies_of_all
 from engine_probe.analysis.cluster.window import CommonWindow, common_window, engine_times
@@ -15,8 +17,17 @@ from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.errors import InputError
-from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER
+from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER, WALL_CLOCK_AHEAD
 from engine_probe.recordings.run import Run, load
+
+MOST_AHEAD_NS = 10**18  # thirty years
+
+
+class ClockAhead(msgspec.Struct, frozen=True):
+    """How far a machine's wall clock was ahead of the sweep's machine, and how exactly that is known."""
+
+    ns: Annotated[int, msgspec.Meta(ge=-MOST_AHEAD_NS, le=MOST_AHEAD_NS)]
+    error_ns: Annotated[int, msgspec.Meta(ge=0, le=MOST_AHEAD_NS)]
 
 
 @dataclass(frozen=True)
@@ -138,9 +149,19 @@ def held_span(engine: ClusterEngine) -> tuple[int, int] | None:
 def clocks_ahead(runs: Sequence[Run]) -> list[int]:
     """Return how far each recording's clock is ahead of the common one.
 
-    Engines of one machine share its monotonic clock. Those of several are laid on the wall clock, which the machines
-    are taken to agree on.
+    Engines of one machine share its monotonic clock. Those of several are laid on the wall clock of the sweep's
+    machine, with which a fleet compares those of the others; without that they are taken to agree.
     """
     if len({run.facts["process"]["host"] for run in runs}) == 1:
         return [0] * len(runs)
-    return [run.facts["clock"]["monotonic_ns"] - run.facts["clock"]["wall_ns"] for run in runs]
+    ahead = [clock.ns if (clock := wall_clock_ahead(run)) else 0 for run in runs]
+    clocks = [run.facts["clock"] for run in runs]
+    return [clock["monotonic_ns"] - clock["wall_ns"] + ns for clock, ns in zip(clocks, ahead, strict=True)]
+
+
+def wall_clock_ahead(run: Run) -> ClockAhead | None:
+    """Return how far the wall clock of a recording was ahead. None if it was not compared."""
+    try:
+        return msgspec.convert(run.facts.get(WALL_CLOCK_AHEAD), ClockAhead)
+    except msgspec.ValidationError:
+        return None

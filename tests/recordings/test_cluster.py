@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,38 @@ def test_each_engine_keeps_its_own_recording(point: Path) -> None:
         engine.analysis.summary.iterations for engine in cluster.engines
     ]
     assert cluster.gpus is None
+
+
+def on_another_machine(folder: Path, wall_ns: int, ahead_ns: int | None) -> None:
+    """Say that a recording is of another host, whose monotonic clock showed 0 at this wall time."""
+    told = json.loads((folder / "run.json").read_text())
+    told["process"]["host"] = folder.name
+    told["clock"] |= {"monotonic_ns": 0, "wall_ns": wall_ns}
+    if ahead_ns is not None:
+        told["wall_clock_ahead"] = {"ns": ahead_ns, "error_ns": 1000}
+    (folder / "run.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("ahead_ns", [None, 7_000_000], ids=["clocks agree", "one is ahead"])
+def test_recordings_of_two_machines_are_laid_on_one_clock(point: Path, ahead_ns: int | None) -> None:
+    now, later = 10**18, 3_000_000
+    on_another_machine(point / "replica-1", now, None)
+    on_another_machine(point / "replica-2", now + later + (ahead_ns or 0), ahead_ns)
+    cluster = open_cluster(point, ASKED)
+    first, second = cluster.engines
+    assert cluster.window.skew_ns == later
+    assert cluster.window.begin_ns >= now + later
+    ends = [one.run.iterations["start_ns"][-1].as_py() for one in (first, second)]
+    assert cluster.window.end_ns <= min(now + ends[0], now + later + ends[1]) + 100_000_000
+
+
+@pytest.mark.parametrize("told", ["soon", {"ns": "7"}, {"ns": 10**19, "error_ns": 0}, {"ns": 1}], ids=str)
+def test_a_clock_that_says_nothing_is_taken_to_agree(point: Path, told: object) -> None:
+    for number in (1, 2):
+        on_another_machine(point / f"replica-{number}", 10**18, None)
+    path = point / "replica-2" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"wall_clock_ahead": told}))
+    assert open_cluster(point, ASKED).window.skew_ns == 0
 
 
 def test_one_that_is_missing_is_named(point: Path) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from engine_probe.errors import UnavailableError
 from engine_probe.files.new_file import writing
+from engine_probe.record.run_folder import RUN_FILE, WALL_CLOCK_AHEAD, add_facts
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.engine_process.messages import StartStep
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
@@ -128,7 +129,7 @@ class FleetEngine:
         """Give the point to the engine, and follow it until it has ended and its recording is here."""
         together = slot is not None
         task, files = (planned.number, planned.point, together), datasets_of(planned.point, place.sent)
-        self._recording = planned.folder
+        self._recording, clock = planned.folder, None
         call = place.worker.next(task, files)
         while True:
             update = self._calls.answer(call)
@@ -141,15 +142,26 @@ class FleetEngine:
             if update.measurement is not None:
                 break
             if slot is not None and (start_ns := slot.attend(update.events)) is not None:
-                self._calls.answer(place.worker.start_at(start_ns))
+                clock = self._compare_clocks(place)
+                self._calls.answer(place.worker.start_at(start_ns + clock["ns"]))
             call = place.worker.next(None, {})
         self._download(place, update, planned.folder)
+        if clock is not None and (planned.folder / RUN_FILE).is_file():
+            with writing(planned.folder / RUN_FILE, RESUMABLE):
+                add_facts(planned.folder, **{WALL_CLOCK_AHEAD: clock})
         self._recording = None
         row = update.measurement.row
         if isinstance(row, Unmeasured):
             row = msgspec.structs.replace(row, reason=with_log(row.reason, update, log))
         row = msgspec.structs.replace(row, id=planned.id, point=planned.point, folder=planned.folder.name)
         return msgspec.structs.replace(update.measurement, row=row)
+
+    def _compare_clocks(self, place: Place) -> dict[str, int]:
+        """Return how far the machine's wall clock is ahead of this one's, and how exactly that is known."""
+        before = time.time_ns()
+        there = self._calls.answer(place.worker.wall_clock())
+        after = time.time_ns()
+        return {"ns": there - (before + after) // 2, "error_ns": (after - before) // 2}
 
     def _keep_log(self, place: Place, update: Update, show: Show) -> Path | None:
         """Append to the copy of the engine's log, and return its path; each engine has a copy of its own."""

@@ -5,6 +5,7 @@ Nothing here knows Ray; it is a plain object, called by one caller at a time.
 
 import os
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,6 +74,9 @@ class RemoteEngine:
             return self._with_log(Update(start_error=(str(error), error.exit_code)))
         files = self._files() if measurement is not None else ()
         return self._with_log(Update(tuple(events), measurement, files=files))
+
+    def wall_clock(self) -> int:
+        return time.time_ns()
 
     def start_at(self, wall_ns: int) -> None:
         """Tell the engine, which is ready, when it begins together with others."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -55,6 +56,9 @@ for number, line in enumerate(iter(sys.stdin.readline, "")):
 """
 
 
+HOUR_NS = 3600 * 10**9
+
+
 class GoneError(Exception):
     """What a stand-in cluster raises where Ray would say that a machine died."""
 
@@ -78,6 +82,8 @@ class StandIn:
         if self._node in self._cluster.gone:
             self._engine.close()
             raise GoneError("the lights went out")
+        if name == "wall_clock":
+            return time.time_ns() + self._cluster.ahead_ns.get(self._node, 0)
         answer = getattr(self._engine, name)(*given)
         return msgspec.structs.replace(answer, node=self._node) if name == "where" else answer
 
@@ -95,6 +101,7 @@ class Machines:
         self.gone: list[str] = []
         self.taken: set[str] = set()
         self.avoided: list[frozenset[str]] = []
+        self.ahead_ns: dict[str, int] = {}
         self.loses: Callable[[str], bool] = lambda name: False
         self.all = [Node(name, name, 1, 0) for name in "abcde"]
 
@@ -386,16 +393,18 @@ def together(sweep: SweepFile, replicas: int) -> SweepFile:
     return msgspec.structs.replace(sweep, axes={"workload.concurrency": [1]}, replicas=replicas)
 
 
-def test_engines_that_measure_together_have_a_machine_each_and_one_start(
+def test_engines_that_measure_together_have_a_machine_each_and_one_start_by_its_clock(
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
 ) -> None:
     engine("import time; time.sleep(2)")  # until all have heard of the start
+    machines.ahead_ns["b"] = HOUR_NS
     (row,) = of(Unmeasured, events(together(sweep, 3), out, machines))
     assert row.reason.endswith("of 3: no figures")
     assert len(machines.taken - {""}) == 3
     (point,) = points(together(sweep, 3))
-    told = {(PointFolders(out).of(point) / f"replica-{number}" / "start").read_text() for number in (1, 2, 3)}
-    assert len(told) == 1
+    place = PointFolders(out).of(point)
+    told = sorted(json.loads((place / f"replica-{number}/start").read_text())["wall_ns"] for number in (1, 2, 3))
+    assert [round((start - told[0]) / HOUR_NS) for start in told] == [0, 0, 1]
 
 
 def test_a_machine_that_is_lost_fails_the_point_of_all_engines(

@@ -6,6 +6,7 @@ from functools import partial
 from engine_probe.analysis.cluster.balance import Balance
 from engine_probe.analysis.cluster.scaling import ScalingLevel
 from engine_probe.analysis.run.success import summed
+from engine_probe.recordings.cluster import wall_clock_ahead
 from engine_probe.recordings.cluster_levels import ClusterLevel, ClusterPart, cluster_levels, scaling_of
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.experiment.cluster import cluster_charts
@@ -197,7 +198,11 @@ def doubts(levels: Sequence[ClusterLevel]) -> Iterator[str]:
     runs = [engine.run for level in levels for cluster in level.clusters for engine in cluster.engines]
     hosts = {run.facts["process"]["host"] for run in runs}
     if len(hosts) > 1:
-        yield f"Recordings of {counted(len(hosts), 'machine')} are laid on their wall clocks, taken to agree."
+        clocks = [wall_clock_ahead(run) for run in runs]
+        errors = [clock.error_ns for clock in clocks if clock is not None]
+        known = f"compared when the point began, to within {duration(max(errors))}" if errors else ""
+        agree = known if len(errors) == len(clocks) else "taken to agree"
+        yield f"Recordings of {counted(len(hosts), 'machine')} are laid on their wall clocks, {agree}."
     elif not any(run.facts.get("hardware", {}).get("gpus") for run in runs):
         yield "Engines on one machine divide its cores, all of which a single engine has to itself."
     yield (
