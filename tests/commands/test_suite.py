@@ -130,6 +130,15 @@ def test_a_dry_run_names_what_this_machine_lacks_once(tmp_path: Path) -> None:
     assert words.count("the weights of llama-3.1-70b take") == 1
 
 
+def test_a_dry_run_for_a_gpu_predicts_pools_and_times_and_what_finds_no_room(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(SWEEP.replace("MODEL", "gpt2-xl"))
+    (tmp_path / "smollm2.toml").write_text(SWEEP.replace("MODEL", "falcon-40b"))
+    words = words_of(suite("paper.toml", "--dry-run", "--device", "L40S").stdout)
+    assert "2 of 3 sweeps can be measured on L40S. Predicted: at least" in words
+    assert re.search(r"tiny 3 2.9 GiB \d+ ~[\d,]+ \d+% ≥ ", words)
+    assert "falcon-40b cannot start" in words
+
+
 def test_only_some_of_the_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = stand_in(monkeypatch)
     suite("paper.toml", "--out", "out", "--only", "again", "--only", "tiny")
@@ -164,6 +173,9 @@ def test_the_shipped_suites_are_listed() -> None:
         (("--resume", "out", "--out", "other"), "leave --out out"),
         (("--resume", "out", "--set", "repeats=2"), "as it was begun"),
         (("paper.toml", "--out", "."), "already holds something"),
+        (("paper.toml", "--device", "L40S"), "is for --dry-run"),
+        (("paper.toml", "--dry-run", "--device", "L40S", "--like", "."), "leave --like out"),
+        (("paper.toml", "--dry-run", "--device", "L9000"), "--device L9000"),
     ],
 )
 def test_what_cannot_be_is_refused(words: tuple[str, ...], sentence: str) -> None:

@@ -14,21 +14,34 @@ from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
     Estimate,
     engine_start,
-    estimate,
+    estimate_together,
+    measured_speed,
     weights_bytes,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
-from engine_probe.sweep.preflight.gpu_memory import check_memory, smallest_gpu
+from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, check_memory, memories
 from engine_probe.sweep.preflight.memory_fit import check_fit, check_gpus, check_host, check_shares
+
+
+class Target(NamedTuple):
+    """What a suite is predicted for: this machine, or GPUs of a kind that need not be here."""
+
+    gpu: Gpu | None  # the smallest here, or the named one
+    hardware: dict[str, Any] | None = None  # of this machine; None for a named GPU
+    past: Sequence[Past] = ()
+
+    @property
+    def speed(self) -> DeviceSpeed | None:
+        return self.gpu.speed if self.gpu and self.gpu.speed else measured_speed(self.hardware or {})
 
 
 class Forecast(NamedTuple):
     """What is predicted of one sweep."""
 
     points: int
-    engines: int
     weights_bytes: float | None  # of the largest model; None if no geometry is known
     kv_tokens: int | None  # the most that a point holds at one time, if the pool has room
+    pool_tokens: int | None  # of the smallest predicted pool; None without a GPU
     pool_share: float | None  # the largest of its points; None if no pool is known
     seconds: float | None  # of its points and engine starts together; None if no point has a time
     is_bound: bool  # it takes at least that long
@@ -37,24 +50,28 @@ class Forecast(NamedTuple):
     missing: tuple[str, ...]  # sentences about what a part of its points lacks
 
 
-def forecast(sweep: SweepFile, past: Sequence[Past], device: DeviceSpeed | None, hardware: dict[str, Any]) -> Forecast:
-    found, here = points(sweep), points_here(sweep)
-    guesses = [estimate(point, past, device) for point in here]
+def forecast(sweep: SweepFile, target: Target) -> Forecast:
+    found, here, past = points(sweep), points_here(sweep), target.past
+    memory = memories(target.gpu, found)
+    blocks = [(point, block_size(point, target.gpu)) for point in found]
+    guesses = [estimate_together(point, past, target.speed) for point in here]
     known = [guess for guess in guesses if guess is not None]
-    engines = len(list(groupby(found, key=lambda point: point.engine.spec)))
+    engines = sum(len(specs) for specs, _ in groupby(found, key=lambda point: point.engines))
     weights = [size for point in apart(found) if (size := weights_bytes(point)) is not None]
-    tokens = [needed for point in found if (needed := tokens_needed(point)) is not None]
-    shares = [share for point in found if (share := pool_share(point, past)) is not None]
+    tokens = [needed for point, block in blocks if (needed := tokens_needed(point, block)) is not None]
+    held = (pool_share(point, past, block, memory.get(point.engine.spec)) for point, block in blocks)
+    shares = [share for share in held if share is not None]
+    pools = [each.pool_tokens for each in memory.values() if not each.refusal]
     return Forecast(
         len(found) + len(texts(sweep)),
-        engines,
         max(weights, default=None),
         max(tokens, default=None),
+        min(pools, default=None),
         max(shares, default=None),
         seconds(known, engines, engine_start(here, past)),
         any(guess.is_bound for guess in known),
         len(guesses) - len(known),
-        against(sweep, found, hardware),
+        against(sweep, found, target),
         (*absent(sweep).values(), *(f"there is no file {path} ({key})" for path, key in missing_files(found, sweep))),
     )
 
@@ -65,18 +82,23 @@ def seconds(known: Sequence[Estimate], engines: int, start_seconds: float | None
     return sum(guess.seconds for guess in known) + engines * (start_seconds or 0.0)
 
 
-def against(sweep: SweepFile, found: Sequence[Point], hardware: dict[str, Any]) -> str:
+def against(sweep: SweepFile, found: Sequence[Point], target: Target) -> str:
     """Return the sentence with which a run would be refused before its engine starts; empty if it would not be."""
-    gpus, memory_bytes = hardware["gpus"], hardware["host"]["memory_bytes"]
     try:
         check_any_here(sweep)
         check_fit(apart(found))
-        check_gpus(found, gpus)
-        check_memory(smallest_gpu(gpus), found)
-        if not gpus:
-            check_host(found, memory_bytes)
-        check_shares(found, len(gpus))
-        check_plans(apart(found), memory_bytes)
+        check_memory(target.gpu, found)
+        if target.hardware is not None:
+            check_machine(found, target.hardware)
     except EngineProbeError as error:
         return str(error)
     return ""
+
+
+def check_machine(found: Sequence[Point], hardware: dict[str, Any]) -> None:
+    gpus, memory_bytes = hardware["gpus"], hardware["host"]["memory_bytes"]
+    check_gpus(found, gpus)
+    if not gpus:
+        check_host(found, memory_bytes)
+    check_shares(found, len(gpus))
+    check_plans(apart(found), memory_bytes)

@@ -20,6 +20,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 @what("--list", "list_only", is_flag=True, help="List the shipped suites and their sweeps.")
 @what("--dry-run", is_flag=True, help="Show every sweep: points, KV pool, time, and what this machine lacks for it.")
 @what("--like", metavar="FOLDER", type=FILE, help="Predict times from the sweeps in this folder [default: runs].")
+@what("--device", metavar="GPU", help='With --dry-run: predict for this GPU by its datasheet, such as "H100 NVL".')
 @what("--only", multiple=True, metavar="SWEEP", help="Measure this sweep of the suite only. May be repeated.")
 @what(
     "--set",
@@ -38,6 +39,7 @@ def command(
     list_only: bool,
     dry_run: bool,
     like: Path | None,
+    device: str | None,
     only: tuple[str, ...],
     settings: tuple[str, ...],
     model: str | None,
@@ -55,6 +57,8 @@ def command(
     if list_only:
         list_suites()
         return
+    if device is not None and not dry_run:
+        raise InputError(f"--device {device} is for --dry-run: a suite runs on the GPUs that are here")
     if resume is not None:
         check_resume(name, out, bool(only or settings or model or dry_run))
         from engine_probe.commands.sweep.suite.measure import go_on
@@ -68,7 +72,7 @@ def command(
     if dry_run:
         from engine_probe.commands.sweep.suite.dry_run import show
 
-        show(state, found, like)
+        show(state, found, like, device)
         return
     from engine_probe.commands.sweep.suite.measure import start
 

@@ -6,26 +6,23 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from engine_probe.commands.options.console import output_console
+from engine_probe.commands.options.console import PIPED_WIDTH, output_console
+from engine_probe.errors import InputError
 from engine_probe.recordings.suite import SuiteState
-from engine_probe.sweep.preflight.duration_estimate import measured_speed
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
-from engine_probe.sweep.suite.forecast import Forecast, forecast
+from engine_probe.sweep.preflight.gpu_memory import named_gpu, smallest_gpu
+from engine_probe.sweep.suite.forecast import Forecast, Target, forecast
 from engine_probe.sweep.suite.plan import Planned
 from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import byte_size, counted, long_duration, plain
 
-TITLES = ("sweep", "points", "engines", "weights", "KV tokens,\nmost", "of the\npool", "predicted\ntime", "here")
+TITLES = ("sweep", "points", "weights", "KV\ntokens", "KV\npool", "of the\npool", "time", "here")
 
 
-def show(state: SuiteState, found: Sequence[Planned], like: Path | None) -> None:
+def show(state: SuiteState, found: Sequence[Planned], like: Path | None, device: str | None) -> None:
     """Print a row for each sweep, then why some cannot be measured, and the time of the others."""
-    console, hardware = output_console(), hardware_facts()
-    where = checked_folder(like) if like else Path("runs")
-    past, device = earlier(where, hardware), measured_speed(hardware)
-    forecasts = {
-        each.state.name: forecast(each.sweep, past, device, hardware) for each in found if each.sweep is not None
-    }
+    console, target = output_console(PIPED_WIDTH), target_of(like, device)
+    forecasts = {each.state.name: forecast(each.sweep, target) for each in found if each.sweep is not None}
     shown = [cells(forecasts.get(each.state.name)) for each in found]
     filled = [place for place in range(len(TITLES) - 1) if any(row[place] != "-" for row in shown)]
     console.print(plain(state.title), style="bold", markup=False)
@@ -36,8 +33,20 @@ def show(state: SuiteState, found: Sequence[Planned], like: Path | None) -> None
             console.print(section_table(rows, forecasts, filled))
     for line in reasons(found, forecasts):
         console.print(line, soft_wrap=True, markup=False)
-    console.print(total(list(forecasts.values()), len(found)), soft_wrap=True)
-    console.print("The points of a sweep: engine_probe sweep NAME --dry-run", style="dim")
+    where = f"on {target.gpu.name}" if target.gpu and device else "here"
+    console.print(total(list(forecasts.values()), len(found), where), soft_wrap=True)
+    more = f' --device "{device}"' if device else ""
+    console.print(f"The points of a sweep: engine_probe sweep NAME --dry-run{more}", style="dim", markup=False)
+
+
+def target_of(like: Path | None, device: str | None) -> Target:
+    """Return this machine with what was measured on it, or the GPU that is named."""
+    if device is not None and like is not None:
+        raise InputError(f"--device {device} predicts by a datasheet: leave --like out")
+    if device is not None:
+        return Target(named_gpu(device))
+    hardware, where = hardware_facts(), checked_folder(like) if like else Path("runs")
+    return Target(smallest_gpu(hardware["gpus"]), hardware, earlier(where, hardware))
 
 
 def section_table(rows: Sequence[Planned], forecasts: dict[str, Forecast], filled: Sequence[int]) -> Table:
@@ -58,9 +67,9 @@ def cells(found: Forecast | None) -> list[str]:
     possible = "no" if found.against else "in part" if found.missing else "yes"
     return [
         f"{found.points:,}",
-        f"{found.engines:,}",
         "-" if found.weights_bytes is None else byte_size(found.weights_bytes),
         "-" if found.kv_tokens is None else f"{found.kv_tokens:,}",
+        "-" if found.pool_tokens is None else f"~{found.pool_tokens:,}",
         "-" if found.pool_share is None else f"{found.pool_share:.0%}",
         "-" if found.against else time_words(found),
         possible,
@@ -85,11 +94,11 @@ def reasons(found: Sequence[Planned], forecasts: dict[str, Forecast]) -> Iterato
     yield from ("", *(plain(f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()))
 
 
-def total(found: Sequence[Forecast], asked: int) -> str:
+def total(found: Sequence[Forecast], asked: int, where: str) -> str:
     """Say how many sweeps can be measured, and how long those with a known time take."""
     possible = [each for each in found if not each.against]
     timed = [each for each in possible if each.seconds is not None]
-    counts = f"{len(possible)} of {counted(asked, 'sweep')} can be measured here"
+    counts = f"{len(possible)} of {counted(asked, 'sweep')} can be measured {where}"
     if not timed:
         return f"{counts}; no time is known (earlier sweeps on this hardware, or `engine_probe validate`, give one)."
     bound = "at least " if len(timed) < len(possible) or any(each.is_bound or each.untimed for each in timed) else ""
