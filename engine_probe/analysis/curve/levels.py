@@ -4,7 +4,7 @@ The throughput of a level is that of the part in which the load was held (`held_
 levels have such a part, as in a sweep of single batches, it is that of whole runs, and a note says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -139,3 +139,8 @@ def makespans(points: Sequence[PointFigures]) -> dict[float, Repeated] | None:
             return None
         found[load] = span
     return found
+
+
+def speed_up(spans: Mapping[float, Repeated], load: float) -> float:
+    """Return the speed-up of a burst: makespan of one request x how many / their makespan."""
+    return load * spans[1].mean / spans[load].mean

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine_probe.analysis.compare.changes import METRICS
+from engine_probe.analysis.curve.levels import makespans, speed_up
 from engine_probe.analysis.run.gpu_health import devices, gpu_health, rows_of
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
@@ -74,11 +75,9 @@ def tokens_per_answer(figures: Any) -> float | None:
     return found.answer_tokens / found.requests_answered if found.requests_answered else None
 
 
-def speed_up(curve: Curve, runs: Sequence[Run], at: float | None) -> float | None:
-    """Return how much faster a burst of so many requests is than one after another: N x makespan of 1 / that of N."""
-    makespan = at_load(lambda figures: figures.summary.makespan_seconds)
-    alone, together = makespan(curve, runs, 1), makespan(curve, runs, at)
-    return at * alone / together if at and alone and together else None
+def burst_speed_up(curve: Curve, _: Sequence[Run], at: float | None) -> float | None:
+    spans = makespans(curve.figures)
+    return speed_up(spans, at) if spans and at in spans and 1 in spans else None
 
 
 def of_gpu(value: Callable[[Any], float | None]) -> Measure:
@@ -168,7 +167,7 @@ FIGURES: dict[str, Figure] = {
         "Makespan of a burst",
         at_load(lambda found: found.summary.makespan_seconds),
     ),
-    "speed_up": Figure("speed-up of a burst", "{:,.3g}".format, "", speed_up),
+    "speed_up": Figure("speed-up of a burst", "{:,.3g}".format, "", burst_speed_up),
     "requests_per_min": Figure("requests/min", four_digits, "", at_load(per_minute)),
     "tokens_per_answer": Figure("tokens per answer", four_digits, "", at_load(tokens_per_answer)),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),

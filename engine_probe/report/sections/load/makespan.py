@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.curve.levels import makespans
+from engine_probe.analysis.curve.levels import makespans, speed_up
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.document import Cell, Column, Section, Table, says, table
 from engine_probe.workload.load import CONCURRENCY
@@ -37,7 +37,7 @@ def burst_table(curve: Curve) -> Table | None:
             f"{load:g}",
             Cell(f"{span.mean:,.3g}", below="" if span.reach is None else f"± {span.reach:.2g}"),
             f"{load * alone:,.3g}",
-            f"{load * alone / span.mean:.2f}",
+            f"{speed_up(spans, load):.2f}",
             per_minute(60 * load / span.mean),
         )
         for load, span in spans.items()
