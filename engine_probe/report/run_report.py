@@ -1,5 +1,6 @@
 """The report of one run, and the sections that each point of a sweep has in common with it."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -40,6 +41,7 @@ from engine_probe.report.sections.settings import settings_section
 from engine_probe.text_format import counted
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
+WIDE = 1.25  # an interval from which on it is told as a factor
 SURE = 1.645  # standard deviations to each side of a 90 % interval
 
 
@@ -75,7 +77,9 @@ def with_prediction(verdict: Section, facts: Mapping[str, Any]) -> Section:
     text = f"vLLM's scheduler ran on a virtual clock, with step times from {twin['calibrated_from']}."
     if times.get("error") is not None:
         what = counted(times["recordings"], "part")
-        text += f" Of {what} of it, predicted from the others, nine in ten lie within ± {SURE * times['error']:.1%}."
+        factor = math.exp(SURE * times["error"])
+        within = f"± {factor - 1:.1%}" if factor < WIDE else f"a factor of {factor:.2g}"
+        text += f" Of {what} of it, predicted from the others, nine in ten take what was predicted within {within}."
     return replace(verdict, sentences=(Sentence(text, "caution", label="Predicted"), *verdict.sentences))
 
 

@@ -10,7 +10,7 @@ from engine_probe.engine.twin.capacity_plan import Plan
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers, placed
 
 MOMENTS = 60
-NOTE = "Each line ends where the KV pool is full. A bound, not a prediction: real engines lie below."
+NOTE = "Each line ends at the requests that run at the same time. A bound, not a prediction: real engines lie below."
 
 
 def bounds_chart(plans: Sequence[Plan]) -> Lines | None:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import engine_probe
+from engine_probe.recordings.curve import curves
+from engine_probe.report.document import Document
+from engine_probe.report.run_report import run_document
+from engine_probe.report.sweep_report import sweep_document
+from tests.support.recordings import facts, ran, write_run, write_sweep
+
+
+def predicted(folder: Path, error: float | None) -> None:
+    """Make a recording one that a twin predicted."""
+    document = json.loads((folder / "run.json").read_text())
+    twin = {"calibrated_from": "runs/real", "step_times": {"prices": {}, "error": error, "recordings": 7}, "limits": {}}
+    (folder / "run.json").write_text(json.dumps(document | {"predicted": twin}))
+
+
+def run_report(folder: Path) -> Document:
+    run = engine_probe.load(folder)
+    return run_document(run, run.analysis())
+
+
+def test_what_was_measured_does_not_say_so(tmp_path: Path) -> None:
+    document = run_report(write_run(tmp_path / "run", ran(8), facts()))
+    assert not document.title.startswith("Predicted")
+    assert all("virtual clock" not in sentence.text for sentence in document.verdict.sentences)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(0.02, f"within ± {math.expm1(1.645 * 0.02):.1%}"), (0.5, "a factor of 2.3"), (None, "")]
+)
+def test_a_prediction_says_so_first_and_how_wrong_it_may_be(tmp_path: Path, error: float | None, words: str) -> None:
+    folder = write_run(tmp_path / "run", ran(8), facts())
+    predicted(folder, error)
+    document = run_report(folder)
+    assert document.title.startswith("Predicted: ")
+    first = document.verdict.sentences[0]
+    assert first.label == "Predicted"
+    assert "runs/real" in first.text
+    assert words in first.text
+    assert "predicted" in document.origin
+
+
+def test_so_does_a_sweep(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", (1, 4, 8))
+    for point in sorted((folder / "points").iterdir()):
+        predicted(point, 0.02)
+    swept = engine_probe.load_sweep(folder)
+    document = sweep_document(swept, curves(swept.points))
+    assert document.title.startswith("Predicted: ")
+    assert document.verdict.sentences[0].label == "Predicted"
