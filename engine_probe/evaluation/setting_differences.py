@@ -8,7 +8,9 @@ from engine_probe.recordings.run import Run
 
 WORKLOAD = "workload."
 OTHER_WORKLOAD = "Not the same workload, so not the same experiment"
+MADE = "made_by"
 TITLES = {
+    MADE: "made by",
     "model.name": "model",
     "kv.blocks": "KV blocks",
     "kv.block_size_tokens": "tokens per KV block",
@@ -86,7 +88,9 @@ def difference_lines(differences: Sequence[SettingDifference]) -> Iterator[str]:
 
 def settings(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a run that may explain a change, by dotted name."""
-    values = dict(leaves(WORKLOAD, facts.get("workload") or {}))
+    twin = facts.get("predicted")
+    how = "a real engine" if twin is None else f"prediction from {twin['calibrated_from']}"
+    values = {MADE: how, **dict(leaves(WORKLOAD, facts.get("workload") or {}))}
     for group, keys in NAMED.items():
         values |= present(group, keys, facts[group])
     arguments = facts["engine"]["arguments"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import engine_probe
+from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
 from engine_probe.report.document import Document
 from engine_probe.report.run_report import run_document
@@ -55,3 +56,11 @@ def test_so_does_a_sweep(tmp_path: Path) -> None:
     document = sweep_document(swept, curves(swept.points))
     assert document.title.startswith("Predicted: ")
     assert document.verdict.sentences[0].label == "Predicted"
+
+
+def test_a_comparison_names_the_side_that_is_predicted(tmp_path: Path) -> None:
+    real, twin = (write_run(tmp_path / name, ran(8), facts()) for name in ("real", "twin"))
+    predicted(twin, 0.02)
+    (difference,) = setting_differences(engine_probe.load(real), engine_probe.load(twin))
+    assert (difference.title, difference.before) == ("made by", "a real engine")
+    assert difference.after == "prediction from runs/real"
