@@ -9,8 +9,8 @@ says "at most 512" of the answers. For each kind of distribution the one free pa
 
 is that quotient: all N requests come at once and run side by side. Prompts are 128 tokens, the same for all (the
 document's listing, "Hello " * 128: seven of their eight blocks are then held once) or all different. The last columns
-are for what the document tells besides: how many run when the highest load has filled the pool, and after what
-multiple of that time the first tenth of the requests has ended.
+are for what the document tells besides: how many run when the highest load has filled the pool (at most 1,024 run at
+once, so that the last of 1,200 come later), and after what multiple of that time the first tenth has ended.
 """
 
 import math

@@ -59,6 +59,14 @@ def peak_output_tokens_per_s(curve: Curve, runs: Sequence[Run], _: float | None)
     return max((rate for rate in rates if rate is not None), default=None)
 
 
+def highest_throughput_load(curve: Curve, runs: Sequence[Run], _: float | None) -> float | None:
+    """Return the load whose runs have the highest throughput within the run. None with fewer than two."""
+    measured = of_metric("highest_output_tokens_per_s")
+    rates = {figures.load: measured(curve, runs, figures.load) for figures in curve.figures}
+    known = {load: rate for load, rate in rates.items() if rate is not None}
+    return max(known, key=lambda load: known[load]) if len(known) > 1 else None
+
+
 def mean_ms(figures: Any, latency: str) -> float | None:
     (found,) = (each for each in figures.summary.latencies if each.name == latency)
     mean: float | None = found.mean_ms
@@ -129,6 +137,7 @@ def failed(figures: Any) -> float | None:
 
 
 THROUGHPUT, OCCUPANCY = "Throughput and its regions", "KV occupancy"
+PEAK = "Highest throughput within the run"
 FIGURES: dict[str, Figure] = {
     "saturation_point": Figure(
         "saturation point",
@@ -152,8 +161,9 @@ FIGURES: dict[str, Figure] = {
     "output_tokens_per_s": Figure("output tokens/s", four_digits, THROUGHPUT, of_metric("output_tokens_per_s")),
     "peak_output_tokens_per_s": Figure("peak output tokens/s", four_digits, "", peak_output_tokens_per_s),
     "highest_output_tokens_per_s": Figure(
-        "highest output tokens/s within the run", four_digits, "", of_metric("highest_output_tokens_per_s")
+        "highest output tokens/s within the run", four_digits, PEAK, of_metric("highest_output_tokens_per_s")
     ),
+    "highest_throughput_load": Figure("highest throughput at", four_digits, PEAK, highest_throughput_load),
     "peak_kv_share": Figure("KV peak", "{:.0%}".format, OCCUPANCY, of_metric("peak_kv_share"), 100),
     "ttft_p50_ms": Figure("TTFT p50, ms", four_digits, "Time to first token", of_metric("ttft_p50_ms")),
     "tpot_p50_ms": Figure("TPOT p50, ms", four_digits, "Time per output token", of_metric("tpot_p50_ms")),

@@ -243,3 +243,16 @@ def test_lengths_and_files_are_compared_by_what_they_mean(
 ) -> None:
     run = load(write_run(tmp_path / "run", ran(1), facts() | {"workload": workload}))
     assert [each.split()[0] for each in differences(setting, run)] == told
+
+
+def test_the_load_of_the_highest_throughput_within_a_run_is_held_against_the_published_one(
+    sweep: Path, tmp_path: Path
+) -> None:
+    peak = MADE.replace("saturation_point", "highest_throughput_load")
+    (tmp_path / "toy.toml").write_text(peak)
+    drawn = report(sweep, "--reference", tmp_path / "toy.toml", "--html", tmp_path / "page.html").output
+    chart = charts(tmp_path / "page.html")["Highest throughput within the run"]
+    best = max(zip(chart["xs"], chart["series"][0]["values"], strict=True), key=lambda pair: pair[1] or 0)[0]
+    assert [mark["at"] for mark in chart["marks"]] == [9]
+    (row,) = (line for line in drawn.splitlines() if line.startswith("highest throughput at"))
+    assert row.split()[4:6] == ["9", f"{best:g}"]
