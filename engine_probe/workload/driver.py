@@ -142,7 +142,7 @@ class _Driver:
 
     def _prompt(self, number: int, turn: int, session: Session) -> list[int]:
         new = session.requests[turn].prompt_token_ids
-        if len(session.requests) == 1:
+        if len(session.requests) == 1 or session.requests[turn].whole:
             return new
         history = self._history.setdefault(number, [])
         if history and session.requests[turn].question_id is not None and history[-1] == new[0]:

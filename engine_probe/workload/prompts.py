@@ -23,6 +23,7 @@ class Turn(NamedTuple):
     output_len: int
     question_id: str | None = None
     pause_seconds: float = 0.0  # after the answer before, as a trace recorded it
+    whole: bool = False  # the prompt is the whole context, and nothing is put before it
 
 
 class Draft(NamedTuple):

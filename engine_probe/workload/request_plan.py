@@ -39,6 +39,7 @@ class Request(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     output_len: int
     question_id: str | None = None  # of a question set
     pause_ns: int = 0  # before it, after the answer to the turn before
+    whole: bool = False  # a later turn that is the whole prompt by itself
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -141,7 +142,7 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
 
 def request_of(turn: Turn, name: str, speed: float) -> Request:
     pause_ns = nanoseconds(turn.pause_seconds / speed)
-    return Request(name, turn.prompt, turn.output_len, turn.question_id, pause_ns)
+    return Request(name, turn.prompt, turn.output_len, turn.question_id, pause_ns, turn.whole)
 
 
 def request_id(workload: Workload, session: int) -> str:
@@ -219,7 +220,7 @@ def sizes(plan: Plan) -> list[Size]:
     for session in plan.sessions:
         length = 0
         for request in session.requests:
-            length += len(request.prompt_token_ids)
+            length = len(request.prompt_token_ids) + (0 if request.whole else length)
             all_sizes.append(Size(request.id, length, request.output_len))
             length += request.output_len
     return all_sizes

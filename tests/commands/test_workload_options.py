@@ -51,6 +51,8 @@ def files(tmp_path: Path) -> dict[str, str]:
         "burstgpt": "Timestamp,Request tokens,Response tokens\n0,20,4\n1,21,4\n2,22,4\n",
     }
     texts["jsonl"] = texts["custom"]
+    agents = [{"type": "s", "in": 5, "out": 4, "hash_ids": [1], "think_time": 0}]
+    texts["weka"] = "\n".join(json.dumps({"id": n, "block_size": 8, "requests": agents}) for n in range(3))
     texts["sessions"] = "\n".join(json.dumps({"session_id": line["input_length"], **line}) for line in trace)
     for name, text in texts.items():
         (tmp_path / name).write_text(text)

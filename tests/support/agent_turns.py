@@ -8,7 +8,7 @@ from engine_probe.analysis.sessions.turns import sessions
 from tests.support.small_tables import table
 
 MS = 1_000_000
-FACTS = {"kv": {"block_size_tokens": 16, "prefix_caching": True}, "ideal_first_hits": {"0.0": 0, "1.0": 32}}
+FACTS = {"kv": {"block_size_tokens": 16, "prefix_caching": True}, "ideal_hits": {"0.0": 0, "1.0": 32}}
 
 
 def request(

@@ -5,6 +5,7 @@ With a pool that never evicts, every turn finds exactly what the plan says a cac
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import Replay
 from engine_probe.workload.request_plan import make_plan
 from engine_probe.workload.run import run_plan
-from engine_probe.workload.traces.ideal_hits import ideal_first_hits
+from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
 from tests.support.scheduler_engine import scheduler_engine
 
@@ -28,13 +29,16 @@ BLOCK = 16
 FAST = 50.0  # pauses of a tenth of a second at most
 
 
-def replayed(blocks: int, folder: Path) -> Sessions:
+AGENTS = Trace("agents", "sessions", block_tokens=64)
+
+
+def replayed(blocks: int, folder: Path, prompts: Trace = AGENTS) -> Sessions:
     engine: Any = scheduler_engine(
         max_model_len=2048, max_num_batched_tokens=8192, block_size=BLOCK, num_gpu_blocks_override=blocks
     )
-    work = WorkloadSection(prompts=Trace("agents", "sessions", block_tokens=64), arrivals=Replay(FAST))
+    work = WorkloadSection(prompts=prompts, arrivals=Replay(FAST))
     plan = make_plan(work.description())
-    facts = {"workload": msgspec.to_builtins(work), "ideal_first_hits": ideal_first_hits(plan, BLOCK)}
+    facts = {"workload": msgspec.to_builtins(work), "ideal_hits": ideal_hits(plan, BLOCK)}
     with Probe(engine, folder, facts=facts) as probe:
         log = AnswerLog(probe.recorder.answers.append, KeepAnswers(), lambda name: None)
         outcome = run_plan(SimpleNamespace(llm_engine=engine), plan, answers=log)
@@ -56,3 +60,16 @@ def test_a_small_pool_evicts_histories_in_pauses_and_never_finds_more(tmp_path: 
     found = replayed(200, tmp_path / "run")
     assert found.evicted
     assert all(turn.cached_tokens <= (turn.ideal_tokens or 0) for turn in found.turns)
+
+
+def test_whole_contexts_are_found_exactly_as_their_blocks_say(tmp_path: Path) -> None:
+    """The second drops the end of the first one's context and goes on otherwise, the third is its beginning."""
+    asked = [("s", 100, [1, 2, 3, 4]), ("n", 120, [1, 2, 5, 6]), ("s", 64, [1, 2]), ("s", 150, [1, 2, 5, 6, 7])]
+    requests = [
+        {"type": kind, "in": tokens, "out": 3, "hash_ids": ids, "think_time": 0.1} for kind, tokens, ids in asked
+    ]
+    path = tmp_path / "trace.jsonl"
+    path.write_text(json.dumps({"id": "a", "block_size": 32, "requests": requests}))
+    found = replayed(4000, tmp_path / "run", Trace(str(path), "weka"))
+    assert [turn.cached_tokens for turn in found.turns] == [0, 64, 48, 112]
+    assert [turn.ideal_tokens for turn in found.turns] == [0, 64, 48, 112]

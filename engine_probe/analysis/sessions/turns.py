@@ -1,9 +1,10 @@
 """The turns of a run's sessions: their latencies, their pauses, and the prompt tokens that the prefix cache held.
 
 The ideal is a prefix cache without limits. It holds of a first prompt what an earlier session's prompt shares with it
-(`ideal_first_hits` in run.json, from the plan's tokens), and of a later one the history, but the last token of the
-answer, whose KV no step has computed: (prompt + output - 1) tokens of the turn before, in whole blocks. What is missing
-from the history at a later turn was evicted since the answer before it.
+(`ideal_hits` in run.json, from the plan's tokens; of later turns, too, where the plan has their whole prompts). Of
+another later turn it holds the history, but the last token of the answer, whose KV no step has computed: (prompt +
+output - 1) tokens of the turn before, in whole blocks. What is missing of the history at a later turn was evicted since
+the answer before it.
 """
 
 from collections import defaultdict
@@ -150,26 +151,29 @@ def sessions(facts: Mapping[str, Any], requests: pa.Table, answers: pa.Table) ->
         return None
     rows = {row["request_id"]: row for row in requests.select(COLUMNS).to_pylist()}
     block = facts["kv"]["block_size_tokens"] if facts["kv"]["prefix_caching"] else None
-    first_hits = facts.get("ideal_first_hits") or {}
+    hits = facts.get("ideal_hits") or {}
     known = []
     for name, each in ids.items():
         each.sort()
         if all(engine_id in rows for _, engine_id, _ in each) and [turn for turn, *_ in each] == list(range(len(each))):
             turns = [rows[engine_id] for _, engine_id, _ in each]
-            ideal = first_hits.get(f"{name}.0")
-            known.append(Session(tuple(turns_of(turns, block, ideal)), all(whole for *_, whole in each)))
+            planned = [hits.get(f"{name}.{turn}") for turn in range(len(each))]
+            known.append(Session(tuple(turns_of(turns, block, planned)), all(whole for *_, whole in each)))
     return Sessions(tuple(known), len(ids) - len(known)) if known else None
 
 
-def turns_of(rows: Sequence[Mapping[str, Any]], block: int | None, first_hits: int | None) -> Iterator[Turn]:
-    """Yield the turns of a session from the rows of its requests."""
-    ideals = [first_hits if block else None]
+def turns_of(rows: Sequence[Mapping[str, Any]], block: int | None, planned: Sequence[int | None]) -> Iterator[Turn]:
+    """Yield the turns of a session from the rows of its requests, and from the ideal hits that the plan knew."""
+    ideals = [planned[0] if block else None]
     pauses: list[int | None] = [None]
-    for before, row in pairwise(rows):
-        held = before["prompt_tokens"] + before["output_tokens"] - 1
-        ideals.append(held // block * block if block and before["output_tokens"] else None)
+    for number, (before, row) in enumerate(pairwise(rows), 1):
         arrived = row["arrival_ns"]
         pauses.append(None if arrived is None else arrived - before["finished_ns"])
+        if block and planned[number] is not None:
+            ideals.append(planned[number])
+            continue
+        held = before["prompt_tokens"] + before["output_tokens"] - 1
+        ideals.append(held // block * block if block and before["output_tokens"] else None)
     for number, (row, ideal, pause_ns) in enumerate(zip(rows, ideals, pauses, strict=True)):
         yield Turn(
             number,

@@ -30,6 +30,7 @@ DATASETS = {
     "burstgpt": ("trace", "burstgpt"),
     "mooncake": ("trace", "mooncake"),
     "sessions": ("trace", "sessions"),
+    "weka": ("trace", "weka"),
 }
 QUESTIONS = "questions"
 RATE = Number(min=0, min_open=True, infinite=True)
@@ -45,7 +46,7 @@ OPTIONS = (
         show_default=True,
         metavar="KIND",
         help="Random tokens, or a file: sharegpt, alpaca, custom (JSON lines; also jsonl), questions with answer keys, "
-        "or the traces burstgpt, mooncake, and sessions of agents.",
+        "or the traces burstgpt, mooncake, and of agents sessions and weka.",
     ),
     workload(
         "--dataset-path",

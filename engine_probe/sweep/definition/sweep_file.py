@@ -155,7 +155,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return 1, most
             case Questions():
                 return 1, MOST_TURNS
-            case Trace(format="sessions"):
+            case Trace(format="sessions" | "weka"):
                 return 1, MOST_RECORDED_TURNS
         return 1, 1
 

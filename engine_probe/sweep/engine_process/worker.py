@@ -49,7 +49,7 @@ from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
-from engine_probe.workload.traces.ideal_hits import ideal_first_hits
+from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
 
 Tell = Callable[[Message], None]
@@ -143,7 +143,7 @@ def run_probed(
             write_questions(Path(task.folder), point.workload.prompts)
         if isinstance(point.workload.prompts, Trace | Conversations):
             block_tokens = probe.folder.facts["kv"]["block_size_tokens"]
-            probe.folder.facts["ideal_first_hits"] = ideal_first_hits(plan, block_tokens)
+            probe.folder.facts["ideal_hits"] = ideal_hits(plan, block_tokens)
         decode = partial(llm.get_tokenizer().decode, skip_special_tokens=True) if kept.keep == "text" else None
         answers = AnswerLog(probe.recorder.answers.append, kept, partial(so_far, llm.llm_engine), decode)
         steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None

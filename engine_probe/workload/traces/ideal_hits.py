@@ -1,4 +1,4 @@
-"""The prompt tokens that a prefix cache without limits would hold when a session begins."""
+"""The prompt tokens that a prefix cache without limits would hold, of prompts that are known before the run."""
 
 import hashlib
 from array import array
@@ -6,19 +6,24 @@ from array import array
 from engine_probe.workload.request_plan import Plan
 
 
-def ideal_first_hits(plan: Plan, block_tokens: int) -> dict[str, int]:
-    """Return for each session's first request the tokens that it shares, from the start, with one planned before it.
+def ideal_hits(plan: Plan, block_tokens: int) -> dict[str, int]:
+    """Return for each request that is a whole prompt the tokens that it shares, from the start, with one before it.
 
-    As vLLM counts them: in whole blocks, and never the whole prompt, whose last token has to be computed.
+    Before it are the first prompts of sessions planned earlier, and the earlier turns of its own. As vLLM counts them:
+    in whole blocks, and never the whole prompt, whose last token has to be computed.
     """
-    known = set[bytes]()
+    first_prompts = set[bytes]()
     hits = {}
     for session in plan.sessions:
-        request = session.requests[0]
-        names = block_names(request.prompt_token_ids, block_tokens)
-        shared = next((place for place, name in enumerate(names) if name not in known), len(names))
-        hits[request.id] = min(shared, (len(request.prompt_token_ids) - 1) // block_tokens) * block_tokens
-        known.update(names)
+        own = set[bytes]()
+        for turn, request in enumerate(session.requests):
+            if turn and not request.whole:
+                break
+            names = block_names(request.prompt_token_ids, block_tokens)
+            known = (place for place, name in enumerate(names) if name not in first_prompts and name not in own)
+            shared = next(known, len(names))
+            hits[request.id] = min(shared, (len(request.prompt_token_ids) - 1) // block_tokens) * block_tokens
+            (own if turn else first_prompts).update(names)
     return hits
 
 

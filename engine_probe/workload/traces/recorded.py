@@ -19,6 +19,9 @@ class Recorded(msgspec.Struct, frozen=True):
     output_len: int
     hash_ids: list[int] = []
     pause_seconds: float = 0.0  # from the answer before to this turn
+    whole: bool = False  # a later turn, too, is the whole context
+    block_tokens: int | None = None  # that each hash id covers, where the file says so
+    scope: str = ""  # of the hash ids: the same id is the same tokens within it
 
 
 class RecordedSession(msgspec.Struct, frozen=True):

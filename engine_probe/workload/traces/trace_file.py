@@ -15,15 +15,17 @@ from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
 from engine_probe.workload.traces.burstgpt import read_burstgpt
 from engine_probe.workload.traces.mooncake import read_mooncake, read_sessions
 from engine_probe.workload.traces.recorded import Recorded, RecordedSession
+from engine_probe.workload.traces.weka import read_weka
 
 SHIPPED = [Path(__file__).parents[2] / "sweep" / "shipped" / "traces", Path(__file__).parents[3] / "sweeps" / "traces"]
 TOKEN_BYTES = 8  # of a token id in a Python list
-SESSIONS = "sessions"
+SESSIONS, WEKA = "sessions", "weka"
 MOST_RECORDED_TURNS = 10_000  # of a session, before its file is read
 READ: dict[str, Callable[[Path], list[RecordedSession]]] = {
     "mooncake": read_mooncake,
     "burstgpt": read_burstgpt,
     SESSIONS: read_sessions,
+    WEKA: read_weka,
 }
 
 
@@ -33,12 +35,13 @@ class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     `mooncake` has lines with `timestamp` (ms), `input_length`, `output_length` and perhaps `hash_ids` (the same id is
     the same tokens); `burstgpt` is a CSV with `Timestamp` (s), `Request tokens` and `Response tokens`. `sessions` are
     the turns of agents, as AIPerf writes them: mooncake's lines with a `session_id`, whose later turns have the new
-    tokens alone and a `delay` (ms) after the answer before, as for a tool; `num_prompts` counts sessions. Requests
-    without an answer are left out, and end their session.
+    tokens alone and a `delay` (ms) after the answer before, as for a tool. `weka` are coding agents of kv-cache-tester,
+    as InferenceX replays them: conversations whose requests have the whole context in `hash_ids`, and a `think_time`.
+    Of both, `num_prompts` counts sessions. Requests without an answer are left out, and end their session.
     """
 
     path: Annotated[str, about("Path of the local file, or the shipped agents (sessions).", "mooncake_trace.jsonl")]
-    format: Annotated[Literal["mooncake", "burstgpt", "sessions"], about("Format of the file.", "mooncake")]
+    format: Annotated[Literal["mooncake", "burstgpt", "sessions", "weka"], about("Format of the file.", "mooncake")]
     block_tokens: Annotated[Positive, about("Number of tokens that each of the trace's hash_ids covers.", 16)] = 512
 
     @property
@@ -54,7 +57,7 @@ def trace_drafts(trace: Trace, count: int | None, chances: Chances) -> tuple[lis
     """Make a draft of each session that has an answer; return them, and notes about them."""
     usable, failed = answered(trace)
     if not usable or len(usable) < (count or 0):
-        what = "sessions" if trace.format == SESSIONS else "requests"
+        what = "sessions" if trace.format in (SESSIONS, WEKA) else "requests"
         raise InputError(
             f"{trace.path} holds {len(usable)} {what} with an answer, fewer than num_prompts = {count or 1}: "
             "ask for fewer, or give a longer trace"
@@ -94,10 +97,14 @@ def before_failure(turns: Sequence[Recorded]) -> list[Recorded]:
 
 
 def trace_turns(session: RecordedSession, number: int, trace: Trace, chances: Chances) -> list[Turn]:
-    """Draw the tokens of a session. Those of later turns are its own: they follow an answer that no other has."""
+    """Draw the tokens of a session. New tokens of later turns are its own: they follow an answer that no other has."""
     first, *later = session.turns
     found = [Turn(trace_prompt(first, number, trace.block_tokens, chances), first.output_len)]
     for place, turn in enumerate(later, 1):
+        if turn.whole:
+            prompt = trace_prompt(turn, number, trace.block_tokens, chances)
+            found.append(Turn(prompt, turn.output_len, pause_seconds=turn.pause_seconds, whole=True))
+            continue
         tokens = random_tokens(chances.stream(f"prompt {number}.{place}"), turn.input_len)
         found.append(Turn(tokens, turn.output_len, pause_seconds=turn.pause_seconds))
     return found
@@ -105,6 +112,7 @@ def trace_turns(session: RecordedSession, number: int, trace: Trace, chances: Ch
 
 def trace_prompt(request: Recorded, number: int, block_tokens: int, chances: Chances) -> list[int]:
     """Draw the tokens of a prompt; equal hash_ids give equal blocks."""
+    block_tokens = request.block_tokens or block_tokens
     if not request.hash_ids:
         return random_tokens(chances.stream(f"prompt {number}"), request.input_len)
     if len(request.hash_ids) != math.ceil(request.input_len / block_tokens):
@@ -114,5 +122,7 @@ def trace_prompt(request: Recorded, number: int, block_tokens: int, chances: Cha
         )
     token_ids: list[int] = []
     for hash_id in request.hash_ids:
-        token_ids += random_tokens(chances.stream(f"block {hash_id}"), min(block_tokens, request.input_len))
+        token_ids += random_tokens(
+            chances.stream(f"block {request.scope}{hash_id}"), min(block_tokens, request.input_len)
+        )
     return token_ids[: request.input_len]

@@ -145,7 +145,7 @@ def test_a_points_key_follows_its_content(file: Path) -> None:
         (
             "[axes]",
             'prompts = { kind = "trace", path = "x", format = "sharegpt" }\n[axes]',
-            'workload.prompts.format is "sharegpt", expected burstgpt, mooncake or sessions',
+            'workload.prompts.format is "sharegpt", expected burstgpt, mooncake, sessions or weka',
         ),
         (
             "input_len = 32",

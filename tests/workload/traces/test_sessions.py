@@ -16,7 +16,7 @@ from engine_probe.workload.driver import Outcome
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.spec import Workload
-from engine_probe.workload.traces.ideal_hits import ideal_first_hits
+from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
 from tests.support.simulated_engine import World, after_ms
 
@@ -114,20 +114,20 @@ def test_the_ideal_of_first_prompts_counts_whole_shared_blocks_but_never_the_las
         for name, length, hashes in (("a", 20, [0, 1, 2]), ("b", 17, [0, 1, 3]), ("c", 16, [0, 1]), ("d", 8, [9]))
     ]
     plan = make_plan(Workload(trace(tmp_path, *lines), Replay()))
-    assert ideal_first_hits(plan, 8) == {"0": 0, "1": 16, "2": 8, "3": 0}
-    assert ideal_first_hits(plan, 16) == {"0": 0, "1": 16, "2": 0, "3": 0}
-    assert ideal_first_hits(plan, 4) == {"0": 0, "1": 16, "2": 12, "3": 0}
+    assert ideal_hits(plan, 8) == {"0": 0, "1": 16, "2": 8, "3": 0}
+    assert ideal_hits(plan, 16) == {"0": 0, "1": 16, "2": 0, "3": 0}
+    assert ideal_hits(plan, 4) == {"0": 0, "1": 16, "2": 12, "3": 0}
 
 
 def test_the_ideal_of_conversations_is_their_system_prompt() -> None:
     plan = make_plan(Workload(Conversations(2, 10, system_len=33), ClosedLoop(1), output_len=4, num_prompts=3))
-    assert ideal_first_hits(plan, 16) == {"0.0": 0, "1.0": 32, "2.0": 32}
+    assert ideal_hits(plan, 16) == {"0.0": 0, "1.0": 32, "2.0": 32}
 
 
 def test_the_shipped_trace_is_what_its_tool_writes() -> None:
     assert Trace("agents", "sessions").file.read_text(encoding="utf-8") == agent_trace.text()
     plan = make_plan(Workload(Trace("agents", "sessions", block_tokens=64), Replay()))
     assert len(plan.sessions) == agent_trace.SESSIONS
-    hits = ideal_first_hits(plan, 32)
+    hits = ideal_hits(plan, 32)
     assert sorted(set(hits.values()))[0] == 0
     assert sum(tokens >= agent_trace.SYSTEM_BLOCKS * agent_trace.BLOCK_TOKENS for tokens in hits.values()) == 15
