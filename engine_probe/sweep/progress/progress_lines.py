@@ -57,7 +57,7 @@ def result_line(result: Row) -> str:
     rate = f"{result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s"
     if result.replicas:
         rates = [replica.output_tokens_per_s for replica in result.replicas]
-        rate = f"{rate} in which all {len(rates)} engines ran ({min(rates):.1f} to {max(rates):.1f} each)"
+        rate = f"{rate}, {len(rates)} engines together ({min(rates):.1f} to {max(rates):.1f} each)"
     return f"{start} {rate}{changing}{ending(result)}"
 
 

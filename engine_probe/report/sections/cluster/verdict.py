@@ -13,11 +13,12 @@ from engine_probe.report.charts.experiment.cluster import cluster_charts
 from engine_probe.report.document import Column, Figure, Section, Sentence, Table, says, sure, table
 from engine_probe.report.sections.sweep.verdict import sweep_cautions
 from engine_probe.text_format import counted, duration, long_duration
+from engine_probe.workload.load import CONCURRENCY
 
 SHORT_SHARE = 0.5  # of the longest run; a shorter common time says little of it
 COLUMNS = (
     Column("configuration", words=True),
-    Column("load", words=True),
+    Column("load of each engine", short="load\nof each"),
     Column("engines", short="en-\ngines"),
     Column("output tokens/s", short="tokens/s"),
     Column("output tokens/s per GPU", short="per\nGPU"),
@@ -29,8 +30,9 @@ COLUMNS = (
     Column("efficiency", short="effi-\nciency"),
 )
 NOTE = (
-    "Latencies are over all requests of all engines. Spread: how far the fastest engine of a kind lies above the "
-    "slowest. Efficiency: throughput as a share of so many times that of one engine."
+    "Load: concurrent requests, if no unit is given. Latencies are over all requests of all engines. Spread: how far "
+    "the fastest engine of a kind lies above the slowest. Efficiency: throughput as a share of so many times that of "
+    "one engine."
 )
 
 
@@ -148,7 +150,7 @@ def cluster_row(level: ClusterLevel, efficiencies: dict[int, float]) -> list[str
     times = [level.mean_ns(*asked) for asked in (("TTFT", 50), ("TTFT", 99), ("TPOT", 50))]
     return [
         level.configuration,
-        f"{level.points[0].load:g} {level.points[0].unit} each",
+        f"{level.points[0].load:g}{'' if level.points[0].unit == CONCURRENCY else f' {level.points[0].unit}'}",
         str(level.engines),
         rate_words(level),
         f"{rate / level.gpus:,.1f}" if level.gpus else "-",
