@@ -105,3 +105,24 @@ def test_a_withheld_capacity_is_never_guessed() -> None:
     assert [ours.ours_of(row, {}) for row in rows] == ["not guessed"] * 3
     held = {figure.what for figure in read_reference("thesis_tensor_parallel").figures}
     assert "kv_capacity_tokens" not in held
+
+
+def test_a_step_reads_all_weights_but_the_input_embedding() -> None:
+    embedding = 128_256 * 4096 * 2 / 1e9
+    assert ours.read_each_step_gb("llama-3-8b", {}) == pytest.approx(16.0605 - embedding, abs=1e-3)
+    assert ours.read_each_step_gb("llama-3-70b", {"precision": "awq", "tensor_parallel_size": 2}) == pytest.approx(
+        ours.read_each_step_gb("llama-3-70b", {"precision": "awq"}) / 2
+    )
+
+
+@pytest.mark.parametrize("name", ["l40s", "l40s_serving"])
+def test_whatever_no_memory_bandwidth_allows_is_doubted(name: str) -> None:
+    reference = read_reference(name)
+    for figure in reference.figures:
+        step_ms = ours.read_each_step_gb(figure.model, {**reference.setting, **figure.setting}) / ours.L40S_TB_S
+        value = figure.value or figure.high or 0
+        impossible = {
+            "tpot_p50_ms": value < step_ms,
+            "output_tokens_per_s": value > (figure.at or 0) / step_ms * 1e3,
+        }.get(figure.what, False)
+        assert impossible == ("GB of weights at 0.864 TB/s" in figure.doubt), (figure.model, figure.what)

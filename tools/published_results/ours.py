@@ -17,6 +17,8 @@ from engine_probe.evaluation.published.reference import Published, PublishedPrec
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 NEEDS_A_GPU, QUOTED, NOTHING = "needs a GPU", "quoted, not measured", "-"
 H100_NVL_GIB, RESERVED = 93.6, 0.9  # published memory of a GPU, and vLLM's default share of it at the time
+L40S_TB_S = 0.864  # memory bandwidth by its datasheet
+MOST_IN_FLIGHT = 256  # vLLM's default max_num_seqs on such a GPU: more wait for their turn
 QUANTISED_EXAMPLE = "llama-3-8b"
 
 JUDGED = "`report --reference l40s_stress` judges it on a sweep of l40s_stress"
@@ -179,9 +181,38 @@ def ours_of_figure(figure: Published, reference: Reference, recorded: Recorded) 
             return of_record(f"{figure.model}.{figure.what}.{figure.at:g}", recorded)
         case "kv_saturation":
             return of_record(f"{figure.model}.{figure.what}", recorded)
+        case "output_tokens_per_s" | "tpot_p50_ms" | "tpot_p99_ms" if bound_by_bandwidth(figure, reference):
+            return bandwidth_bound(figure, setting)
         case "speed_up":
             return of_record(f"smollm2.speed_up.{figure.at:g}", recorded)
     return NEEDS_A_GPU
+
+
+def bound_by_bandwidth(figure: Published, reference: Reference) -> bool:
+    """Return whether a bound follows: on an L40S, of a time per token, or of a number of requests in flight."""
+    held = figure.what.startswith("tpot") or (figure.at or MOST_IN_FLIGHT) < MOST_IN_FLIGHT
+    return reference.setting.get("gpu") == "L40S" and held
+
+
+def read_each_step_gb(model: str, setting: Mapping[str, str | int]) -> float:
+    """Return the GB of weights that each GPU reads in a step: all but the input embedding, of which it reads rows."""
+    config = catalogue_config(model)
+    found = geometry(config)
+    width = {"int8": 1.0, "awq": 0.5}.get(str(setting.get("precision")), found.linear_bytes)
+    others = found.parameters - found.linear_parameters
+    if not config.get("tie_word_embeddings"):
+        others -= config["vocab_size"] * config["hidden_size"]
+    return (2 * others + width * found.linear_parameters) / 1e9 / int(setting.get("tensor_parallel_size", 1))
+
+
+def bandwidth_bound(figure: Published, setting: Mapping[str, str | int]) -> str:
+    """Return what a GPU's memory bandwidth allows: a lower bound of TPOT, an upper one of throughput."""
+    each = read_each_step_gb(figure.model, setting)
+    step_ms = each / L40S_TB_S
+    how = f"{each:.1f} GB of weights a step at {L40S_TB_S} TB/s"
+    if figure.what.startswith("tpot"):
+        return f"at least {step_ms:.1f} ({how}); {NEEDS_A_GPU}"
+    return f"at most {(figure.at or 1) / step_ms * 1e3:,.0f} ({how}); {NEEDS_A_GPU}"
 
 
 def capacity_bound(model: str) -> str:
