@@ -50,7 +50,7 @@ class Work:
 
 def gpu_use(facts: dict[str, Any], iterations: pa.Table, telemetry: Callable[[], pa.Table]) -> GpuUse:
     """Return the GPUs of a recording; telemetry that is damaged only makes their energy unknown."""
-    cards = recorded_rank_count(facts)
+    cards = recorded_rank_count(facts) if "engine" in facts else None
     try:
         rows = telemetry()
     except InputError as error:

@@ -77,7 +77,7 @@ def profit_chart(curve: Costed, currency: str) -> Iterator[Lines]:
     if not any_of(series[2].values):
         return
     shaded = regions(curve.curve) if curve.curve else []
-    note = "Break-even is interpolated linearly between the levels on either side of it."
+    note = "Of whole runs. Break-even is interpolated linearly between the levels on either side of it."
     note += "" if shaded else " Shaded: profit and loss, since too few levels show regions of the curve."
     note += INTERVALS if any(line.high for line in series) else ""
     heading = f"Revenue, cost and profit{f' ({curve.label})' if curve.label else ''}"

@@ -90,8 +90,9 @@ def counted(count: int | None, choice: Choice) -> str:
 def step_verdicts(steps: Steps, options: Sequence[Offered], found: Hardware) -> Iterator[str]:
     """Yield what is the cheapest up to which demand, of the first few choices."""
     currency, latency = found.prices.currency, found.demand.latency_s
-    about = [steps.serves, "" if latency is None else f"answers within {latency:g} s"]
-    serves = capitalized(f"{', '.join(filter(None, about))}: ") if any(about) else ""
+    in_time = "" if latency is None else f"{'answers' if steps.serves else 'Answers'} within {latency:g} s"
+    about = ", ".join(filter(None, (steps.serves, in_time)))
+    serves = f"{about}: " if about else ""
     names = {step.name for step in steps.sure}
     if len(names) == 1 and len({option.name for option in options}) > 1:
         yield f"{serves}{names.pop()} is the cheapest at every demand, several of them side by side if need be."
