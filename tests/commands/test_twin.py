@@ -32,12 +32,16 @@ def sweep(tmp_path: Path) -> SweepFile:
 
 
 def asked(folder: Path, more: str = "", arguments: str = "", model: str = "unknown/model") -> SweepFile:
+    return read_sweep(str(asked_file(folder, more, arguments, model)))
+
+
+def asked_file(folder: Path, more: str = "", arguments: str = "", model: str = "unknown/model") -> Path:
     path = folder / "asked.toml"
     path.write_text(
         f'question = "What will it do?"\n{more}\n[engine]\nmodel = "{model}"\n[engine.arguments]\n{arguments}\n'
         "[workload]\ninput_len = 48\noutput_len = 40\nconcurrency = 4\n"
     )
-    return read_sweep(str(path))
+    return path
 
 
 def twin_of(sweep: SweepFile) -> Twin:
@@ -79,6 +83,12 @@ def test_a_predicted_sweep_is_read_again(sweep: SweepFile, swept: Path, tmp_path
 def test_what_a_twin_cannot_do_is_refused(tmp_path: Path, swept: Path, more: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         predicted(asked(tmp_path, more), str(swept))
+
+
+def test_answers_that_end_themselves_are_refused(tmp_path: Path, swept: Path) -> None:
+    sweep = read_sweep(str(asked_file(tmp_path)), ["workload.sampling={ignore_eos = false}"])
+    with pytest.raises(InputError, match="does not know where an answer ends"):
+        predicted(sweep, str(swept))
 
 
 def test_drafts_are_refused(tmp_path: Path, swept: Path) -> None:

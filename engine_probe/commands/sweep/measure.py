@@ -11,6 +11,7 @@ import msgspec
 
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import Results, holds_steps, open_results
+from engine_probe.commands.sweep.reading import caution
 from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.vllm_versions import check_version
 from engine_probe.hook.workers.operators import check_torch
@@ -56,6 +57,8 @@ def measure(
         rows: list[Row] = []
         with closing(open_results(resume, out)) as results:
             click.echo(plain(f"{name}: {sweep.question}"), err=True)
+            if held := caution(sweep):
+                click.echo(held, err=True)
             try:
                 run(sweep, results, verbose, force, rows, engines, heading)
             except KeyboardInterrupt:

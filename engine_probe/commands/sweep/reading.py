@@ -12,6 +12,7 @@ from engine_probe.sweep.definition.perplexity_points import check_texts, texts
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
 from engine_probe.sweep.preflight.memory_fit import check_fit
+from engine_probe.workload.question_set.question_prompts import Questions
 from kernels_bench.devices.cpu import cpu
 
 
@@ -31,6 +32,14 @@ def check_before_start(sweeps: Sequence[SweepFile], on_fleet: bool) -> None:
             check_plans(apart(points(sweep)), cpu().memory_bytes)
         check_requests(apart(points(sweep)))
         check_texts(texts(sweep))
+
+
+def caution(sweep: SweepFile) -> str | None:
+    """Say what the report will lack because of the sweep's settings. None if nothing."""
+    asks = any(isinstance(point.workload.prompts, Questions) for point in points(sweep))
+    if not asks or sweep.check_integrity or (sweep.answers is not None and sweep.answers.keep == "text"):
+        return None
+    return 'questions are asked, but the texts of answers are not kept: with [answers] keep = "text" they are judged'
 
 
 def read_sides(name: str, against: Sequence[str], settings: tuple[str, ...], model: str | None) -> list[SweepFile]:

@@ -76,6 +76,11 @@ def check_sweep(sweep: SweepFile) -> None:
     if sweep.quality or sweep.operators or sweep.check_integrity:
         name = "quality" if sweep.quality else "operators" if sweep.operators else "check_integrity"
         raise InputError(f"{name}: a twin computes no tokens: leave it out of a predicted sweep")
+    if not all(point.workload.sampling.ignore_eos for point in points(sweep)):
+        raise InputError(
+            "workload.sampling.ignore_eos is false: a twin computes no tokens and does not know where an answer ends: "
+            "set it to true, and give output_len as a distribution"
+        )
     if sweep.replicas > 1 or sweep.mix:
         raise InputError("replicas and mix: a twin predicts one engine; the others are like it")
 
