@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as some
 from engine_probe.analysis.compare.perplexity import perplexity
 from engine_probe.errors import InputError
 from engine_probe.perplexity.documents import as_written, count_words, documents, rolling
+from engine_probe.perplexity.scoring import by_document
 from engine_probe.perplexity.spec import Quality
 
 ONE = " = One = \n \n A well @-@ known text , with 1 @,@ 000 words . \n = = A part = = \n \n More . \n"
@@ -77,3 +80,31 @@ def test_perplexity_per_word_divides_the_same_sum_by_words() -> None:
 def test_what_cuts_a_text_otherwise_is_refused(given: dict[str, object]) -> None:
     with pytest.raises(InputError, match=f'quality.{next(iter(given))} is given, and per = "word"'):
         Quality("t", window=8, per="word", **given).check("quality.")  # type: ignore[arg-type]
+
+
+def engine(bos: int | None, eos: int | None) -> Any:
+    """An engine with a tokenizer that has a token for each character, and none added."""
+
+    def encode(text: str, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens
+        return [ord(character) for character in text]
+
+    tokenizer = SimpleNamespace(bos_token_id=bos, eos_token_id=eos, encode=encode)
+    config = SimpleNamespace(skip_tokenizer_init=False)
+    return SimpleNamespace(llm_engine=SimpleNamespace(model_config=config), get_tokenizer=lambda: tokenizer)
+
+
+@pytest.mark.parametrize(("bos", "eos", "prefix"), [(1, 2, 1), (None, 2, 2)])
+def test_the_first_token_of_each_document_is_predicted_after_bos_or_else_eos(
+    bos: int | None, eos: int | None, prefix: int
+) -> None:
+    pieces = by_document(engine(bos, eos), Quality("t", window=4096, per="word"), ONE + TWO)
+    assert [window.token_ids[0] for window in pieces.windows] == [prefix, prefix]
+    assert [window.scored for window in pieces.windows] == [len(each.text) for each in documents(ONE + TWO)]
+    assert (pieces.documents, pieces.unused_tokens) == (2, 0)
+    assert pieces.words == count_words(ONE) + count_words(TWO)
+
+
+def test_a_tokenizer_without_either_is_refused() -> None:
+    with pytest.raises(InputError, match="this tokenizer has neither"):
+        by_document(engine(None, None), Quality("t", window=8, per="word"), "text")
