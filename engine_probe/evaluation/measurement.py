@@ -1,13 +1,15 @@
 """An opened measurement that is compared: a run, a sweep or a scored text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from engine_probe.analysis.compare.changes import Change
 from engine_probe.analysis.statistics.level_noise import in_rounds
+from engine_probe.recordings.experiment import SWEEP
 from engine_probe.recordings.perplexity import NAME, TextPoint, changed, open_alone, text_folder
 from engine_probe.recordings.run import Run, load
+from engine_probe.recordings.suite import is_suite, open_suite
 from engine_probe.recordings.sweep import Swept, is_sweep, open_sweep
 from engine_probe.recordings.sweep_point import SweptPoint
 
@@ -43,15 +45,34 @@ class Opened(NamedTuple):
 
 
 def opened(folder: Path) -> Opened:
-    """Open a run, a sweep or a scored text."""
+    """Open a run, a sweep, a suite or a scored text."""
+    if is_suite(folder):
+        return opened_suite(folder)
     if not is_sweep(folder):
         if text_folder(folder):
             return Opened("perplexity result", {}, {}, {NAME: open_alone(folder)})
         run = load(folder)
         return Opened("run", {"": Side([run])}, {"": f"{folder}: {'; '.join(run.notes)}"} if run.notes else {}, {})
+    return opened_sweep(folder, open_sweep(folder))
+
+
+def opened_suite(folder: Path) -> Opened:
+    """Open all sweeps of a suite; the name of each point ends with that of its sweep."""
+    points: dict[str, Side] = {}
+    notes: dict[str, str] = {}
+    texts: dict[str, TextPoint] = {}
+    for name, swept in open_suite(folder).sweeps.items():
+        named = (replace(point, curve={**point.curve, SWEEP: name}) for point in swept.points)
+        found = opened_sweep(folder, replace(swept, points=tuple(named)))
+        points |= found.points
+        notes |= found.notes
+        texts |= {f"{text}, {name}": each for text, each in found.texts.items()}
+    return Opened("suite", points, notes, texts)
+
+
+def opened_sweep(folder: Path, swept: Swept) -> Opened:
     points: dict[str, Side] = {}
     notes = {}
-    swept = open_sweep(folder)
     for point in swept.points:
         name = point.name
         if point.unprobed:

@@ -79,6 +79,19 @@ def test_a_notebook_shows_its_sections(suite: Path) -> None:
     assert shown.index("6.1 Concurrency") < shown.index("model small") < shown.index("6.2 Length")
 
 
+def test_two_suites_are_compared_sweep_by_sweep(suite: Path) -> None:
+    done = CliRunner().invoke(cli, ["compare", str(suite), str(suite), "--format", "json"], catch_exceptions=False)
+    (found,) = json.loads(done.stdout)
+    names = [point["point"] for point in found["points"]]
+    assert names == [f"concurrency {load}, sweep {name}" for name in ("small", "large", "third") for load in LEVELS]
+    assert {change["relative"] for point in found["points"] for change in point["changes"]} == {0.0}
+
+
+def test_a_suite_and_a_sweep_are_not_compared(suite: Path) -> None:
+    done = CliRunner().invoke(cli, ["compare", str(suite), str(suite / "one/small")])
+    assert "is a suite and" in str(done.exception)
+
+
 def test_scores_name_the_points_of_one_sweep(suite: Path, tmp_path: Path) -> None:
     shown = CliRunner().invoke(cli, ["report", str(suite), "--score", str(tmp_path / "s.csv")])
     assert "name one of its sweeps" in str(shown.exception)

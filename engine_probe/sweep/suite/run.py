@@ -74,10 +74,10 @@ class SuiteRun:
                 ended = self._measure(place, each.sweep, measure)
             except KeyboardInterrupt:
                 return INTERRUPTED
-            if ended.reason:
-                say(f"{row.name}, {ended.status}: {ended.reason}")
             if ended.exit_code == INTERRUPTED:
                 return INTERRUPTED
+            if ended.reason:
+                say(f"{row.name}, {ended.status}: {ended.reason}")
         rows = self.state.sweeps
         if all(row.status == COMPLETE for row in rows):
             return 0
