@@ -12,7 +12,8 @@ weights and pools were published (an H100 NVL of 93.6 GiB, of which vLLM took 0.
 
 By least squares it is 2.74 GiB and 38.2 bytes for each of the 1,024 x vocabulary logits, and at most 0.06 GiB off: the
 float32 copy of the logits, their sorted values and indices, and probabilities. Width and number of layers do not show.
-What steps of fewer tokens, other GPUs and other versions of vLLM take of the 2.74 is not known.
+What steps of fewer tokens, other GPUs and other versions of vLLM take of the 2.74 is not known. Nor are CUDA graphs:
+the published engines captured them beside the pool, and vLLM takes them from it since 0.21.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ FIXED_WORKSPACE = 2.74 * GIB
 FITTED_AT_TOKENS = 8192
 BLOCK = 16  # tokens, on GPUs unless block_size is given
 DEFAULT_SHARE = 0.92  # of vLLM 0.32
+GRAPHS = "captured and measured by vLLM at its start, which takes them from the pool; how large they are is not known"
 LARGE_GPU = 70 * GIB  # from here on vLLM takes larger defaults, but not on an A100
 
 Arguments = Mapping[str, Any]
@@ -127,7 +129,7 @@ def memory_of_rank(
         share=float(share),
         weights=weights,
         activations_and_workspace=workspace_term(int(config["vocab_size"]), arguments, device, device_bytes),
-        graphs=Term("graphs", None, "captured after the pool is made, from what vLLM leaves free; not known"),
+        graphs=Term("CUDA graphs", None, GRAPHS),
         kv=Term("KV cache", longest * per_token, f"{longest:,} tokens of {per_token / 1024:,.4g} KiB in {kept_as}"),
         longest=longest,
         kv_bytes_per_token=per_token,

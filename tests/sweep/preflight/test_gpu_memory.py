@@ -18,7 +18,7 @@ from engine_probe.sweep.definition.loader import read_sweep, shipped_names
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, apart, points
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.gpu_memory import check_memory, engine_names, memories, named_gpu, smallest_gpu
-from engine_probe.sweep.suite.forecast import against
+from engine_probe.sweep.suite.forecast import Target, against
 
 
 def card(gib: float) -> dict[str, Any]:
@@ -95,9 +95,9 @@ def test_a_device_that_cannot_be_is_one_sentence(options: list[str], words: str)
 
 def test_a_suite_names_the_sweep_that_cannot_start() -> None:
     sweep = read_sweep("tensor_parallel", ["workload.concurrency=[1]"])
-    machine = {"gpus": [card(79.1)] * 2, "host": {"memory_bytes": 1 << 40}}
-    assert "cannot start: weights of 67.7 GiB leave 3.5 of 71.2 GiB" in against(sweep, points(sweep), machine)
-    assert against(sweep, points(sweep), machine | {"gpus": [card(93.6)] * 2}) == ""
+    small, large = (Target(smallest_gpu([card(gib)])) for gib in (79.1, 93.6))
+    assert "cannot start: weights of 67.7 GiB leave 3.5 of 71.2 GiB" in against(sweep, points(sweep), small)
+    assert against(sweep, points(sweep), large) == ""
 
 
 def test_engines_are_named_by_what_differs() -> None:
