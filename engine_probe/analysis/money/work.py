@@ -4,7 +4,7 @@ Tokens, requests and time are those of the whole run. Only answered requests are
 although its tokens were made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,36 @@ class Work:
     def tokens_per_s(self) -> float:
         """Return the tokens of answered requests, of prompts and answers."""
         return self.output_tokens_per_s + self.input_tokens_per_s
+
+
+def together(works: Sequence[Work], hosts: Sequence[str]) -> Work:
+    """Return the work of engines that ran at the same time on these machines, as the sum of their rates."""
+    known = [(each.requests_per_s, each.latency_s) for each in works if each.latency_s is not None]
+    answered = sum(rate for rate, _ in known)
+    is_whole = len(known) == len(works) and answered > 0
+    return Work(
+        output_tokens_per_s=sum(each.output_tokens_per_s for each in works),
+        input_tokens_per_s=sum(each.input_tokens_per_s for each in works),
+        requests_per_s=sum(each.requests_per_s for each in works),
+        latency_s=sum(rate * seconds for rate, seconds in known) / answered if is_whole else None,
+        gpus=all_gpus([each.gpus for each in works], hosts),
+        made_tokens_per_s=sum(each.made_tokens_per_s for each in works),
+        ended_requests_per_s=sum(each.ended_requests_per_s for each in works),
+    )
+
+
+def all_gpus(used: Sequence[GpuUse], hosts: Sequence[str]) -> GpuUse:
+    """Return the GPUs of all engines with their energy; a machine of several engines counts once."""
+    cards = [each.cards for each in used if each.cards is not None]
+    energies = [each.energy for each in used if isinstance(each.energy, Energy)]
+    unknown = [each.energy for each in used if isinstance(each.energy, str)]
+    notes = tuple(note for each in energies for note in each.notes)
+    energy = unknown[0] if unknown else Energy(tuple(gpu for each in energies for gpu in each.gpus), notes)
+    of_host = {host: each.host_watts for host, each in zip(hosts, used, strict=True)}
+    watts = [power for power in of_host.values() if power is not None]
+    return GpuUse(
+        sum(cards) if len(cards) == len(used) else None, energy, sum(watts) if len(watts) == len(of_host) else None
+    )
 
 
 def gpu_use(facts: dict[str, Any], iterations: pa.Table, telemetry: Callable[[], pa.Table]) -> GpuUse:

@@ -12,11 +12,14 @@ from engine_probe.analysis.money.hardware_options import Demand
 from engine_probe.analysis.money.more_gpus import More, more_cards
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.money.run_costs import NO_PRICES
+from engine_probe.analysis.money.work import Work, together
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
+from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.evaluation.money.options import Hardware, hardware
 from engine_probe.evaluation.money.price_list import find_prices, read_prices
-from engine_probe.recordings.curve import Curve, curves
+from engine_probe.recordings.cluster import Cluster
+from engine_probe.recordings.curve import Curve, curves, points_by_curve
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 
@@ -29,7 +32,7 @@ class Costed:
     unit: str
     costs: CurveCosts
     cards: int | None
-    curve: Curve | None = None  # None for a single run
+    curve: Curve | None = None  # None for a single run, and for several engines at once
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,32 @@ def sweep_money(swept: Swept, drawn: Sequence[Curve], prices: Prices | None, slo
         work = [LoadedWork(point.load, point.summary.work, point.started_ns) for point in curve.figures]
         if work:
             costs.append(costed(curve, work, measured_in_rounds(curve.figures), prices))
-    return money(costs, drawn, prices, slo, at)
+    return money([*costs, *cluster_costs(swept, prices)], drawn, prices, slo, at)
+
+
+def cluster_costs(swept: Swept, prices: Prices | None) -> Iterator[Costed]:
+    """Yield the costs of points that several engines measured at once, over the load of each engine."""
+    points = [point for point in swept.clusters if point.cluster and len(point.cluster.engines) > 1]
+    for label, alike in points_by_curve(points).items():
+        work = [
+            LoadedWork(point.load, cluster_work(point.cluster), started_ns(point.cluster))
+            for point in alike
+            if point.cluster
+        ]
+        unit = f"{alike[0].unit} per engine"
+        apart = in_rounds((each.load, each.started_ns) for each in work)
+        num_gpus = {each.work.gpus.cards for each in work}
+        cards = num_gpus.pop() if len(num_gpus) == 1 else None
+        yield Costed(label, unit, curve_costs(work, prices or NO_PRICES, unit, apart), cards)
+
+
+def cluster_work(cluster: Cluster) -> Work:
+    hosts = [str(engine.run.facts["process"]["host"]) for engine in cluster.engines]
+    return together([engine.analysis.summary.work for engine in cluster.engines], hosts)
+
+
+def started_ns(cluster: Cluster) -> int:
+    return int(cluster.engines[0].run.facts["clock"]["wall_ns"])
 
 
 def run_money(run: Run, analysis: RunAnalysis, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
@@ -97,7 +125,8 @@ def gpu_pairs(costs: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Cards
         (curve.label, curve.unit): {level.load: level.output_tokens_per_s for level in curve.found.levels}
         for curve in drawn
     }
-    curves = sorted((curve for curve in costs if curve.cards), key=lambda curve: curve.cards or 0)
+    of_one = (curve for curve in costs if curve.cards and curve.curve)
+    curves = sorted(of_one, key=lambda curve: curve.cards or 0)
     sizes = [(curve.cards, curve.unit) for curve in curves]
     if len(set(sizes)) < len(sizes):
         return

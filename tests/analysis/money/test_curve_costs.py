@@ -13,7 +13,7 @@ from engine_probe.analysis.money.curve_costs import HOST_MEASURED, HOST_UNKNOWN,
 from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.money.prices import Burst, Cost, Power, Prices, Sold, Users, VariableCost
 from engine_probe.analysis.money.run_costs import RunCosts
-from engine_probe.analysis.money.work import GpuUse, Work
+from engine_probe.analysis.money.work import GpuUse, Work, together
 from engine_probe.analysis.run.energy import Energy, GpuEnergy
 from tests.support.values import values
 
@@ -143,6 +143,20 @@ def test_the_power_of_the_host_is_measured_given_or_left_out_aloud() -> None:
     some = curve_costs([done[0], at(2, energy=watts(400))], Prices("EUR", power=Power(2.0)))
     assert [level.mean("cost_per_hour") for level in some.levels] == pytest.approx([0.8, 0.8])
     assert some.notes == (HOST_UNKNOWN,)
+
+
+def test_engines_at_once_are_summed_and_their_machine_counts_once() -> None:
+    """1,000 and 500 tokens/s, 10 and 5 requests/s of 2 and 5 s, 400 W each; two engines share a host of 100 W."""
+    works = [
+        work(1000, watts(400), host_watts=100.0),
+        work(500, watts(400), cards=2, host_watts=100.0, latency_s=5.0),
+    ]
+    both = together(works, ["a", "a"])
+    assert (both.output_tokens_per_s, both.requests_per_s, both.latency_s) == (1500, 15, 3)
+    assert (both.gpus.cards, both.watts, both.gpus.host_watts) == (3, 800, 100)
+    assert together(works, ["a", "b"]).gpus.host_watts == 200
+    unknown = together([works[0], work(cards=None)], ["a", "b"]).gpus
+    assert (unknown.cards, unknown.energy, unknown.host_watts) == (None, NO_GPU, None)
 
 
 def test_without_telemetry_there_is_no_energy_and_it_is_said() -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from engine_probe.commands.report import command
 from engine_probe.evaluation.money.price_list import read_prices
 from engine_probe.evaluation.published.documents import read_document
+from tests.support.cluster_sweeps import write_cluster_sweep
 from tests.support.recordings import MS, facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
 from tests.support.values import has_values, values
@@ -198,6 +199,18 @@ def test_a_second_gpu_is_compared_with_the_first(tmp_path: Path) -> None:
     assert has_values(text, "2", "1", "1.00", "1")
     assert has_values(text, "2", "1", "2.00")
     assert "of as many small engines" in (tmp_path / "page.html").read_text()
+
+
+def test_several_engines_at_once_cost_together(tmp_path: Path) -> None:
+    """Two engines make twice the tokens of one, and each has a GPU of 2 an hour."""
+    folder = write_cluster_sweep(tmp_path / "sweep", {1: (1.0,), 2: (1.0, 1.0)})
+    lists = 'currency = "EUR"\n[[fixed]]\nname = "card"\nper_hour = 2\nper_card = true\n'
+    done = report(folder, "--money", prices(tmp_path, lists), "--json", "-")
+    curves = {curve["cards"]: curve["levels"][0]["figures"] for curve in json.loads(done.stdout)["money"]["curves"]}
+    assert (curves[1]["cost_per_hour"]["mean"], curves[2]["cost_per_hour"]["mean"]) == (2, 4)
+    tokens = [curves[cards]["cost_per_million_output_tokens"]["mean"] for cards in (1, 2)]
+    assert tokens[0] == pytest.approx(tokens[1])
+    assert "per engine" in said(folder, "--money", tmp_path / "prices.toml")
 
 
 def test_options_are_listed_or_measured(sweep: Path, tmp_path: Path) -> None:
