@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from engine_probe import load
+from engine_probe.record.run_folder import WALL_CLOCK_AHEAD
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began, StartStep
@@ -253,6 +254,23 @@ def complete_rows(folder: Path) -> dict[str, str]:
     file = folder / "sweep.json"
     rows = json.loads(file.read_text())["points"] if file.exists() else []
     return {row["id"]: row["folder"] for row in rows if row["status"] == "complete"}
+
+
+def test_two_machines_measure_a_point_together(machines: Machines, sweep: SweepFile, tmp_path: Path) -> None:
+    from engine_probe.sweep.fleet.ray_cluster import connected
+
+    machines.fill()
+    both = msgspec.structs.replace(sweep, axes={"workload.concurrency": [16]}, replicas=2)
+    with connected(machines.cluster.address) as cluster:
+        run_sweep(both, tmp_path, points(both), lambda event, group: None, Fleet(cluster), force=False)
+    (row,) = json.loads((tmp_path / "sweep.json").read_text())["points"]
+    assert row["status"] == "complete", row["reason"]
+    assert row["output_tokens"] == sum(replica["output_tokens"] for replica in row["replicas"])
+    runs = [load(tmp_path / "points" / row["folder"] / replica["folder"]) for replica in row["replicas"]]
+    assert all(run.facts[WALL_CLOCK_AHEAD]["error_ns"] >= 0 for run in runs)
+    begins, ends = ([run.facts["outcome"][end] for run in runs] for end in ("started_ns", "ended_ns"))
+    assert max(begins) < min(ends)
+    assert len({run.facts["process"]["pid"] for run in runs}) == 2
 
 
 def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFile, tmp_path: Path) -> None:
