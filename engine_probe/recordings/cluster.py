@@ -19,7 +19,9 @@ from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.errors import InputError
 from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER, WALL_CLOCK_AHEAD
 from engine_probe.recordings.run import Run, load
+from engine_probe.workload.load import load_of
 
+MOST_ENGINES = 1024  # of one kind at a point
 MOST_AHEAD_NS = 10**18  # thirty years
 
 
@@ -98,14 +100,21 @@ class Cluster(ByName):
 
 def measured_together(asked: Mapping[str, Any]) -> bool:
     """Return whether a point's settings ask for several engines."""
-    return (asked.get("replicas") or 1) > 1 or bool(asked.get("mix"))
+    return asked.get("replicas", 1) != 1 or bool(asked.get("mix"))
 
 
 def workloads(asked: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return kind and workload of each engine that a point asks for."""
-    own = asked.get("workload", asked)
-    parts = [(asked.get("replicas") or 1, own)]
-    parts += [(one.get("replicas") or 1, one.get("workload") or own) for one in asked.get("mix") or ()]
+    """Return kind and workload of each engine that a point asks for. Raise `InputError` if no sweep wrote that."""
+    try:
+        own = asked.get("workload", asked)
+        parts = [(asked.get("replicas", 1), own)]
+        parts += [(one.get("replicas", 1), one.get("workload") or own) for one in asked.get("mix") or ()]
+        if not all(isinstance(count, int) and 0 < count <= MOST_ENGINES for count, _ in parts):
+            raise ValueError("replicas")
+        for _, work in parts:
+            load_of(dict(work))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"its engines are not what a sweep writes ({type(error).__name__}: {error})") from error
     return [(kind, work) for kind, (count, work) in enumerate(parts) for _ in range(count)]
 
 

@@ -114,6 +114,30 @@ def test_a_clock_that_says_nothing_is_taken_to_agree(point: Path, told: object) 
     assert open_cluster(point, ASKED).window.skew_ns == 0
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"replicas": "many"},
+        {"replicas": -2},
+        {"replicas": 10**9},
+        {"replicas": 2, "mix": [7]},
+        {"replicas": 2, "mix": 7},
+        {"mix": [{"replicas": 2.5}]},
+        {"mix": [{"workload": {"concurrency": "x"}}]},
+        {"mix": [{"workload": ["x"]}]},
+    ],
+    ids=str,
+)
+def test_settings_that_no_sweep_wrote_are_a_reason_and_no_crash(tmp_path: Path, asked: dict[str, object]) -> None:
+    folder = write_cluster_sweep(tmp_path, {2: [1.0, 1.0]})
+    told = json.loads((folder / "sweep.json").read_text())
+    told["points"][0]["point"] |= {"replicas": 1} | asked
+    (folder / "sweep.json").write_text(json.dumps(told))
+    (point,) = load_sweep(folder).points
+    assert point.cluster is None
+    assert "not what a sweep writes" in point.reason
+
+
 def test_one_that_is_missing_is_named(point: Path) -> None:
     with pytest.raises(InputError, match="replica-3"):
         open_cluster(point, {**ASKED, "replicas": 3})

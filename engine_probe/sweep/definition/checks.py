@@ -10,6 +10,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_json import operator_window
+from engine_probe.recordings.cluster import MOST_ENGINES
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
@@ -24,7 +25,6 @@ from engine_probe.workload.spec import prompt_files
 from engine_probe.workload.stop import Stop
 from kernels_bench.devices.cpu import cpu
 
-MOST_ENGINES = 1024
 CONCURRENCY, USERS = f"{WORKLOAD}concurrency", f"{WORKLOAD}arrivals.users"
 
 
