@@ -47,7 +47,7 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
         pareto_section(works),
         raised_section(curves),
         Section("Over the load", charts=lambda: with_published(load_charts(curves))),
-        Section("Each level", tables=level_tables(curves)),
+        Section(details=(Section("Each level", tables=level_tables(curves)),)),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
