@@ -18,19 +18,9 @@ from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
 from engine_probe.recordings.run import Run
 from tests.support.command import ENGINE_SECONDS
 from tests.support.command import engine_probe as command
+from tools.twin_faithfulness import CASES, ENGINES
 
 FAITHFUL = ("asynchronous, prefix caching", 12)  # on every run of the tests; the others are slow
-ENGINES = (
-    "plain",
-    "prefix caching",
-    "asynchronous",
-    "asynchronous, prefix caching",
-    "priority",
-    "asynchronous, priority",
-    "short chunks",
-    "whole prompts",
-)
-SLOW_CASES = 63  # for each engine: 504 in all
 TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0)
 TIMES = StepTimes({name: Price(ns, 0.0, 1e9) for name, ns in zip(TERMS, TRUTH, strict=True)})
 SWEEP = """
@@ -55,7 +45,7 @@ hold = false
 
 @pytest.mark.parametrize(
     ("name", "cases"),
-    [pytest.param(*FAITHFUL), *(pytest.param(name, SLOW_CASES, marks=pytest.mark.slow) for name in ENGINES)],
+    [pytest.param(*FAITHFUL), *(pytest.param(name, CASES, marks=pytest.mark.slow) for name in ENGINES)],
 )
 def test_the_twin_decides_what_the_engine_decides(name: str, cases: int) -> None:
     """The tokens of every request in every step, who runs, waits and is preempted, and the free blocks."""
