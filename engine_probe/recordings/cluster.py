@@ -86,8 +86,7 @@ class Cluster(ByName):
     @property
     def gpus(self) -> int | None:
         """Return the GPUs of all engines. None on CPUs, or if a recording does not tell."""
-        counts = [engine.gpus for engine in self.engines]
-        return None if None in counts else sum(count or 0 for count in counts) or None
+        return gpus_of(self.engines)
 
     @property
     def kinds(self) -> list[list[int]]:
@@ -142,10 +141,20 @@ def cluster_of(
     window = common_window(times)
     if window is None:
         raise InputError("its engines never ran at the same time, so there is no sum: give each more requests")
-    tables = [(run.iterations, run.measured_requests, run.profiled_span) for run in runs]
     known = [one.analysis.summary.success for one in engines]
     counted = [one for one in known if one is not None]
-    return Cluster(engines, window, latencies_of_all(tables), summed(counted) if len(counted) == len(known) else None)
+    return Cluster(engines, window, latencies_of(engines), summed(counted) if len(counted) == len(known) else None)
+
+
+def gpus_of(engines: Sequence[ClusterEngine]) -> int | None:
+    counts = [engine.gpus for engine in engines]
+    return None if None in counts else sum(count or 0 for count in counts) or None
+
+
+def latencies_of(engines: Sequence[ClusterEngine]) -> tuple[LatencyFigures, ...]:
+    """Return every latency over all requests of these engines."""
+    runs = [engine.run for engine in engines]
+    return latencies_of_all([(run.iterations, run.measured_requests, run.profiled_span) for run in runs])
 
 
 def held_span(engine: ClusterEngine) -> tuple[int, int] | None:

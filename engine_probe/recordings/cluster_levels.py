@@ -6,11 +6,13 @@ from functools import cached_property
 
 from engine_probe.analysis.cluster.balance import Balance, balance
 from engine_probe.analysis.cluster.scaling import ScalingLevel, scaling
+from engine_probe.analysis.run.latency_figures import LatencyFigures
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.engine.parallelism import DATA, SPLIT_WEIGHTS
-from engine_probe.recordings.cluster import Cluster, ClusterEngine
+from engine_probe.recordings.cluster import Cluster, ClusterEngine, gpus_of, latencies_of
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
+from engine_probe.workload.load import load_of
 
 RANKS = {"tensor_parallel_size": "TP", "pipeline_parallel_size": "PP", DATA: "DP"}
 
@@ -42,6 +44,25 @@ class ClusterPart:
     @property
     def output_tokens_per_s(self) -> Repeated | None:
         return repeated([sum(rates) for rates in self.rates])
+
+    @property
+    def load(self) -> tuple[float, str]:
+        """Return the load of each engine, and its unit."""
+        return load_of(dict(self.engines[0].work))
+
+    @property
+    def gpus(self) -> int | None:
+        """Return the GPUs of these engines. None on CPUs, or if a recording does not tell."""
+        return gpus_of(self.engines)
+
+    @cached_property
+    def latencies(self) -> list[tuple[LatencyFigures, ...]]:
+        """Return every latency over all requests of these engines, of each repeat."""
+        return [latencies_of(engines) for engines in self.repeats]
+
+    def mean_ns(self, latency: str, percent: int) -> Repeated | None:
+        """Return the mean over the repeats of a percentile over all requests of these engines."""
+        return mean_percentile(self.latencies, latency, percent)
 
     @property
     def tested(self) -> bool:
@@ -100,8 +121,12 @@ class ClusterLevel:
 
     def mean_ns(self, latency: str, percent: int) -> Repeated | None:
         """Return the mean over the repeats of a percentile over all requests of all engines."""
-        found = [each for cluster in self.clusters for each in cluster.latencies if each.name == latency]
-        return repeated([each.percentiles_ns[percent] for each in found])
+        return mean_percentile([cluster.latencies for cluster in self.clusters], latency, percent)
+
+
+def mean_percentile(repeats: Sequence[Sequence[LatencyFigures]], latency: str, percent: int) -> Repeated | None:
+    found = [each for figures in repeats for each in figures if each.name == latency]
+    return repeated([each.percentiles_ns[percent] for each in found])
 
 
 def cluster_levels(swept: Swept) -> list[ClusterLevel]:

@@ -74,6 +74,12 @@ def test_a_mix_is_summed_part_by_part_and_per_gpu(tmp_path: Path) -> None:
     parts = [part.output_tokens_per_s.mean for part in level.parts if part.output_tokens_per_s]
     assert sum(parts) == pytest.approx(level.output_tokens_per_s.mean)
     assert cell(tmp_path, 0, "output tokens/s per GPU") == f"{level.output_tokens_per_s.mean / 6:,.1f}"
+    assert [cell(tmp_path, row, "configuration") for row in (1, 2)] == ["of these 2 × small", "of these 2 × big TP 2"]
+    assert cell(tmp_path, 2, "output tokens/s per GPU") == f"{parts[1] / 4:,.1f}"
+    small, big = (part.mean_ns("TTFT", 50) for part in level.parts)
+    assert small is not None
+    assert big is not None
+    assert big.mean == pytest.approx(4 * small.mean, rel=0.01)
 
 
 def test_a_point_of_which_an_engine_is_missing_has_no_figures(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from engine_probe.analysis.cluster.balance import Balance
 from engine_probe.analysis.cluster.scaling import ScalingLevel
 from engine_probe.analysis.run.success import summed
 from engine_probe.recordings.cluster import wall_clock_ahead
@@ -13,7 +12,7 @@ from engine_probe.report.charts.experiment.cluster import cluster_charts
 from engine_probe.report.document import Column, Figure, Section, Sentence, Table, says, sure, table
 from engine_probe.report.sections.sweep.verdict import sweep_cautions
 from engine_probe.text_format import counted, duration, long_duration
-from engine_probe.workload.load import CONCURRENCY
+from engine_probe.workload.load import CONCURRENCY, level_words
 
 SHORT_SHARE = 0.5  # of the longest run; a shorter common time says little of it
 COLUMNS = (
@@ -80,7 +79,8 @@ def sum_words(level: ClusterLevel) -> str:
     parts = ""
     if len(level.parts) > 1:
         parts = " (" + " + ".join(f"{rate_words(part)} of {part.name}" for part in level.parts) + ")"
-    load = f" at {level.points[0].load:g} {level.points[0].unit} each"
+    loads = {part.load for part in level.parts}
+    load = f" at {level_words(*loads.pop())} each" if len(loads) == 1 else ""
     return f"{level.configuration}{load}: {rate_words(level)} output tokens/s together{parts}{gpus}."
 
 
@@ -139,32 +139,49 @@ def bias_sentence(part: ClusterPart) -> Sentence | None:
 def cluster_table(levels: Sequence[ClusterLevel]) -> Table:
     """Return a row for each configuration and load, without columns that are empty for all."""
     efficiencies = {level.engines: level.efficiency for level in scaling_of(levels)}
-    rows = [cluster_row(level, efficiencies) for level in levels]
+    rows = [row for level in levels for row in cluster_rows(level, efficiencies)]
     filled = [place for place in range(len(COLUMNS)) if any(row[place] != "-" for row in rows)]
     return table([COLUMNS[place] for place in filled], [[row[place] for place in filled] for row in rows], note=NOTE)
 
 
-def cluster_row(level: ClusterLevel, efficiencies: dict[int, float]) -> list[str]:
-    rate = level.output_tokens_per_s.mean
-    balances = [part.throughput_balance for part in level.parts]
-    times = [level.mean_ns(*asked) for asked in (("TTFT", 50), ("TTFT", 99), ("TPOT", 50))]
+def cluster_rows(level: ClusterLevel, efficiencies: dict[int, float]) -> Iterator[list[str]]:
+    """Yield the row of a configuration; of a mix also one for each kind of engine."""
+    efficiency = f"{efficiencies[level.engines]:.0%}" if level.engines in efficiencies else "-"
+    if len(level.parts) == 1:
+        yield [level.configuration, *part_cells(level.parts[0]), efficiency]
+        return
+    yield [level.configuration, "-", *total_cells(level), efficiency]
+    for part in level.parts:
+        yield [f"of these {part.name}", *part_cells(part), "-"]
+
+
+def total_cells(level: ClusterLevel) -> list[str]:
+    return [str(level.engines), rate_words(level), per_gpu(level), "-", "-", *latency_cells(level)]
+
+
+def part_cells(part: ClusterPart) -> list[str]:
+    load, unit = part.load
+    found = part.throughput_balance
     return [
-        level.configuration,
-        f"{level.points[0].load:g}{'' if level.points[0].unit == CONCURRENCY else f' {level.points[0].unit}'}",
-        str(level.engines),
-        rate_words(level),
-        f"{rate / level.gpus:,.1f}" if level.gpus else "-",
-        " / ".join(range_words(found, part) for found, part in zip(balances, level.parts, strict=True)),
-        " / ".join("-" if found is None else f"{found.spread:.1%}" for found in balances),
-        *("-" if found is None else duration(found.mean) for found in times),
-        f"{efficiencies[level.engines]:.0%}" if level.engines in efficiencies else "-",
+        f"{load:g}{'' if unit == CONCURRENCY else f' {unit}'}",
+        str(len(part.engines)),
+        rate_words(part),
+        per_gpu(part),
+        "-" if found is None else f"{min(found.means):,.1f} to {max(found.means):,.1f}",
+        "-" if found is None else f"{found.spread:.1%}",
+        *latency_cells(part),
     ]
 
 
-def range_words(found: Balance | None, part: ClusterPart) -> str:
-    if found is None:
-        return rate_words(part)
-    return f"{min(found.means):,.1f} to {max(found.means):,.1f}"
+def per_gpu(found: ClusterLevel | ClusterPart) -> str:
+    rate = found.output_tokens_per_s
+    return f"{rate.mean / found.gpus:,.1f}" if found.gpus and rate else "-"
+
+
+def latency_cells(found: ClusterLevel | ClusterPart) -> Iterator[str]:
+    for latency, percent in (("TTFT", 50), ("TTFT", 99), ("TPOT", 50)):
+        mean = found.mean_ns(latency, percent)
+        yield "-" if mean is None else duration(mean.mean)
 
 
 def failures(levels: Sequence[ClusterLevel]) -> Iterator[str]:
