@@ -31,6 +31,8 @@ RUN_COMMANDS: tuple[Call, ...] = (
     ("export", "{in}/run", "--to", "vllm-bench-serve", "--save-detailed", "--out", "{out}/serve.json"),
 )
 SWEEP_REPORT = ("report", "{in}/sweep", "--html", "{out}/page.html", "--json", "{out}/figures.json")
+EXPERIMENT_REPORT = ("report", "{in}/sweep", "{in}/sweep2", "--html", "{out}/page.html", "--json", "{out}/figures.json")
+SUITE_REPORT = ("report", "{in}/suite", "--html", "{out}/page.html", "--json", "{out}/figures.json")
 JUDGED_REPORT, ANSWERED_REPORT = (
     ("report", "{in}/" + name, "--html", "{out}/page.html", "--json", "{out}/figures.json")
     for name in ("judged", "answered")
@@ -70,6 +72,12 @@ def text_to_predict(sandbox: Path) -> None:
     from engine_probe.perplexity.text import read_text
 
     read_text(Quality(str(sandbox / "in" / "text.txt"), window=16))
+
+
+def go_on_with_a_suite(sandbox: Path) -> None:
+    from engine_probe.sweep.suite.run import SuiteRun
+
+    SuiteRun.resumed(sandbox / "in" / "suite")
 
 
 def questions_of_a_set(sandbox: Path) -> None:
@@ -149,6 +157,9 @@ def targets() -> list[Target]:
         Target("a run's questions", "judged/points/p4/questions.jsonl", mutations.JSON_LINES, (JUDGED_REPORT,)),
         Target("question set", "questions.jsonl", mutations.JSON_LINES, (questions_of_a_set,)),
         Target("sweep.json", "sweep/sweep.json", mutations.JSON, sweeps),
+        Target("sweep.json of one of several", "sweep2/sweep.json", mutations.JSON, (EXPERIMENT_REPORT,)),
+        Target("suite.json", "suite/suite.json", mutations.JSON, (SUITE_REPORT, go_on_with_a_suite)),
+        Target("suite file", "suite.toml", mutations.TOML, (("suite", "{in}/suite.toml", "--dry-run"),)),
         Target("a point's run.json", "sweep/points/p2/run.json", mutations.JSON, sweeps),
         Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,)),
         Target("driven.json", "sweep/points/off/driven.json", mutations.JSON, (SWEEP_REPORT, table_of_a_sweep)),
@@ -244,6 +255,7 @@ def make(folder: Path) -> None:
     for name in ("sweep", "sweep2"):
         make_sweep(folder / name)
     make_answers(folder)
+    make_suite(folder)
     make_texts(folder)
     make_workloads(folder)
     report = box(2)
@@ -300,6 +312,22 @@ def make_sweep(folder: Path) -> None:
     for level in (1, 2, 4):
         answers = {f"r{number}": number for number in range(level)}
         (folder / "points" / f"p{level}" / "answers.json").write_text(json.dumps(answers))
+
+
+def make_suite(folder: Path) -> None:
+    """Two sweeps as one experiment, and one that could not be measured."""
+    for name in ("one", "two"):
+        write_sweep(folder / "suite" / name, (1, 2, 4), name=name)
+    row = {"section": 0, "sweep": "smoke", "settings": [], "status": "complete"}
+    sweeps = [row | {"name": name, "folder": name} for name in ("one", "two")]
+    sweeps.append(row | {"name": "three", "folder": "three", "status": "failed", "exit_code": 3, "reason": "no GPU"})
+    sections = [{"title": "1. Both", "together": True, "reference": None}]
+    state = {"title": "A paper", "source": "A page", "sections": sections, "sweeps": sweeps}
+    (folder / "suite" / "suite.json").write_text(json.dumps(state))
+    (folder / "suite.toml").write_text(
+        'title = "A paper"\n[[sections]]\ntitle = "1. Both"\ntogether = true\n'
+        'sweeps = ["smoke", { sweep = "saturation", set = { "workload.output_len" = 8 } }]\n'
+    )
 
 
 def make_answers(folder: Path) -> None:

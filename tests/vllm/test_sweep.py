@@ -74,7 +74,7 @@ def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str
     result = json.loads((folder / "out/sweep.json").read_text())
     assert [point["point"]["workload"]["concurrency"] for point in result["points"]] == [1, 8, 16]
     for point in result["points"]:
-        run = load(folder / "out/points" / point["id"])
+        run = load(folder / "out/points" / point["folder"])
         assert run.status == point["status"] == "complete"
         assert sum(run.iterations["output_tokens"].to_pylist()) == point["output_tokens"]
         assert point["output_tokens"] == point["point"]["workload"]["concurrency"] * 64
@@ -159,7 +159,7 @@ def test_tensor_parallel_one_against_two(folder: Path) -> None:
     done = sweep(folder, "parallel.toml", "--out", "parallel")
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / "parallel/sweep.json").read_text())["points"]
-    ranks = [len(load(folder / "parallel/points" / row["id"]).facts["workers"]["ranks"]) for row in rows]
+    ranks = [len(load(folder / "parallel/points" / row["folder"]).facts["workers"]["ranks"]) for row in rows]
     assert ranks == [1, 1, 1, 2, 2, 2]
     assert "tensor_parallel_size 2" in done.stdout
 
@@ -212,14 +212,14 @@ def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder
     assert last["reason"] == "skipped: saturated at concurrency 8 (stop.saturated)"
     assert "concurrency 10: skipped: saturated at concurrency 8" in done.stderr
     for row in (first, second):
-        run = load(folder / "stopping/points" / row["id"])
+        run = load(folder / "stopping/points" / row["folder"])
         outcome = run.facts["outcome"]
         assert outcome["why"] == "steady"
         assert outcome["never_handed_over"] > 0
         assert run.requests["finish_reason"].to_pylist().count("abort") == outcome["aborted"] > 0
         assert run.facts["warm_up"]["answered"] >= 3
         assert run.facts["stop"]["steady"]["within"] == 0.5
-    rate, run = first["driven"]["steady"]["rate"], load(folder / "stopping/points" / first["id"])
+    rate, run = first["driven"]["steady"]["rate"], load(folder / "stopping/points" / first["folder"])
     ends = run.iterations["start_ns"].to_numpy() + sum(
         run.iterations[name].to_numpy() for name in ("schedule_ns", "execute_ns", "update_ns")
     )
@@ -243,7 +243,7 @@ def test_points_without_the_probe_leave_the_drivers_clock_and_are_not_measured_t
     done = sweep(folder, "probe_cost.toml", "--out", "probe_cost")
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / "probe_cost/sweep.json").read_text())["points"]
-    assert [(folder / "probe_cost/points" / row["id"] / "run.json").is_file() for row in rows] == [True, False] * 2
+    assert [(folder / "probe_cost/points" / row["folder"] / "run.json").is_file() for row in rows] == [True, False] * 2
     assert {row["driven"]["answered_tokens"] for row in rows} == {64}
     assert {row["driven"]["steps"] for row in rows} == {64}
     assert all(row["driven"]["ended_ns"] > row["driven"]["started_ns"] for row in rows)
