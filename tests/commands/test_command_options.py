@@ -118,7 +118,7 @@ def test_without_engine_arguments_an_unknown_option_is_clicks_to_refuse() -> Non
     [
         ("export --out", "engine_probe: export: --out needs a value, but nothing follows it"),
         ("trace --out", "engine_probe: trace: --out needs a value, but nothing follows it"),
-        ("report", "engine_probe: report: FOLDER... is missing: engine_probe report --help says what it is"),
+        ("report", "engine_probe: report: FOLDER is missing: engine_probe report --help says what it is"),
         (
             "overhead --pairs 1",
             "engine_probe: overhead: --pairs is 1: give a whole number of at least 100 and at most 3800",

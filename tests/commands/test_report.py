@@ -65,9 +65,8 @@ def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path)
     assert report(sweep, "--html", page).exit_code == 0
     text = page.read_text()
     titles = [chart["title"] for chart in drawn(text)]
-    assert titles[:7] == [
+    assert titles[:6] == [
         "Throughput and its regions",
-        "Makespan of a burst",
         "KV occupancy",
         "Highest throughput within the run",
         "Time to first token",

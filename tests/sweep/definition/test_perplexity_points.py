@@ -115,8 +115,7 @@ def test_a_folder_without_a_tokenizer_is_refused(file: Path, tmp_path: Path) -> 
 def test_the_text_itself_is_looked_at_before_an_engine_starts_and_not_by_a_dry_run(file: Path) -> None:
     shown = CliRunner().invoke(sweep_command, [str(file), "--dry-run"], env={"COLUMNS": "160"})
     assert shown.exit_code == 0, shown.output
-    keys = {point.key for point in texts(read_sweep(str(file)))}
-    assert keys <= {line.split()[0] for line in shown.output.splitlines() if line.strip()}
+    assert all(point.label in shown.output for point in texts(read_sweep(str(file))))
     assert "each engine predicts a text: said.txt in windows of 128 tokens" in shown.output
     with pytest.raises(InputError, match=r"quality.text: said.txt: there is no such file: give yours with --set qual"):
         check_texts(texts(read_sweep(str(file))))

@@ -38,7 +38,7 @@ def missing_words(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def stage_words(facts: dict[str, Any]) -> Iterator[str]:
-    parallel = facts["engine"]["arguments"].get("parallel_config") or {}
+    parallel = facts.get("engine", {}).get("arguments", {}).get("parallel_config") or {}
     if (stages := parallel.get("pipeline_parallel_size") or 1) > 1:
         yield (
             f"The model is divided into {stages} stages: input preparation holds the time in which a stage waits for "
