@@ -3,9 +3,8 @@
 Under the null hypothesis occasions scatter around one mean, normally and independently, rates and times on a
 logarithmic scale. The test takes the stretch of occasions, to the end or not, that differs most from the others by
 Student's t (circular binary segmentation), and its p from simulated sequences of the same length, which allows for the
-choice of the stretch. Where that is significant all parts are tested again. All tests of a family of figures are
-corrected together (Holm). An engine that drifts is no such sequence: then a change says that the mean moved, not that
-it moved at once.
+choice of the stretch, corrected for the number of figures (Holm). Where that is significant its parts are tested again.
+An engine that drifts is no such sequence: then a change says that the mean moved, not that it moved at once.
 """
 
 import math
@@ -75,13 +74,29 @@ class _Stretch:
 def trends(figures: Sequence[tuple[Metric, Sequence[float]]]) -> list[Trend]:
     """Return the trend of each figure; the tests of all of them are corrected together."""
     scaled = [on_scale(metric, values) for metric, values in figures]
-    found = [(number, each) for number, values in enumerate(scaled) for each in stretches(values, 0, len(values))]
-    corrected = holm([each.p for _, each in found])
-    real: dict[int, dict[int, float]] = {}
-    for (figure, each), p in zip(found, corrected, strict=True):
-        if p < SIGNIFICANT:
-            real.setdefault(figure, {}).update(dict.fromkeys(each.places, p))
-    return [trend(*figure, scaled[number], real.get(number, {})) for number, figure in enumerate(figures)]
+    roots = {number: found for number, values in enumerate(scaled) if (found := stretch(values, 0, len(values)))}
+    corrected = dict(zip(roots, holm([found.p for found in roots.values()]), strict=True))
+    return [
+        trend(*figure, scaled[number], dict(changes(scaled[number], roots[number], corrected[number], len(roots))))
+        if number in roots
+        else trend(*figure, scaled[number], {})
+        for number, figure in enumerate(figures)
+    ]
+
+
+def changes(values: Reals, found: _Stretch, p: float, tests: int) -> Iterator[tuple[int, float]]:
+    """Yield the places of a stretch with its corrected p if that is significant, and those within its parts.
+
+    A part is tested only then, so its p is corrected for the other parts and the other figures, and never below that
+    of the stretch that made it.
+    """
+    if p >= SIGNIFICANT:
+        return
+    yield from dict.fromkeys(found.places, p).items()
+    parts = list(pairwise(sorted({found.part[0], found.begin, found.end, found.part[1]})))
+    for part in parts:
+        if inner := stretch(values, *part):
+            yield from changes(values, inner, max(p, min(1.0, inner.p * len(parts) * tests)), tests)
 
 
 def trend(metric: Metric, values: Sequence[float], scaled: Reals, changed: dict[int, float]) -> Trend:
@@ -122,20 +137,16 @@ def intervals(
         yield (math.exp(ends[0]), math.exp(ends[1])) if logarithmic else ends
 
 
-def stretches(values: Reals, first: int, last: int) -> Iterator[_Stretch]:
-    """Yield the stretch that differs most, of the occasions from `first` to before `last`, and those of its parts."""
+def stretch(values: Reals, first: int, last: int) -> _Stretch | None:
+    """Return the stretch that differs most, of the occasions from `first` to before `last`. None if nothing differs."""
     part = values[first:last]
     if len(part) < FEWEST or not np.ptp(part):
-        return
+        return None
     begins, ends = pairs(len(part))
     strengths = differences(part[None, :])[0]
     best = int(np.argmax(strengths))
-    begin, end = first + int(begins[best]), first + int(ends[best])
     p = float((1 + np.count_nonzero(null_strengths(len(part)) >= strengths[best])) / (1 + SIMULATED))
-    yield _Stretch(begin, end, (first, last), p)
-    if p < SIGNIFICANT:
-        for one, other in pairwise(sorted({first, begin, end, last})):
-            yield from stretches(values, one, other)
+    return _Stretch(first + int(begins[best]), first + int(ends[best]), (first, last), p)
 
 
 @cache
