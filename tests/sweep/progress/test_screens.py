@@ -143,3 +143,13 @@ def test_a_pipe_gets_a_line_for_each_phase_that_has_ended(
     assert [values(line) for line in started] == [[], ["9"], ["12"], ["44"]]
     assert values(point) == ["1", "3", "1"]
     assert values(now) == ["0", "1", "200.0", "14.7", "5.45", "50", "12", "12", "3", "93%", "7"]
+
+
+def test_a_suite_says_in_the_first_line_which_of_its_sweeps_this_is() -> None:
+    console = Console(file=io.StringIO(), width=60, highlight=False)
+    screen = TerminalScreen(TODO, console, heading="sweep 2 of 9: tensor_parallel, 6.3 One GPU and two; 1 complete")
+    with console.capture() as shown:
+        console.print(screen.picture())
+    lines = shown.get().splitlines()
+    assert len(lines) == 6
+    assert lines[0].startswith("sweep 2 of 9: tensor_parallel, 6.3 One GPU and two;")
