@@ -75,9 +75,9 @@ def test_every_chart_of_a_run_is_drawn(opened: Open) -> None:
 
 def test_the_points_of_a_sweep_are_drawn_when_opened(opened: Open) -> None:
     sheet = opened("sweep")
-    assert plots(sheet) == 8
+    assert plots(sheet) == 9
     sheet.locator(".each > details > summary").nth(5).click()
-    sheet.wait_for_function("document.querySelectorAll('.plot .uplot canvas').length === 15")
+    sheet.wait_for_function("document.querySelectorAll('.plot .uplot canvas').length === 16")
 
 
 def test_hover_tells_the_values(opened: Open) -> None:
