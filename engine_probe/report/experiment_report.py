@@ -6,6 +6,7 @@ from functools import partial
 
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.published.beside import beside
+from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.report.charts.experiment.models import across_charts
@@ -15,6 +16,8 @@ from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.slo import slo_charts
 from engine_probe.report.charts.sweep import charts_over_load, throughput_charts
 from engine_probe.report.document import Document, Section
+from engine_probe.report.sections.cluster.published import published_clusters
+from engine_probe.report.sections.cluster.verdict import cluster_section
 from engine_probe.report.sections.experiment.verdict import experiment_verdict
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
@@ -34,6 +37,8 @@ ALONE = Evaluation()  # without costs and published figures
 def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluation: Evaluation = ALONE) -> Document:
     """Return the report; the points themselves are in the reports of the sweeps."""
     swept, money, reference = experiment.together, evaluation.money, evaluation.reference
+    if swept.clusters:  # points of several engines make no curve of one
+        curves = [curve for curve in curves if curve.figures]
     published = beside(reference, swept, curves) if reference else []
 
     def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
@@ -41,6 +46,7 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
 
     runs, works, growth = swept.first_runs, same_work(swept), growth_section(curves)
     sections = (
+        *([cluster_section(swept)] if swept.clusters else []),
         Section("Across the curves", charts=lambda: with_published(across_charts(swept, curves))),
         replace(growth, sentences=()),
         streaming_section(curves),
@@ -50,6 +56,7 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
         Section(details=(Section("Each level", tables=level_tables(curves)),)),
         health_section(swept.runs),
         *([reference_section(reference, published)] if reference else []),
+        *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
         *([settings_section(runs, LOADS)] if runs else []),
     )

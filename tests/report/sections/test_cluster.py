@@ -13,8 +13,10 @@ from engine_probe.analysis.run.success import Success
 from engine_probe.commands.report import command
 from engine_probe.recordings.cluster_levels import cluster_levels, scaling_of
 from engine_probe.recordings.curve import curves
+from engine_probe.recordings.experiment import open_experiment
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import Document, cell_words
+from engine_probe.report.experiment_report import experiment_document
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.sweep_report import sweep_document, sweep_page_document
 from tests.support.cluster_sweeps import write_cluster_sweep, write_point, write_rows
@@ -94,6 +96,16 @@ def test_engines_that_ran_together_for_a_short_time_are_a_caution(tmp_path: Path
     write_cluster_sweep(tmp_path, {2: [1.0, 9.0]})
     cautions = [each.text for each in document(tmp_path).verdict.sentences if each.tone == "caution"]
     assert any("ran together only" in text for text in cautions)
+
+
+def test_an_experiment_shows_them_too(tmp_path: Path) -> None:
+    for name, engines in (("two", 2), ("three", 3)):
+        (tmp_path / name).mkdir()
+        write_cluster_sweep(tmp_path / name, {engines: [1.0] * engines})
+    experiment = open_experiment([tmp_path / "two", tmp_path / "three"])
+    found = experiment_document(experiment, experiment.curves)
+    (section,) = (each for each in found.sections if each.title == "Several engines together")
+    assert [cell_words(row[0]) for row in section.tables[0].rows] == ["2 × tiny", "3 × tiny"]
 
 
 def test_failed_requests_come_first(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What engines that measure together add up to, which one is slower, and how throughput scales with their number."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from engine_probe.analysis.cluster.scaling import ScalingLevel
@@ -36,16 +37,22 @@ NOTE = (
 
 
 def cluster_verdict(swept: Swept) -> Section:
+    """Return the verdict of a sweep whose points several engines measured."""
+    section = cluster_section(swept, title="")
+    return replace(section, sentences=(*sweep_cautions(swept), *section.sentences))
+
+
+def cluster_section(swept: Swept, title: str = "Several engines together") -> Section:
     levels = cluster_levels(swept)
     scaled = scaling_of(levels)
     sentences = (
-        *sweep_cautions(swept),
         *says(failures(levels), "problem"),
         *says(short_windows(levels), "caution"),
         *says(scaling_words(scaled) if scaled else map(sum_words, levels)),
         *balance_sentences(levels),
     )
     return Section(
+        title,
         figures=tuple(largest_figures(levels)),
         sentences=sentences,
         charts=partial(cluster_charts, levels),
