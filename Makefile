@@ -94,7 +94,7 @@ test-upstream: $(READY) ## vLLM's own scheduler tests without the probe and with
 	@$(BIN)/python -m tools.upstream $(ARGS)
 
 screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of make recordings (needs a Chromium)
-	@$(BIN)/python tools/screenshot.py $<
+	@$(BIN)/python tools/screenshot.py $< && $(BIN)/python tools/screenshot.py --plan
 
 terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes; KEEP=runs/knee)
 	@$(BIN)/python tools/capture_terminal.py profile --at start="starting vLLM" --at running="waiting .* preempted" -- \

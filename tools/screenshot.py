@@ -1,6 +1,7 @@
-"""The picture in the README: the report of the embedded sweep, as a browser shows it, in light and in dark.
+"""The pictures in the README: the report of the embedded sweep, and a plan, as a browser shows them, light and dark.
 
-Usage: `make screenshot`, or `python tools/screenshot.py [FOLDER OF A SWEEP [FOLDER FOR THE PICTURES]]`.
+Usage: `make screenshot`, or `python tools/screenshot.py [FOLDER OF A SWEEP [FOLDER FOR THE PICTURES]]`; for the plan
+`python tools/screenshot.py --plan`.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, MARGIN = 1100, 1600, 20  # down to the end of the first chart and the table of its levels
 MOST_BYTES = 400_000
+PLAN = ("plan", "--model", "llama-3.1-8b", "--devices", "L4,L40S,H100,H200", "--max-model-len", "8192")
 
 
 def report(sweep: Path, page: Path) -> int:
     """From the root, so that the page names the sweep as a person there would."""
     named = sweep.relative_to(ROOT) if sweep.is_relative_to(ROOT) else sweep
-    words = [sys.executable, "-m", "engine_probe", "report", str(named), "--html", str(page)]
-    return subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
+    return write_page(page, "report", str(named))
 
 
-def photograph(page: Path, chromium: str, pictures: Path) -> list[Path]:
+def write_page(page: Path, *words: str) -> int:
+    command = [sys.executable, "-m", "engine_probe", *words, "--html", str(page)]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
+
+
+def photograph(page: Path, chromium: str, pictures: Path, name: str = "report") -> list[Path]:
     pictures.mkdir(parents=True, exist_ok=True)
     made = []
     with sync_playwright() as driver:
@@ -35,7 +41,7 @@ def photograph(page: Path, chromium: str, pictures: Path) -> list[Path]:
             sheet = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
             sheet.goto(page.as_uri())
             sheet.wait_for_selector("html[data-drawn]", state="attached")
-            made.append(pictures / f"report-{scheme}.png")
+            made.append(pictures / f"{name}-{scheme}.png")
             levels = sheet.locator("figure + .wide").first.bounding_box()
             bottom = min(levels["y"] + levels["height"] + MARGIN, HEIGHT)
             sheet.screenshot(path=made[-1], clip={"x": 0, "y": 0, "width": WIDTH, "height": bottom})
@@ -66,12 +72,19 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def main() -> int:
-    given = [Path(word).resolve() for word in sys.argv[1:3]]
-    sweep, pictures = [*given, *(ROOT / "runs" / "knee", ROOT / "docs" / "pictures")[len(given) :]]
+def chromium_or_sentence() -> str | None:
     browser = chromium()
     if browser is None:
         sys.stderr.write("screenshot: no Chromium on this machine: install one (apt-get install chromium)\n")
+    return browser
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--plan"]:
+        return plan()
+    given = [Path(word).resolve() for word in sys.argv[1:3]]
+    sweep, pictures = [*given, *(ROOT / "runs" / "knee", ROOT / "docs" / "pictures")[len(given) :]]
+    if (browser := chromium_or_sentence()) is None:
         return 3
     if not (sweep / "sweep.json").is_file():
         sys.stderr.write(f"screenshot: {sweep} holds no sweep: `make recordings` makes one\n")
@@ -82,6 +95,19 @@ def main() -> int:
             sys.stderr.write(f"screenshot: not every point of {sweep} was measured: make recordings anew\n")
             return code
         made = photograph(page, browser, pictures)
+    return told(made)
+
+
+def plan() -> int:
+    if (browser := chromium_or_sentence()) is None:
+        return 3
+    with tempfile.TemporaryDirectory() as place:
+        page = Path(place) / "plan.html"
+        return write_page(page, *PLAN) or told(photograph(page, browser, ROOT / "docs" / "pictures", "plan"))
+
+
+def told(made: list[Path]) -> int:
+    """Print the sizes; return 1 if a picture is too large for a README."""
     for picture in made:
         print(f"{picture}: {picture.stat().st_size:,} bytes")
     return int(any(picture.stat().st_size > MOST_BYTES for picture in made))

@@ -32,7 +32,7 @@ def plan_on(
         kind, dtypes = config.get("model_type"), [arguments.get(name) for name in ("dtype", "kv_cache_dtype")]
         asked = ", ".join(str(dtype) for dtype in dtypes if dtype) or "its own number format"
         raise InputError(f"{model}: the memory of model_type {kind!r} in {asked} is not known here: choose another")
-    return plan, gpu.speed.doubts
+    return plan, gpu.doubts
 
 
 def configuration(model: str) -> dict[str, Any]:

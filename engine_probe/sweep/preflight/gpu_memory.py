@@ -28,6 +28,7 @@ class Gpu(NamedTuple):
     name: str
     memory_bytes: float
     speed: DeviceSpeed | None = None  # by its datasheet; None: as measured here
+    doubts: tuple[str, ...] = ()  # about its memory
 
 
 def named_gpu(name: str) -> Gpu:
@@ -41,7 +42,8 @@ def named_gpu(name: str) -> Gpu:
         raise InputError(f"--device {name}: the memory of such a GPU is not known here: {hint}")
     products = {FORMATS[short]: rate * 1e12 for short, rate in row.tera.items() if short in FORMATS}
     title = row.names[0].removeprefix("NVIDIA ")
-    return Gpu(title, row.memory_gib * GIB, DeviceSpeed(row.memory_gb_per_s * 1e9, (), products, title))
+    doubts = (f"no document confirms the {row.memory_gib:g} GiB of {title}",) if "memory_gib" in row.unconfirmed else ()
+    return Gpu(title, row.memory_gib * GIB, DeviceSpeed(row.memory_gb_per_s * 1e9, (), products, title), doubts)
 
 
 def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> Gpu | None:
