@@ -17,9 +17,8 @@ from engine_probe.analysis.compare.perplexity import PairedChange, Perplexity
 from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY, MoneyMetric
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.rank_tests import holm
-from engine_probe.analysis.statistics.student import Interval, quantile, two_sided_p, welch
+from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval, quantile, two_sided_p, welch
 
-SIGNIFICANT = 0.05
 FEWEST_BEFORE_ONE = 3  # occasions, whose scatter tells whether a single further one is like them
 
 Verdict = Literal["better", "worse", "not shown to differ", "not tested"]

@@ -25,7 +25,6 @@ import numpy as np
 from engine_probe.analysis.compare.changes import (
     COMPARED,
     PERPLEXITY,
-    SIGNIFICANT,
     SUCCESS_RATE,
     Change,
     tested,
@@ -37,7 +36,7 @@ from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY
 from engine_probe.analysis.run.goodput import share_range
 from engine_probe.analysis.run.success import Success
 from engine_probe.analysis.statistics.rank_tests import holm
-from engine_probe.analysis.statistics.student import two_sided_p
+from engine_probe.analysis.statistics.student import SIGNIFICANT, two_sided_p
 from engine_probe.errors import InputError
 
 FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e-?\d+)?)\s*(%?)\s*")

@@ -15,10 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import SIGNIFICANT, variance_of_mean
+from engine_probe.analysis.compare.changes import variance_of_mean
 from engine_probe.analysis.statistics.level_noise import LevelNoise, in_rounds, level_noise
 from engine_probe.analysis.statistics.rank_tests import Reals, cliffs_delta, holm, rho, trend_p
-from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, two_sided_p, welch
+from engine_probe.analysis.statistics.student import ONE_SIDED, SIGNIFICANT, Interval, two_sided_p, welch
 
 MARGIN = 0.1  # relative to the lowest load: a smaller difference counts as equivalent
 SHARE_MARGIN = 0.05  # of requests

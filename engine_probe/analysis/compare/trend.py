@@ -16,9 +16,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from engine_probe.analysis.compare.changes import SIGNIFICANT, Metric
+from engine_probe.analysis.compare.changes import Metric
 from engine_probe.analysis.statistics.rank_tests import holm
-from engine_probe.analysis.statistics.student import quantile
+from engine_probe.analysis.statistics.student import SIGNIFICANT, quantile
 
 FEWEST = 4  # occasions; of fewer no split can be told from chance
 SIMULATED, SEED = 20_000, 1

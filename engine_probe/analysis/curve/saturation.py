@@ -7,13 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import SIGNIFICANT
 from engine_probe.analysis.curve.growth import Growth, Kind, growth
 from engine_probe.analysis.curve.likelihood import Scatter
 from engine_probe.analysis.statistics.level_noise import LevelNoise, level_noise
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import Repeated, noise
-from engine_probe.analysis.statistics.student import ONE_SIDED
+from engine_probe.analysis.statistics.student import ONE_SIDED, SIGNIFICANT
 
 WITHIN = 0.05  # of the highest throughput: what operating at a lower load may cost
 FULL = 0.995  # of the pool; more shows as 100 %

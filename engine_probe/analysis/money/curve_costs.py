@@ -21,8 +21,8 @@ from engine_probe.analysis.run.energy import Energy
 from engine_probe.analysis.statistics.level_noise import level_noise, over_levels
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import Repeated
+from engine_probe.analysis.statistics.student import SIGNIFICANT
 
-ALIKE = 0.05  # a level whose profit is not significantly below the best one's is as good
 PRICE_STEPS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the list's prices
 HOST_UNKNOWN = "the energy of the host is not in the cost: it is not recorded (power.host_watts adds it)"
 HOST_MEASURED = (
@@ -251,7 +251,7 @@ def as_good(costs: Curve, levels: Sequence[Level], apart: bool) -> tuple[float, 
     best = max(range(len(known)), key=lambda place: known[place][1])
     others = [place for place in range(len(known)) if place != best]
     corrected = holm([noise.lead_p(place, best, known[best][1] - known[place][1]) for place in others])
-    alike = {place for place, p in zip(others, corrected, strict=True) if p >= ALIKE}
+    alike = {place for place, p in zip(others, corrected, strict=True) if p >= SIGNIFICANT}
     return tuple(load for place, (load, _, _) in enumerate(known) if place == best or place in alike)
 
 

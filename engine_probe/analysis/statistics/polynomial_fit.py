@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.statistics.student import quantile, two_sided_p
+from engine_probe.analysis.statistics.student import SIGNIFICANT, quantile, two_sided_p
 
-SIGNIFICANT = 0.05
 EXACT = 1e-9  # relative error of a fit that leaves rounding alone to be explained
 
 

@@ -11,9 +11,9 @@ from typing import Literal
 import msgspec
 
 from engine_probe.analysis.answers.quality.verdicts import FAULTS
-from engine_probe.analysis.compare.changes import SIGNIFICANT
 from engine_probe.analysis.compare.load_effect import Effect, Effects
 from engine_probe.analysis.run.gpu_health import GpuHealth, devices, gpu_health, rows_of
+from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.quality import CORRECT, CurveQuality
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.text_format import byte_size, duration, percent

@@ -8,12 +8,12 @@ from engine_probe.analysis.compare.argument_trials import ArgumentTrials, Effect
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.statistics.repeats import repeated
+from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, sure, table
 from engine_probe.report.sections.compare.words import signed
 from engine_probe.text_format import counted
 
-SIGNIFICANT = 0.05
 MOST_GAIN = 10.0  # the end of an interval beyond which it says nothing
 LONGEST_REASON = 240  # characters
 METHOD = (

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import comb
 
-from engine_probe.analysis.compare.changes import SIGNIFICANT
 from engine_probe.analysis.run.goodput import share_range
 from engine_probe.analysis.statistics.rank_tests import holm
-from engine_probe.analysis.statistics.student import Interval
+from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval
 
 Shares = Mapping[str, float]  # question -> share of its answers with a property
 

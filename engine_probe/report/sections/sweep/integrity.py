@@ -6,7 +6,7 @@ from functools import partial
 from engine_probe.analysis.answers.integrity.compare import Comparison, Kind
 from engine_probe.analysis.answers.integrity.dependence import Dependence
 from engine_probe.analysis.answers.integrity.margin_noise import STRETCH, MarginNoise
-from engine_probe.analysis.compare.changes import SIGNIFICANT
+from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.integrity import Change, CurveIntegrity, Level
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from engine_probe.analysis.compare.changes import SIGNIFICANT, Change
+from engine_probe.analysis.compare.changes import Change
+from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.precision import JUDGED, Engine, engines, text_definition
 from engine_probe.evaluation.published.reference import Reference
 from engine_probe.recordings.perplexity import TextPoint

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from engine_probe.analysis.statistics.polynomial_fit import SIGNIFICANT, Coefficient, LineOrParabola, Polynomial
+from engine_probe.analysis.statistics.polynomial_fit import Coefficient, LineOrParabola, Polynomial
+from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.curves.lengths import TTFT, OverLength, fitted_lines, length_charts
 from engine_probe.report.document import Section, Sentence, sure
