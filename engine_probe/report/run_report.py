@@ -75,6 +75,8 @@ def with_prediction(verdict: Section, facts: Mapping[str, Any]) -> Section:
     twin = facts["predicted"]
     times = twin["step_times"]
     text = f"vLLM's scheduler ran on a virtual clock, with step times from {twin['calibrated_from']}."
+    if twin.get("bounds"):
+        text += " No step can take less: latencies are at least, and throughput is at most, what stands here."
     if times.get("error") is not None:
         what = counted(times["recordings"], "part")
         factor = math.exp(SURE * times["error"])

@@ -16,6 +16,7 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import convert
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.sweep.preflight.device_plan import plan_on
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 MS = 1_000_000
@@ -106,6 +107,35 @@ def test_recordings_under_other_settings_are_refused(tmp_path: Path) -> None:
 def test_another_model_is_refused(tmp_path: Path, swept: Path) -> None:
     with pytest.raises(InputError, match=r"'gpt2-xl' has 48 layers and heads of 64, the recordings"):
         predicted(asked(tmp_path, model="gpt2-xl"), str(swept))
+
+
+def test_a_gpu_has_the_pool_of_its_memory_and_the_times_of_its_data_sheet(tmp_path: Path) -> None:
+    arguments = "max_model_len = 4096\ngpu_memory_utilization = 0.9"
+    twin = twin_of(predicted(asked(tmp_path, arguments=arguments, model="llama-3.1-8b"), "L40S"))
+    assert twin.bounds
+    assert twin.calibrated_from == "the data sheet of L40S"
+    plan, _ = plan_on("llama-3.1-8b", "L40S", {"max_model_len": 4096, "gpu_memory_utilization": 0.9}, (48, 40))
+    assert (twin.limits["num_gpu_blocks_override"] - 1) * 16 == plan.kv_capacity_tokens
+    assert (twin.limits["max_num_batched_tokens"], twin.limits["max_num_seqs"]) == (8192, 256)
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "gpu", "sentence"),
+    [
+        ("llama-3.1-8b", "", "H1000", "there is no folder H1000, and as a GPU --twin H1000: the memory of such a GPU"),
+        ("llama-3.1-70b-fp8", "max_model_len = 2048", "L40S", "llama-3.1-70b-fp8 cannot start: the weights take"),
+    ],
+)
+def test_a_gpu_that_cannot_is_refused(tmp_path: Path, model: str, arguments: str, gpu: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        predicted(asked(tmp_path, arguments=arguments, model=model), gpu)
+
+
+def test_several_engines_on_a_gpu_are_predicted_one_at_a_time(tmp_path: Path) -> None:
+    path = asked_file(tmp_path, arguments="max_model_len = 4096", model="llama-3.1-8b")
+    path.write_text(path.read_text() + '[axes]\n"engine.arguments.tensor_parallel_size" = [1, 2]\n')
+    with pytest.raises(InputError, match="the sweep has 2 engines: predict one at a time"):
+        predicted(read_sweep(str(path)), "H100 NVL")
 
 
 def test_predictions_are_no_recordings(tmp_path: Path, sweep: SweepFile) -> None:

@@ -10,12 +10,17 @@ import msgspec
 
 from engine_probe.analysis.batch.step_prices import calibrated, step_sample
 from engine_probe.engine.build import model_geometry
+from engine_probe.engine.memory_model import batch_limits
 from engine_probe.engine.twin.build import check_twin
+from engine_probe.engine.twin.capacity_plan import least_times
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, load_sweep
+from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import EngineSection, SweepFile, points
+from engine_probe.sweep.preflight.device_plan import plan_on
+from engine_probe.sweep.preflight.gpu_memory import named_gpu
 
 # Engine arguments that change what a step costs, by the section of `run.json` that holds them.
 PRICED = {
@@ -32,7 +37,9 @@ NAMES = {"cache_dtype": "kv_cache_dtype"}  # where vLLM's argument has another n
 
 
 def predicted(sweep: SweepFile, folder: str) -> SweepFile:
-    """Return the sweep with a twin in place of its engine."""
+    """Return the sweep with a twin in place of its engine; `folder` may also name a GPU of the data sheets."""
+    if not Path(folder).exists():
+        return on_device(sweep, folder)
     runs = recorded(Path(folder))
     first = runs[0].facts
     check_alike(runs, folder)
@@ -42,6 +49,32 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
         check_twin(engine.arguments)
     times = calibrated([step_sample(run.facts, run.iterations, run.requests) for run in runs])
     twin = Twin(str(folder), times, limits(first))
+    engine = msgspec.structs.replace(sweep.engine, twin=msgspec.to_builtins(twin))
+    return msgspec.structs.replace(sweep, engine=engine)
+
+
+def on_device(sweep: SweepFile, name: str) -> SweepFile:
+    """Return the sweep on a twin of a GPU: the pool that its memory holds, and the least times of its data sheet."""
+    check_sweep(sweep)
+    engines = {point.engine.spec: point for point in points(sweep)}
+    if len(engines) > 1:
+        raise InputError(f"--twin {name}: the sweep has {len(engines)} engines: predict one at a time (--set)")
+    ((spec, point),) = engines.items()
+    check_twin(spec.arguments)
+    gpu = named_gpu(name, option=f"there is no folder {name}, and as a GPU --twin")
+    plan, _ = plan_on(spec.model, gpu.name, spec.arguments, (max(1, (longest(point.workload) or 2) - 1), 1))
+    if plan.memory.refusal:
+        raise InputError(f"--twin {name}: {spec.model} cannot start: {plan.memory.refusal}")
+    tokens, requests = batch_limits(spec.arguments, gpu.name, gpu.memory_bytes)
+    block = plan.memory.block_size
+    limits = {
+        "block_size": block,
+        "num_gpu_blocks_override": plan.kv_capacity_tokens // block + 1,  # one more is vLLM's null block
+        "max_num_batched_tokens": tokens,
+        "max_num_seqs": requests,
+        "async_scheduling": True,
+    }
+    twin = Twin(f"the data sheet of {gpu.name}", least_times(plan), limits, bounds=True)
     engine = msgspec.structs.replace(sweep.engine, twin=msgspec.to_builtins(twin))
     return msgspec.structs.replace(sweep, engine=engine)
 

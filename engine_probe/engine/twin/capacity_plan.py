@@ -15,6 +15,8 @@ from typing import Any
 from engine_probe.engine.memory_model import RankMemory, batch_limits, kv_bytes_of_rank, memory_of_rank
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
 from engine_probe.engine.parallelism import rank_count, weight_shards
+from engine_probe.engine.twin.step_times import Price, StepTimes
+from engine_probe.engine.twin.virtual_clock import SECOND_NS
 
 OPERATIONS = 2  # of each parameter for a token: a multiplication and an addition
 
@@ -125,6 +127,20 @@ def capacity_plan(
         operations=OPERATIONS * shape.linear_parameters / shards,
         rates=Rates(bytes_per_second, rates.get(computed) if computed in BYTES else None),
         most_running=batch_limits(arguments, *device)[1],
+    )
+
+
+def least_times(plan: Plan) -> StepTimes:
+    """Return the least times of steps: reading weights and KV cache, or multiplying, whichever takes longer."""
+    per_byte = SECOND_NS / plan.rates.bytes_per_second
+    rate = plan.rates.operations_per_second
+    multiplied = 0.0 if rate is None else plan.operations / rate * SECOND_NS
+    return StepTimes(
+        {
+            "step": Price(plan.layers_bytes * per_byte),
+            "answer attention": Price(plan.memory.kv_bytes_per_token * per_byte),
+        },
+        beside={"prompt token": Price(multiplied), "answer token": Price(multiplied)},
     )
 
 

@@ -10,8 +10,9 @@ from engine_probe.engine.twin.step_times import StepTimes
 
 
 class Twin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The recordings that step times come from, the times, and the limits of the engine that was recorded."""
+    """What step times come from, the times, and the limits of the engine that the twin stands for."""
 
-    calibrated_from: str
+    calibrated_from: str  # the folder of the recordings, or the GPU of the data sheet
     step_times: StepTimes
     limits: dict[str, Any] = {}
+    bounds: bool = False  # by a data sheet: no step can take less

@@ -32,24 +32,38 @@ def counts(work: StepWork) -> tuple[int, ...]:
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Nanoseconds for one of what a term counts, with half the 95 % interval, and the most that was seen in a step."""
+    """Nanoseconds for one of what a term counts, with half the 95 % interval, and the most that was seen in a step.
+
+    `most` is None where the price holds for any number.
+    """
 
     ns: float
-    half_width: float
-    most: float
+    half_width: float = 0.0
+    most: float | None = None
 
 
 class StepTimes(msgspec.Struct, frozen=True):
-    """Prices by the names of `TERMS`, and how far the times of whole recordings lie from their sums."""
+    """Prices by the names of `TERMS`, and how far the times of whole recordings lie from their sums.
+
+    With `beside`, a device does two things at the same time, each of which has prices: a step takes the longer one.
+    """
 
     prices: dict[str, Price]
     error: float | None = None  # standard deviation of log(recorded / predicted) over recordings that were left out
     recordings: int = 0  # that were left out, one at a time
+    beside: dict[str, Price] | None = None
 
     def ns(self, work: StepWork) -> int:
-        return round(sum(self.prices[name].ns * count for name, count in zip(TERMS, counts(work), strict=True)))
+        found = counts(work)
+        took = _sum(self.prices, found)
+        return round(took if self.beside is None else max(took, _sum(self.beside, found)))
 
     def beyond(self, work: StepWork) -> list[str]:
         """Return the terms of which this step has more than any step that the prices come from."""
         found = zip(TERMS, counts(work), strict=True)
-        return [name for name, count in found if count > self.prices[name].most]
+        known = {name: price.most for name, price in self.prices.items() if price.most is not None}
+        return [name for name, count in found if count > known.get(name, count)]
+
+
+def _sum(prices: dict[str, Price], found: tuple[int, ...]) -> float:
+    return sum(prices[name].ns * count for name, count in zip(TERMS, found, strict=True) if name in prices)

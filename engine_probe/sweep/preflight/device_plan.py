@@ -20,7 +20,7 @@ def plan_on(
     """Return the plan, and doubts about the GPU's figures."""
     gpu, config = named_gpu(device), configuration(model)
     longest = arguments.get("max_model_len")
-    if longest is not None and sum(lengths) > longest:
+    if longest is not None and 0 < longest < sum(lengths):
         raise InputError(
             f"--input-len {lengths[0]} and --output-len {lengths[1]} come to {sum(lengths):,} tokens, and "
             f"--max-model-len is {longest:,}: raise it, or ask for less"

@@ -6,7 +6,8 @@ import pytest
 
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import GIB
-from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
+from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan, least_times
+from engine_probe.engine.twin.step_work import StepWork
 
 PUBLISHED = {  # KV tokens on one H100 NVL of 93.6 GiB, of which vLLM took 0.9
     "gpt2-xl": 268_208,
@@ -68,6 +69,17 @@ def test_throughput_is_limited_by_reading_at_first_and_by_multiplying_later() ->
     multiplied = 1e15 / operations * 256 / (512 + 256)
     assert many.output_tokens_per_s <= multiplied * (1 + 1e-9)
     assert found.bounds(100).output_tokens_per_s < few.output_tokens_per_s * 100
+
+
+def test_the_least_times_of_steps_are_the_bounds() -> None:
+    found = plan("llama-3.1-8b", 80, max_model_len=8192)
+    times = least_times(found)
+    for load in (1, 40, 400):
+        decode = StepWork(load, 0, load, 0, load * 640)
+        assert times.ns(decode) == pytest.approx(found.bounds(load).step_seconds * 1e9, rel=1e-6)
+    prompt = StepWork(1, 512, 0, 512 * 513 // 2, 0)
+    assert times.ns(prompt) == pytest.approx(found.bounds(1).prompt_seconds * 1e9, rel=1e-6)
+    assert times.beyond(StepWork(10**6, 10**6, 10**6, 10**9, 10**9)) == []
 
 
 def test_an_unknown_shape_is_no_plan() -> None:
