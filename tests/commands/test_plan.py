@@ -27,13 +27,27 @@ def test_json_has_each_term_in_bytes(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     found = plan("--model", "falcon-40b", "--device", "H100 NVL", "--tensor-parallel-size", 2, "--json", file)
     assert found.exit_code == 0
-    (one,) = json.loads(file.read_text())["plans"]
+    one = json.loads(file.read_text())
     assert one["fits"] is True
     assert one["gpus"] == 2
     assert one["kv_bytes_per_token"] == 2 * 60 * 8 * 64 * 2
     assert one["kv_capacity_tokens"] > 100_000
     used = one["weights_bytes"] + one["activations_and_workspace_bytes"] + one["kv_pool_bytes"]
     assert used == pytest.approx(one["device_bytes"] * one["gpu_memory_utilization"])
+
+
+def test_json_goes_to_standard_output_alone() -> None:
+    found = plan("--model", "llama-3.1-8b", "--devices", "L40S,H200", "--json")
+    assert [each["device"] for each in json.loads(found.output)["plans"]] == ["L40S", "H200"]
+
+
+def test_what_does_not_start_still_has_its_capacity() -> None:
+    """Beside 67.7 GiB of weights the pool is too small for one request of the model's context."""
+    words = ("--model", "llama-3.1-70b-fp8", "--device", "H100 NVL", "--kv-cache-dtype", "fp8", "--json")
+    found = json.loads(plan(*words).output)
+    assert found["fits"] is False
+    assert found["concurrency"] == 0
+    assert 50_000 < found["kv_capacity_tokens"] < 131_072
 
 
 def test_a_page_has_the_chart(tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ class EngineCommand(GroupedCommand):
         return [*found, *(CompletionItem(option) for option in options if option.startswith(incomplete))]
 
 
+def flag_value(option: click.Option) -> str | None:
+    """Return the value of an option that may also stand alone. None if it needs one, or is a flag."""
+    given = option.flag_value
+    return given if not option.is_flag and isinstance(given, str) else None
+
+
 class Split:
     """The words of a command line, split into the command's own and vLLM's."""
 
@@ -72,6 +78,7 @@ class Split:
         self._where = ctx.info_name
         self._with_engine = isinstance(command, EngineCommand)
         self._repeatable = {name for option in options if option.multiple or option.count for name in option.opts}
+        self._may_stand_alone = {name for option in options if flag_value(option) is not None for name in option.opts}
         self._given: set[str] = set()
         self._split(list(args))
 
@@ -90,7 +97,7 @@ class Split:
             if name in self.takes_value:
                 self._note(name)
                 self.own.append(f"{name}{equals}{text}")
-                if self.takes_value[name] and not equals:
+                if self.takes_value[name] and not equals and not self._left_out(name, words):
                     self.own.append(self._value(name, words))
             elif self._with_engine:
                 self.engine.append(arguments.take_option(word, words))
@@ -101,6 +108,10 @@ class Split:
         if name in self._given and name not in self._repeatable:
             raise InputError(f"{self._where}: {name} is given twice: leave one of them out")
         self._given.add(name)
+
+    def _left_out(self, name: str, words: list[str]) -> bool:
+        """Return whether an option that may stand alone does."""
+        return name in self._may_stand_alone and (not words or arguments.is_option(words[0]))
 
     def _value(self, name: str, words: list[str]) -> str:
         if not words:

@@ -27,12 +27,26 @@ LENGTH = click.IntRange(min=1)
 @engine("--max-model-len", type=LENGTH, help="Tokens of the longest request [default: the model's context].")
 @engine("--kv-cache-dtype", help="Number format of the KV cache, such as fp8 [default: the model's].")
 @engine("--dtype", help="Number format of weights and activations [default: the model's].")
-@engine("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True), help="Share of the GPU for vLLM.")
+@engine(
+    "--gpu-memory-utilization",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Share of the GPU for vLLM; its own default is 0.9, and 0.92 in newer versions.",
+)
 @engine("--max-num-seqs", type=LENGTH, help="Most requests in a step.")
 @engine("--max-num-batched-tokens", type=LENGTH, help="Most tokens in a step.")
 @load("--input-len", type=LENGTH, default=512, show_default=True, help="Tokens of a prompt.")
 @load("--output-len", type=LENGTH, default=256, show_default=True, help="Tokens of an answer.")
-@output("--json", "json_file", metavar="FILE", type=FILE, help="Write the figures as JSON; - is standard output.")
+@output(
+    "--json",
+    "json_file",
+    metavar="[FILE]",
+    type=FILE,
+    is_flag=False,
+    flag_value="-",
+    help="Write the figures as JSON, on standard output or to a file.",
+)
 @reading_options.html
 def command(
     model: str,

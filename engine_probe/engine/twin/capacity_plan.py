@@ -61,7 +61,8 @@ class Plan:
 
     @property
     def kv_capacity_tokens(self) -> int:
-        return self.memory.pool_tokens if self.fits else 0
+        """Return the tokens of the pool, also where it is too small for vLLM to start."""
+        return self.memory.pool_tokens
 
     @property
     def blocks_each(self) -> int:
@@ -74,8 +75,8 @@ class Plan:
 
     @property
     def concurrency(self) -> int:
-        """Return how many of them run at the same time, which max_num_seqs limits, too."""
-        return min(self.held, self.most_running)
+        """Return how many of them run at the same time, which max_num_seqs limits, too. 0 if vLLM does not start."""
+        return min(self.held, self.most_running) if self.fits else 0
 
     def bounds(self, concurrency: int) -> Bounds:
         """Return the least times with so many requests; prompts are computed between the answers' steps."""

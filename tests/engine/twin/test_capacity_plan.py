@@ -51,6 +51,10 @@ def test_what_does_not_fit_holds_nothing() -> None:
     found = plan("llama-3.1-70b-fp8", 44)
     assert not found.fits
     assert (found.kv_capacity_tokens, found.concurrency) == (0, 0)
+    short = plan("llama-3.1-70b-fp8", 93)  # of memory for one request of the model's context
+    assert not short.fits
+    assert short.kv_capacity_tokens > 0
+    assert short.concurrency == 0
 
 
 def test_a_step_reads_its_layers_and_its_requests() -> None:

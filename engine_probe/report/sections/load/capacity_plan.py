@@ -62,7 +62,8 @@ def row(plan: Plan) -> tuple[Cell | str, ...]:
     weights, workspace = (term.size or 0.0 for term in plan.memory.terms[:2])
     sizes = (f"{weights / GIB:.1f}", f"~{workspace / GIB:.1f}")
     if not plan.concurrency:
-        return (named(plan), *sizes, *[Cell("does not fit", "problem")], "0", "-", "-", "-")
+        pool = f"~{plan.kv_capacity_tokens:,}"
+        return (named(plan), *sizes, pool, Cell("does not start", "problem"), "-", "-", "-")
     bounds = plan.bounds(plan.concurrency)
     limited = Cell(f"{plan.concurrency:,}", below="max_num_seqs")
     return (
@@ -92,8 +93,9 @@ def terms_table(plan: Plan) -> Table:
 
 
 def plan_json(model: str, plans: Sequence[Plan]) -> dict[str, Any]:
-    """Return the plans as JSON holds them; sizes are bytes of one GPU."""
-    return {"predicted": True, "model": model, "plans": [_one(plan) for plan in plans]}
+    """Return a plan as JSON holds it, or a list of several; sizes are bytes of one GPU."""
+    found = [_one(plan) for plan in plans]
+    return {"predicted": True, "model": model, **(found[0] if len(found) == 1 else {"plans": found})}
 
 
 def _one(plan: Plan) -> dict[str, Any]:
