@@ -42,10 +42,9 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int) -> Iterator
     total = {name: sum(each[name] for each in found) for name in ("cases", "steps", "preemptions")}
     yield "# Whether the twin decides what a real engine decides"
     yield ""
-    yield (
-        f"In {total['cases']:,} of {total['cases']:,} random workloads the twin's scheduler decided in every step what "
-        f"the real CPU engine's decided: {total['steps']:,} steps with {total['preemptions']:,} preemptions."
-    )
+    cases, steps, preemptions = (f"{number:,}" for number in total.values())
+    yield f"In {cases} of {cases} random workloads the twin's scheduler decided in every step what the real CPU engine's"
+    yield f"decided: {steps} steps with {preemptions} preemptions."
     yield ""
     yield "| engine | workloads | steps | preemptions |"
     yield "|---|--:|--:|--:|"
@@ -70,8 +69,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the table to FILE")
     asked = parser.parse_args()
     found = []
-    for name in ENGINES:
-        found.append(compared(name, asked.cases, asked.seed))
+    for number, name in enumerate(ENGINES):
+        found.append(compared(name, asked.cases, asked.seed + number))  # other workloads for each engine
         print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     text = "\n".join(document(found, asked.cases, asked.seed)) + "\n"
     print(text, end="")
