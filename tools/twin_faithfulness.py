@@ -43,8 +43,8 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int) -> Iterator
     yield "# Whether the twin decides what a real engine decides"
     yield ""
     cases, steps, preemptions = (f"{number:,}" for number in total.values())
-    yield f"In {cases} of {cases} random workloads the twin's scheduler decided in every step what the real CPU engine's"
-    yield f"decided: {steps} steps with {preemptions} preemptions."
+    yield f"In {cases} of {cases} random workloads the twin's scheduler decided in every step what the real CPU"
+    yield f"engine's decided: {steps} steps with {preemptions} preemptions."
     yield ""
     yield "| engine | workloads | steps | preemptions |"
     yield "|---|--:|--:|--:|"

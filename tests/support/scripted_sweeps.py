@@ -74,8 +74,9 @@ class ScriptedSweeps:
     def __init__(self, folder: Path, server: SweepServer, recordings: Path) -> None:
         self.folder, self.out = folder, folder / "out"
         self._server = server
+        # Without vLLM's own variables, which an engine in this process may have set: they bind engines to its cores.
         self.environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("VLLM_")},
             "PYTHONPATH": str(ROOT),
             "ENGINE_SCRIPT": str(folder / "script.json"),
             "ENGINE_RECORDINGS": str(recordings),
