@@ -321,12 +321,28 @@ class Close(msgspec.Struct):
     rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table
 
 
+class PredictedTimes(msgspec.Struct):
+    """Holds how far predictions lay from recordings that were left out: a standard deviation of logarithms."""
+
+    error: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    recordings: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
+
+
+class Predicted(msgspec.Struct):
+    """Holds what a recording was predicted from that nothing ran for."""
+
+    calibrated_from: str
+    step_times: PredictedTimes
+    bounds: bool = False
+
+
 class ReadByReports(msgspec.Struct):
     """Holds the facts that reports read from what callers add and from the end of a run."""
 
     hardware: Hardware | msgspec.UnsetType | None = msgspec.UNSET
     workload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
     close: Close | msgspec.UnsetType = msgspec.UNSET
+    predicted: Predicted | msgspec.UnsetType = msgspec.UNSET
 
 
 _KINDS: dict[str, type[Facts]] = {"complete": Complete, "incomplete": Incomplete}

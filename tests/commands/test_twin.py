@@ -92,6 +92,11 @@ def test_answers_that_end_themselves_are_refused(tmp_path: Path, swept: Path) ->
         predicted(sweep, str(swept))
 
 
+def test_a_twin_that_nobody_wrote_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"twin is not what sweep --twin writes: .*step_times"):
+        read_sweep(str(asked_file(tmp_path)), ["engine.twin={calibrated_from = 'x'}"])
+
+
 def test_drafts_are_refused(tmp_path: Path, swept: Path) -> None:
     drafts = 'speculative_config = { method = "ngram", num_speculative_tokens = 2 }'
     with pytest.raises(InputError, match="how many drafts the model accepts is not known"):
@@ -141,7 +146,7 @@ def test_several_engines_on_a_gpu_are_predicted_one_at_a_time(tmp_path: Path) ->
 def test_predictions_are_no_recordings(tmp_path: Path, sweep: SweepFile) -> None:
     run = write_run(tmp_path / "run", ran(8))
     document = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(document | {"predicted": {}}))
+    (run / "run.json").write_text(json.dumps(document | {"predicted": {"calibrated_from": "x", "step_times": {}}}))
     with pytest.raises(InputError, match="is itself predicted"):
         predicted(sweep, str(run))
 

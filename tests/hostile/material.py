@@ -33,10 +33,11 @@ RUN_COMMANDS: tuple[Call, ...] = (
 SWEEP_REPORT = ("report", "{in}/sweep", "--html", "{out}/page.html", "--json", "{out}/figures.json")
 EXPERIMENT_REPORT = ("report", "{in}/sweep", "{in}/sweep2", "--html", "{out}/page.html", "--json", "{out}/figures.json")
 SUITE_REPORT = ("report", "{in}/suite", "--html", "{out}/page.html", "--json", "{out}/figures.json")
-JUDGED_REPORT, ANSWERED_REPORT = (
+JUDGED_REPORT, ANSWERED_REPORT, PREDICTED_REPORT = (
     ("report", "{in}/" + name, "--html", "{out}/page.html", "--json", "{out}/figures.json")
-    for name in ("judged", "answered")
+    for name in ("judged", "answered", "predicted")
 )
+PREDICTED = {"calibrated_from": "runs/real", "step_times": {"error": 0.05, "recordings": 5}, "bounds": False}
 
 
 def run_in_a_notebook(sandbox: Path) -> None:
@@ -155,6 +156,7 @@ def targets() -> list[Target]:
         Target("table answers, of questions", "judged/points/p4/answers.arrow", mutations.TABLE, (JUDGED_REPORT,)),
         Target("table answers, with tokens", "answered/points/p1/answers.arrow", mutations.TABLE, (ANSWERED_REPORT,)),
         Target("a run's questions", "judged/points/p4/questions.jsonl", mutations.JSON_LINES, (JUDGED_REPORT,)),
+        Target("run.json of a prediction", "predicted/run.json", mutations.JSON, (PREDICTED_REPORT,)),
         Target("question set", "questions.jsonl", mutations.JSON_LINES, (questions_of_a_set,)),
         Target("sweep.json", "sweep/sweep.json", mutations.JSON, sweeps),
         Target("sweep.json of one of several", "sweep2/sweep.json", mutations.JSON, (EXPERIMENT_REPORT,)),
@@ -255,6 +257,7 @@ def make(folder: Path) -> None:
     for name in ("sweep", "sweep2"):
         make_sweep(folder / name)
     make_answers(folder)
+    make_prediction(folder / "predicted")
     make_suite(folder)
     make_texts(folder)
     make_workloads(folder)
@@ -328,6 +331,12 @@ def make_suite(folder: Path) -> None:
         'title = "A paper"\n[[sections]]\ntitle = "1. Both"\ntogether = true\n'
         'sweeps = ["smoke", { sweep = "saturation", set = { "workload.output_len" = 8 } }]\n'
     )
+
+
+def make_prediction(folder: Path) -> None:
+    """Write a recording that a twin predicted."""
+    document = json.loads((write_run(folder, ran(8), facts()) / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(document | {"predicted": PREDICTED}))
 
 
 def make_answers(folder: Path) -> None:

@@ -11,6 +11,7 @@ from engine_probe.analysis.curve.held_load import TURNOVERS
 from engine_probe.analysis.curve.settings import curve_settings
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.settings import Twin
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.key_meaning import about
@@ -52,6 +53,14 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, Any] | None,
         about("Predict instead of measuring. Written by `sweep --twin`: step times, and the limits of an engine."),
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.twin is None:
+            return
+        try:
+            msgspec.convert(self.twin, Twin)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"twin is not what sweep --twin writes: {error}") from error
 
     @property
     def spec(self) -> EngineSpec:
