@@ -87,27 +87,30 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]
     def _sample(self, scheduler_output: Any) -> ModelRunnerOutput:
         for request_id in scheduler_output.finished_req_ids:
             self._prompt_tokens.pop(request_id, None)
-        partial = set()
+        partial, places = set(), dict[str, int]()  # place of the token that each request gets in its answer
         for data in scheduler_output.scheduled_new_reqs:
             prefill = getattr(data, "prefill_token_ids", None) or data.prompt_token_ids
             self._prompt_tokens[data.req_id] = len(data.prompt_token_ids)
-            if data.num_computed_tokens + scheduler_output.num_scheduled_tokens[data.req_id] < len(prefill):
+            end = data.num_computed_tokens + scheduler_output.num_scheduled_tokens[data.req_id]
+            places[data.req_id] = end - len(data.prompt_token_ids)
+            if end < len(prefill):
                 partial.add(data.req_id)
         cached = scheduler_output.scheduled_cached_reqs
         for request_id, computed, answered in zip(
             cached.req_ids, cached.num_computed_tokens, cached.num_output_tokens, strict=True
         ):
             end = computed + scheduler_output.num_scheduled_tokens[request_id]
+            places[request_id] = end - self._prompt_tokens[request_id]
             if end < self._prompt_tokens[request_id] + answered:
                 partial.add(request_id)
         ids = list(scheduler_output.num_scheduled_tokens)
         return ModelRunnerOutput(
             req_ids=ids,
             req_id_to_index={request_id: index for index, request_id in enumerate(ids)},
-            sampled_token_ids=[[] if request_id in partial else [self._token(request_id)] for request_id in ids],
+            sampled_token_ids=[[] if each in partial else [self._token(each, places[each])] for each in ids],
         )
 
-    def _token(self, request_id: str) -> int:
+    def _token(self, request_id: str, place: int) -> int:
         return ANSWER_TOKEN
 
     def take_draft_token_ids(self) -> None:

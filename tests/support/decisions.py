@@ -42,13 +42,19 @@ class Limits:
     tokens: int  # of a step
 
 
-def decisions(engine: Any, asked: Sequence[Asked], limits: Limits) -> list[Decision]:
-    """Drive an in-process `LLMEngine` step by step, and return what its scheduler decided."""
+Answers = dict[tuple[str, int], list[int]]  # (request, sample) -> its tokens
+
+
+def decisions(engine: Any, asked: Sequence[Asked], limits: Limits, answers: Answers | None = None) -> list[Decision]:
+    """Drive an in-process `LLMEngine` step by step, and return what its scheduler decided.
+
+    `answers` gets the tokens of all answers.
+    """
     core = engine.engine_core.engine_core
     assert core.scheduler.reset_prefix_cache()
     with limited(core.scheduler, limits), noted(core.scheduler) as found:
         try:
-            _drive(engine, asked)
+            _drive(engine, asked, {} if answers is None else answers)
         finally:
             engine.abort_request(list(engine.output_processor.request_states), internal=True)
             while core.scheduler.has_requests() or core.batch_queue:  # aborted ones in a step that is under way
@@ -56,7 +62,7 @@ def decisions(engine: Any, asked: Sequence[Asked], limits: Limits) -> list[Decis
     return found
 
 
-def _drive(engine: Any, asked: Sequence[Asked]) -> None:
+def _drive(engine: Any, asked: Sequence[Asked], answers: Answers) -> None:
     due, step, aborts = 0, 0, dict[str, int]()
     waiting = list(enumerate(asked))
     for step in range(MOST_STEPS):
@@ -72,7 +78,9 @@ def _drive(engine: Any, asked: Sequence[Asked]) -> None:
             engine.abort_request(late)
             aborts = {name: when for name, when in aborts.items() if name not in late}
         if engine.has_unfinished_requests():
-            engine.step()
+            for output in engine.step():
+                for sample in output.outputs:
+                    answers.setdefault((output.request_id, sample.index), []).extend(sample.token_ids)
         elif not waiting:
             return
     raise AssertionError(f"the engine does not end within {MOST_STEPS} steps")
@@ -84,9 +92,17 @@ def prompt(number: int, request: Asked) -> list[int]:
 
 def parameters(request: Asked) -> Any:
     from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
 
     chance = {"temperature": 1.0} if request.samples > 1 else {"temperature": 0.0}
-    return SamplingParams(max_tokens=request.output_len, ignore_eos=True, detokenize=False, n=request.samples, **chance)
+    return SamplingParams(
+        max_tokens=request.output_len,
+        ignore_eos=True,
+        detokenize=False,
+        n=request.samples,
+        output_kind=RequestOutputKind.DELTA,
+        **chance,
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -23,9 +23,9 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from engine_probe.engine.build import build_llm, llm_arguments
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.twin.executor import twin_executor
+from engine_probe.engine.twin.executor import TwinExecutor, twin_executor
 from engine_probe.engine.twin.virtual_clock import VirtualClock
-from tests.support.decisions import Asked, Decision, Limits, decisions
+from tests.support.decisions import Answers, Asked, Decision, Limits, decisions, plain
 
 BLOCK, LONGEST, MOST_RUNNING, MOST_TOKENS, BLOCKS = 32, 256, 16, 512, 32
 COMMON = {
@@ -68,11 +68,22 @@ limits = st.builds(
 cases = st.tuples(st.lists(requests(), min_size=4, max_size=24), limits)
 
 
+class Answering(TwinExecutor):
+    """A twin that samples what the real engine sampled: equal tokens of two samples share KV blocks."""
+
+    answers: ClassVar[Answers] = {}
+
+    def _token(self, request_id: str, place: int) -> int:
+        sample, _, name = plain(request_id).rpartition("_")
+        known = self.answers.get((name, int(sample or 0)), [])
+        return known[place] if place < len(known) else super()._token(request_id, place)
+
+
 def engines(name: str) -> tuple[Any, Any]:
     """Start the real engine and its twin, in this process."""
     spec = EngineSpec("tiny", {**COMMON, **ENGINES[name]})
     real = build_llm(spec).llm_engine
-    executor = twin_executor(VirtualClock(), lambda work: 1_000_000)
+    executor = type("Answering", (Answering, twin_executor(VirtualClock(), lambda work: 1_000_000)), {})
     arguments = {**llm_arguments(spec), "distributed_executor_backend": executor, "skip_tokenizer_init": True}
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the twin's blocks
     return real, LLMEngine(EngineArgs(**arguments).create_engine_config(), executor, log_stats=False)
@@ -97,7 +108,8 @@ def checked(name: str, number: int, seed_number: int, tell: Callable[[dict[str, 
     @given(cases)
     def compare(case: tuple[list[Asked], Limits]) -> None:
         nonlocal steps, preempted, compared
-        found = decisions(real, *case)
+        Answering.answers.clear()
+        found = decisions(real, *case, Answering.answers)
         difference = first_difference(found, decisions(twin, *case))
         assert difference is None, difference
         compared, steps = compared + 1, steps + len(found)

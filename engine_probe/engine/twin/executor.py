@@ -47,14 +47,14 @@ class TwinExecutor(SubstituteExecutor):
     def _init_executor(self) -> None:
         super()._init_executor()
         self._free_ns = 0  # when the device has done all that it was given
-        self._chance: dict[str, int] = {}  # request whose tokens are drawn -> state of its generator
+        self._drawn: set[str] = set()  # requests whose tokens are sampled
 
     def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
         for request_id in scheduler_output.finished_req_ids:
-            self._chance.pop(request_id, None)
+            self._drawn.discard(request_id)
         for data in scheduler_output.scheduled_new_reqs:
             if data.sampling_params is not None and data.sampling_params.temperature > 0:
-                self._chance[data.req_id] = crc32(data.req_id.encode())
+                self._drawn.add(data.req_id)
         if scheduler_output.total_num_scheduled_tokens:
             work = step_work(scheduler_output, self._prompt_tokens)
             self._free_ns = max(self._free_ns, self.clock.now_ns()) + type(self).step_time(work)
@@ -67,11 +67,10 @@ class TwinExecutor(SubstituteExecutor):
         self.clock.advance_to(self._free_ns)
         return output
 
-    def _token(self, request_id: str) -> int:
-        if request_id not in self._chance:
+    def _token(self, request_id: str, place: int) -> int:
+        if request_id not in self._drawn:
             return ANSWER_TOKEN
-        state = self._chance[request_id] = (1_664_525 * self._chance[request_id] + 1_013_904_223) % 2**32
-        return FIRST_SAMPLED + (state >> 16) % SAMPLED_TOKENS
+        return FIRST_SAMPLED + crc32(f"{request_id}/{place}".encode()) % SAMPLED_TOKENS
 
 
 def twin_executor(clock: VirtualClock, step_time: StepTime) -> type[TwinExecutor]:
