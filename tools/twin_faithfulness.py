@@ -59,6 +59,7 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int) -> Iterator
     yield "- A workload has 4 to 24 requests: shared and own prompt tokens, answers of up to 110 tokens, one to three"
     yield "  samples each, three priorities, aborts. The pool has 8 to 32 blocks of 32 tokens, 2 to 16 requests run,"
     yield "  and a step has 256 to 512 tokens. A difference is shrunk to the smallest workload that shows it."
+    yield "- Sampled tokens are the real engine's in both: two samples that draw the same one share blocks."
     yield "- The real engine computes every token of the embedded `tiny` on vLLM's CPU build."
 
 
