@@ -100,7 +100,7 @@ def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path, iterati
     told = in_own_process(PROGRAM, iterations, tmp_path / "run", ROOT)
     print(told)
     assert told["failures"] == []
-    assert told["peak_mb"] < 200
+    assert told["peak_mb"] - told["before_mb"] < 100  # the buffer, and what closing holds of a table at a time
     assert told["tables"]["iterations"]["bytes"] / iterations < 48
     read = in_own_process(READER, tmp_path / "run")
     print(read)
