@@ -321,9 +321,16 @@ class Close(msgspec.Struct):
     rows_left_out: dict[str, int] | msgspec.UnsetType = msgspec.UNSET  # by table
 
 
-class PredictedTimes(msgspec.Struct):
-    """Holds how far predictions lay from recordings that were left out: a standard deviation of logarithms."""
+class PredictedPrice(msgspec.Struct):
+    """Holds the most of a term that any step had from which its price comes; None: the price holds for any number."""
 
+    most: float | None = None
+
+
+class PredictedTimes(msgspec.Struct):
+    """Holds prices, and how far predictions lay from recordings left out: a standard deviation of logarithms."""
+
+    prices: dict[str, PredictedPrice] = {}
     error: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     recordings: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
 

@@ -65,6 +65,11 @@ class Run(NotebookView):
         return model_name(self.facts["model"]["name"])
 
     @property
+    def predicted(self) -> bool:
+        """Return whether a twin wrote this, and no engine ran."""
+        return "predicted" in self.facts
+
+    @property
     def weights_bytes(self) -> int | None:
         """Return the size of all ranks' weights, as vLLM counts them. None if a rank has no figure."""
         ranks = [rank.get("weights_bytes") for rank in self.facts.get("memory") or []]
@@ -209,7 +214,7 @@ class Run(NotebookView):
     def _in_short(self) -> str:
         from engine_probe.analysis.run.token_times import update_end_ns
 
-        status = STATUS_WORDS.get(self.status, self.status)
+        status = STATUS_WORDS.get(self.status, self.status) + (", predicted" if self.predicted else "")
         try:
             steps, requests = self.iterations, self.requests.num_rows
         except EngineProbeError as error:

@@ -1,10 +1,7 @@
 """The report of one run, and the sections that each point of a sweep has in common with it."""
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
@@ -15,7 +12,8 @@ from engine_probe.recordings.run import Run
 from engine_probe.report.charts.requests import request_charts
 from engine_probe.report.charts.run import load_charts, origin_ns, stall_charts, step_charts
 from engine_probe.report.charts.telemetry import telemetry_charts
-from engine_probe.report.document import Document, Picture, Section, Sentence, says
+from engine_probe.report.document import Document, Picture, Section, says
+from engine_probe.report.sections.load.prediction import document_title, with_prediction
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.collectives import collectives_section
@@ -38,20 +36,17 @@ from engine_probe.report.sections.run.verdict import (
 )
 from engine_probe.report.sections.sessions import sessions_section
 from engine_probe.report.sections.settings import settings_section
-from engine_probe.text_format import counted
 
 POINTS = 4000  # moments of a line; shared by the points of a sweep
-WIDE = 1.25  # an interval from which on it is told as a factor
-SURE = 1.645  # standard deviations to each side of a 90 % interval
 
 
 def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Document:
     verdict, *sections = run_sections(run, found, POINTS)
-    verdict = with_prediction(verdict, run.facts)
+    verdict = with_prediction(verdict, [run])
     paid = [money_section(money)] if money else []
     settings = settings_section({"": run}), ceilings_section(run.facts)
     return Document(
-        document_title(run.model_name, run.facts),
+        document_title(run.model_name, [run]),
         origin(run),
         verdict,
         (quality_section(run), *sections, *paid, *settings),
@@ -60,29 +55,8 @@ def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Do
 
 def origin(run: Run) -> str:
     versions, clock = run.facts["versions"], run.facts["clock"]
-    how = "predicted" if "predicted" in run.facts else "recorded"
+    how = "predicted" if run.predicted else "recorded"
     return f"vLLM {versions['vllm']} ({versions['distribution']}), {how} {clock['wall'][:19]} UTC in {run.folder}"
-
-
-def document_title(text: str, facts: Mapping[str, Any]) -> str:
-    return f"Predicted: {text}" if "predicted" in facts else text
-
-
-def with_prediction(verdict: Section, facts: Mapping[str, Any]) -> Section:
-    """Return the verdict; that of a twin begins with what it is and how wrong its times may be."""
-    if "predicted" not in facts:
-        return verdict
-    twin = facts["predicted"]
-    times = twin["step_times"]
-    text = f"vLLM's scheduler ran on a virtual clock, with step times from {twin['calibrated_from']}."
-    if twin.get("bounds"):
-        text += " No step can take less: latencies are at least, and throughput is at most, what stands here."
-    if times.get("error") is not None:
-        what = counted(times["recordings"], "part")
-        factor = math.exp(SURE * times["error"])
-        within = f"± {factor - 1:.1%}" if factor < WIDE else f"a factor of {factor:.2g}"
-        text += f" Of {what} of it, predicted from the others, nine in ten take what was predicted within {within}."
-    return replace(verdict, sentences=(Sentence(text, "caution", label="Predicted"), *verdict.sentences))
 
 
 def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ...]:

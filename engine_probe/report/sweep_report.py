@@ -28,11 +28,12 @@ from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.slo import slo_charts
 from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
-from engine_probe.report.run_report import POINTS, document_title, origin, run_sections, with_prediction
+from engine_probe.report.run_report import POINTS, origin, run_sections
 from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
 from engine_probe.report.sections.load.makespan import burst_section
+from engine_probe.report.sections.load.prediction import document_title, with_prediction
 from engine_probe.report.sections.load.users import users_section
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
@@ -110,10 +111,9 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     else:
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
         verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
-    facts = swept.runs[0].facts if swept.runs else {}
-    return Document(
-        document_title(swept.question, facts), sweep_origin(swept), with_prediction(verdict, facts), sections
-    )
+    analysed = [point.run for point in swept.points if point.run is not None and point.analysis is not None]
+    title, verdict = document_title(swept.question, analysed), with_prediction(verdict, analysed)
+    return Document(title, sweep_origin(swept), verdict, sections)
 
 
 def search_document(swept: Swept, found: ArgumentTrials) -> Document:

@@ -7,18 +7,25 @@ from pathlib import Path
 import pytest
 
 import engine_probe
+from engine_probe.evaluation.money.costs import run_money
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
 from engine_probe.report.document import Document
+from engine_probe.report.renderers.json import run_figures
+from engine_probe.report.renderers.notebook import run_html
 from engine_probe.report.run_report import run_document
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
+T_OF_7 = 1.8946  # 95 % quantile of Student's t with 7 degrees of freedom
 
-def predicted(folder: Path, error: float | None) -> None:
+
+def predicted(folder: Path, error: float | None, most: dict[str, float] | None = None) -> None:
     """Make a recording one that a twin predicted."""
     document = json.loads((folder / "run.json").read_text())
-    twin = {"calibrated_from": "runs/real", "step_times": {"prices": {}, "error": error, "recordings": 7}, "limits": {}}
+    prices = {name: {"ns": 1.0, "half_width": 0.0, "most": number} for name, number in (most or {}).items()}
+    times = {"prices": prices, "error": error, "recordings": 7}
+    twin = {"calibrated_from": "runs/real", "step_times": times, "limits": {}}
     (folder / "run.json").write_text(json.dumps(document | {"predicted": twin}))
 
 
@@ -34,7 +41,7 @@ def test_what_was_measured_does_not_say_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"), [(0.02, f"within ± {math.expm1(1.645 * 0.02):.1%}"), (0.5, "a factor of 2.3"), (None, "")]
+    ("error", "words"), [(0.02, f"within ± {math.expm1(T_OF_7 * 0.02):.1%}"), (0.5, "a factor of 2.6"), (None, "")]
 )
 def test_a_prediction_says_so_first_and_how_wrong_it_may_be(tmp_path: Path, error: float | None, words: str) -> None:
     folder = write_run(tmp_path / "run", ran(8), facts())
@@ -46,6 +53,23 @@ def test_a_prediction_says_so_first_and_how_wrong_it_may_be(tmp_path: Path, erro
     assert "runs/real" in first.text
     assert words in first.text
     assert "predicted" in document.origin
+
+
+def test_steps_beyond_the_recorded_ones_are_named(tmp_path: Path) -> None:
+    """Eight answers run at the same time; the prices come from steps with at most four."""
+    folder = write_run(tmp_path / "run", ran(8), facts())
+    predicted(folder, 0.02, {"answer token": 4.0, "step": 1.0})
+    assert "more than any recorded step of these: answer token." in run_report(folder).verdict.sentences[0].text
+
+
+def test_jupyter_and_json_say_it_too(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(8), facts())
+    predicted(folder, 0.02)
+    run = engine_probe.load(folder)
+    found = run.analysis()
+    assert "complete, predicted" in repr(run)
+    assert "Predicted: " in run_html(run)
+    assert json.loads(run_figures(run, found, run_money(run, found, None, None, folder)))["predicted"] is True
 
 
 def test_so_does_a_sweep(tmp_path: Path) -> None:

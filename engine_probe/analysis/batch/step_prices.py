@@ -11,7 +11,7 @@ divided into stretches for that, which can tell less: they share its machine and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,13 @@ def step_sample(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table)
     busy = busy_ns(iterations, idle_gaps(iterations)).astype(np.float64)
     there = (tokens > 0) & (busy > 0) & ~profiled_steps(iterations, profiled_span(facts, iterations))
     return StepSample(np.column_stack(columns)[there], busy[there])
+
+
+def beyond(samples: Sequence[StepSample], most: Mapping[str, float | None]) -> list[str]:
+    """Return the terms of which a step has more than the most that is given; None is no limit."""
+    found = np.max([sample.counts.max(axis=0, initial=0.0) for sample in samples], axis=0, initial=0.0)
+    known = {name: limit for name, limit in most.items() if limit is not None}
+    return [name for name, count in zip(TERMS, found, strict=True) if count > known.get(name, math.inf)]
 
 
 def calibrated(samples: Sequence[StepSample]) -> StepTimes:

@@ -58,12 +58,6 @@ class StepTimes(msgspec.Struct, frozen=True):
         took = _sum(self.prices, found)
         return round(took if self.beside is None else max(took, _sum(self.beside, found)))
 
-    def beyond(self, work: StepWork) -> list[str]:
-        """Return the terms of which this step has more than any step that the prices come from."""
-        found = zip(TERMS, counts(work), strict=True)
-        known = {name: price.most for name, price in self.prices.items() if price.most is not None}
-        return [name for name, count in found if count > known.get(name, count)]
-
 
 def _sum(prices: dict[str, Price], found: tuple[int, ...]) -> float:
     return sum(prices[name].ns * count for name, count in zip(TERMS, found, strict=True) if name in prices)

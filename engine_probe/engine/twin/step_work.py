@@ -16,9 +16,6 @@ class StepWork(NamedTuple):
     answer_context: int  # tokens that the answers' tokens attend to, themselves included
 
 
-NO_WORK = StepWork(0, 0, 0, 0, 0)
-
-
 def step_work(scheduler_output: Any, prompt_lengths: Mapping[str, int]) -> StepWork:
     """Return the work of what vLLM's scheduler decided; `prompt_lengths` knows every request it scheduled before."""
     scheduled = scheduler_output.num_scheduled_tokens

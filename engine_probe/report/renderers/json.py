@@ -63,6 +63,7 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
         {
             "kind": "run",
             "folder": str(run.folder),
+            "predicted": run.predicted,
             "metrics": described(money),
             "summary": summary_figures(found.summary),
             "figures": figures_of(found),
@@ -156,6 +157,7 @@ def sweep_figures(swept: Swept, curves: Sequence[Curve], money: Money) -> bytes:
         {
             "kind": "sweep",
             "folder": str(swept.folder),
+            "predicted": any(run.predicted for run in swept.runs),
             "question": swept.question,
             "metrics": described(money),
             "curves": [curve_figures(curve) for curve in curves],

@@ -33,6 +33,7 @@ from engine_probe.report.sections.compare.words import short_names
 from engine_probe.report.sections.experiment.suite import suite_verdict
 from engine_probe.report.sections.experiment.verdict import experiment_verdict
 from engine_probe.report.sections.forward_passes import forward_pass_document
+from engine_probe.report.sections.load.prediction import document_title, with_prediction
 from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_verdict
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
@@ -68,7 +69,8 @@ def html_of(shown: object) -> str:
 @html_of.register
 def run_html(run: Run) -> str:
     """Return a run's view; a damaged or empty run is described, because a notebook cell must not end in a traceback."""
-    head = element("div", element("b", run.model_name), element("span", f"  {run.status}, {run.folder}", style=SOFT))
+    title = document_title(run.model_name, [run])
+    head = element("div", element("b", title), element("span", f"  {run.status}, {run.folder}", style=SOFT))
     try:
         return page_of(head, *run_parts(run, run.analysis()))
     except EngineProbeError as error:
@@ -77,7 +79,7 @@ def run_html(run: Run) -> str:
 
 
 def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
-    yield from section_parts(run_verdict(found), [pressure(run)])
+    yield from section_parts(with_prediction(run_verdict(found), [run]), [pressure(run)])
     rows = ", ".join(f"{name} ({getattr(run, name).num_rows:,} rows)" for name in TABLES)
     yield element("div", f"Tables: {rows}", style=SOFT)
 
@@ -165,9 +167,11 @@ def series(label: str, xs: Sequence[float], values: Sequence[float | None], colo
 
 @html_of.register
 def sweep_html(swept: Swept) -> str:
-    head = element("div", element("b", swept.question), element("div", str(swept.folder), style=SOFT))
+    title = document_title(swept.question, swept.runs)
+    head = element("div", element("b", title), element("div", str(swept.folder), style=SOFT))
     measured = curves(swept.points)
-    return page_of(head, *section_parts(sweep_verdict(swept, measured, tuple), throughput_charts(measured)))
+    verdict = with_prediction(sweep_verdict(swept, measured, tuple), swept.runs)
+    return page_of(head, *section_parts(verdict, throughput_charts(measured)))
 
 
 @html_of.register

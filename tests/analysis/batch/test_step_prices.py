@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.analysis.batch.step_prices import StepSample, calibrated
+from engine_probe.analysis.batch.step_prices import StepSample, beyond, calibrated
 from engine_probe.engine.twin.step_times import TERMS, counts
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
@@ -72,8 +72,14 @@ def test_the_error_is_that_of_recordings_that_were_left_out() -> None:
 
 def test_what_lies_beyond_the_recorded_steps_is_named() -> None:
     found = calibrated([steps(400, 1)])
-    assert found.beyond(StepWork(8, 0, 8, 0, 800)) == []
-    assert found.beyond(StepWork(200, 0, 200, 0, 800)) == ["answer token"]
+    most = {name: price.most for name, price in found.prices.items()}
+    inside, outside = (
+        StepSample(np.array([counts(work)], dtype=np.float64), np.ones(1))
+        for work in (StepWork(8, 0, 8, 0, 800), StepWork(200, 0, 200, 0, 800))
+    )
+    assert beyond([inside], most) == []
+    assert beyond([inside, outside], most) == ["answer token"]
+    assert beyond([outside], dict.fromkeys(most)) == []
 
 
 def test_too_few_steps_are_refused() -> None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
-from engine_probe.engine.twin.step_work import NO_WORK, StepWork, step_work
+from engine_probe.engine.twin.step_work import StepWork, step_work
 
 
 def scheduled(new: dict[str, tuple[int, int]], cached: dict[str, tuple[int, int]]) -> Any:
@@ -32,7 +32,7 @@ def test_a_further_chunk_and_a_prompts_last_token_are_prompt() -> None:
 
 
 def test_an_empty_step_has_no_work() -> None:
-    assert step_work(scheduled({}, {}), {}) == NO_WORK
+    assert step_work(scheduled({}, {}), {}) == StepWork(0, 0, 0, 0, 0)
 
 
 def test_a_steps_time_is_the_sum_of_its_terms() -> None:
@@ -41,4 +41,3 @@ def test_a_steps_time_is_the_sum_of_its_terms() -> None:
     )
     work = StepWork(requests=3, prompt_tokens=4, answer_tokens=2, prompt_pairs=6, answer_context=7)
     assert times.ns(work) == 1 + 10 + 100 * 1 + 1_000 * 4 + 10_000 * 2 + 100_000 * 6 + 1_000_000 * 7
-    assert times.beyond(work) == ["prompt attention", "answer attention"]

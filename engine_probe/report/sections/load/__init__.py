@@ -1,1 +1,1 @@
-"""Loads in other words: users for concurrent requests, bursts as a makespan, and how many a GPU would hold."""
+"""Loads in other words: users, makespans, how many requests a GPU holds; and what of a report is predicted."""
