@@ -127,7 +127,12 @@ def test_a_gpu_has_the_pool_of_its_memory_and_the_times_of_its_data_sheet(tmp_pa
 @pytest.mark.parametrize(
     ("model", "arguments", "gpu", "sentence"),
     [
-        ("llama-3.1-8b", "", "H1000", "there is no folder H1000, and as a GPU --twin H1000: the memory of such a GPU"),
+        (
+            "llama-3.1-8b",
+            "",
+            "H1000",
+            "--twin H1000: there is neither such a folder nor a GPU of that name whose memory is known: did you mean",
+        ),
         ("llama-3.1-70b-fp8", "max_model_len = 2048", "L40S", "llama-3.1-70b-fp8 cannot start: the weights take"),
     ],
 )

@@ -61,7 +61,7 @@ def on_device(sweep: SweepFile, name: str) -> SweepFile:
         raise InputError(f"--twin {name}: the sweep has {len(engines)} engines: predict one at a time (--set)")
     ((spec, point),) = engines.items()
     check_twin(spec.arguments)
-    gpu = named_gpu(name, option=f"there is no folder {name}, and as a GPU --twin")
+    gpu = named_gpu(name, f"--twin {name}: there is neither such a folder nor a GPU of that name whose memory is known")
     plan, _ = plan_on(spec.model, gpu.name, spec.arguments, (max(1, (longest(point.workload) or 2) - 1), 1))
     if plan.memory.refusal:
         raise InputError(f"--twin {name}: {spec.model} cannot start: {plan.memory.refusal}")

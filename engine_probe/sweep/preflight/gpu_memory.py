@@ -31,15 +31,16 @@ class Gpu(NamedTuple):
     doubts: tuple[str, ...] = ()  # about its memory
 
 
-def named_gpu(name: str, option: str = "--device") -> Gpu:
-    """Return a GPU of the table of specifications."""
+def named_gpu(name: str, refusal: str = "") -> Gpu:
+    """Return a GPU of the table of specifications; `refusal` begins the sentence on one that is not in it."""
     sized = {alias.removeprefix("NVIDIA "): row for row in specifications() for alias in row.names if row.memory_gib}
     short = [row for alias, row in sized.items() if alias.lower().startswith(f"{name.lower()} ")]
     row = specification_of(name) or next(iter(short), None)  # "H100": the first of its kind
     if row is None or row.memory_gib is None:
         near = difflib.get_close_matches(name.removeprefix("NVIDIA "), sized, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sized)}"
-        raise InputError(f"{option} {name}: the memory of such a GPU is not known here: {hint}")
+        refusal = refusal or f"--device {name}: the memory of such a GPU is not known here"
+        raise InputError(f"{refusal}: {hint}")
     products = {FORMATS[short]: rate * 1e12 for short, rate in row.tera.items() if short in FORMATS}
     title = row.names[0].removeprefix("NVIDIA ")
     doubts = (f"no document confirms the {row.memory_gib:g} GiB of {title}",) if "memory_gib" in row.unconfirmed else ()
