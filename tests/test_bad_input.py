@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from engine_probe import cli
+from engine_probe.engine.build import model_geometry
 from tests.support.recordings import ran, write_run, write_sweep
 
 SWEEP = """question = "what?"
@@ -165,12 +166,14 @@ WRITTEN = (
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with files of every kind, in which no process can be started and nothing measured."""
+def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with files of every kind and an empty cache; no process can be started, nothing measured."""
 
     def never(*_: object, **__: object) -> NoReturn:
         pytest.fail("something was started")
 
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path_factory.mktemp("empty_cache")))  # as on a new machine
+    model_geometry.cache_clear()
     monkeypatch.setattr(subprocess.Popen, "__init__", never)
     monkeypatch.setattr("kernels_bench.run.suite.run", never)
     monkeypatch.setattr("engine_probe.overhead.probe.run", never)

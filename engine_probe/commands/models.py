@@ -9,20 +9,15 @@ from rich.table import Table
 
 from engine_probe.commands.options.console import output_console
 from engine_probe.commands.options.engine_options import GroupedCommand, under
-from engine_probe.engine.models import smollm2, tiny
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_folder, catalogue_names, sources
-from engine_probe.engine.models.embedded import EMBEDDED as EMBEDDED_FOLDERS
-from engine_probe.engine.models.embedded import embedded_model, place_of
+from engine_probe.engine.models.embedded import EMBEDDED, embedded_config, embedded_model, place_of
 from engine_probe.engine.models.geometry import GIB, Geometry, geometry
 from engine_probe.errors import InputError
 from engine_probe.text_format import suggestion
 
 WIDE = 120  # columns that the table with the sources needs
 
-EMBEDDED = (
-    ("smollm2", smollm2.CONFIG, "embedded: real trained weights"),
-    ("tiny", tiny.CONFIG, "embedded: random weights"),
-)
+SOURCES = {"smollm2": "embedded: real trained weights", "tiny": "embedded: random weights"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Model:
 
 
 def all_models() -> list[Model]:
-    embedded = [Model(name, geometry(config), source, _state(name)) for name, config, source in EMBEDDED]
+    embedded = [Model(name, geometry(embedded_config(name)), SOURCES[name], _state(name)) for name in EMBEDDED]
     published = [
         Model(name, geometry(catalogue_config(name)), sources()[name]["publisher"], sources()[name]["checked"])
         for name in catalogue_names()
@@ -100,11 +95,11 @@ def command(as_json: bool, path_of: str | None) -> None:
 
 def model_folder(name: str) -> str:
     """Return the folder of a listed model, for programs that do not know these names, such as vLLM's server."""
-    if name in EMBEDDED_FOLDERS:
+    if name in EMBEDDED:
         return embedded_model(name, lambda message: click.echo(message, err=True))
     if name in catalogue_names():
         return str(catalogue_folder(name))
-    hint = suggestion(name, [*EMBEDDED_FOLDERS, *catalogue_names()]) or ": `engine_probe models` lists those that are"
+    hint = suggestion(name, [*EMBEDDED, *catalogue_names()]) or ": `engine_probe models` lists those that are"
     raise InputError(f"--path {name}: not a listed model{hint}")
 
 

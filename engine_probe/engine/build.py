@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.cpu.amx import amx_requested
@@ -15,8 +15,13 @@ from engine_probe.engine.cpu.cpu_binding import bind_ranks
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
 from engine_probe.engine.cpu.pipeline_stages import check_stages
 from engine_probe.engine.failures import startup_error
-from engine_probe.engine.models.catalogue import catalogue_folder, catalogue_names, catalogue_overrides
-from engine_probe.engine.models.embedded import EMBEDDED, place_of, silent
+from engine_probe.engine.models.catalogue import (
+    catalogue_config,
+    catalogue_folder,
+    catalogue_names,
+    catalogue_overrides,
+)
+from engine_probe.engine.models.embedded import EMBEDDED, embedded_config, silent
 from engine_probe.engine.models.geometry import Geometry, geometry
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.start_phases import IMPORTING
@@ -91,15 +96,20 @@ def check_model(name: str) -> None:
         raise InputError(f"unknown model {name!r}{hint} (or give a folder or org/name)")
 
 
+def model_config(name: str) -> dict[str, Any]:
+    """Return a model's `config.json` as the engine runs it: of an embedded model, the catalogue or a folder."""
+    if name in EMBEDDED:
+        return embedded_config(name)
+    if name in catalogue_names():
+        return catalogue_config(name)
+    return dict(read_json(Path(name).expanduser() / "config.json"))
+
+
 @cache
 def model_geometry(name: str) -> Geometry | None:
     """Return a model's geometry; None if its configuration is not on this machine, or of a kind only vLLM knows."""
-    if name in catalogue_names():
-        folder = catalogue_folder(name)
-    else:
-        folder = place_of(name) if name in EMBEDDED else Path(name).expanduser()
     try:
-        return geometry(read_json(folder / "config.json"))
+        return geometry(model_config(name))
     except (InputError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None
 

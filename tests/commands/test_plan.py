@@ -36,6 +36,11 @@ def test_json_has_each_term_in_bytes(tmp_path: Path) -> None:
     assert used == pytest.approx(one["device_bytes"] * one["gpu_memory_utilization"])
 
 
+def test_an_embedded_model_has_a_plan_before_it_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path))
+    assert "Predicted: tiny" in plan("--model", "tiny", "--device", "L4", "--input-len", 64).output
+
+
 def test_json_goes_to_standard_output_alone() -> None:
     found = plan("--model", "llama-3.1-8b", "--devices", "L40S,H200", "--json")
     assert [each["device"] for each in json.loads(found.output)["plans"]] == ["L40S", "H200"]

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from engine_probe.engine import build
-from engine_probe.engine.build import build_llm, check_model, llm_arguments, max_context
+from engine_probe.engine.build import build_llm, check_model, llm_arguments, max_context, model_geometry
 from engine_probe.engine.cpu import cpu_kv_pool
 from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.catalogue import catalogue_folder
@@ -236,3 +236,13 @@ def test_why_an_engine_did_not_start(error: Exception, kind: type[Exception], se
 def test_a_configuration_that_says_nothing_of_its_context_is_vllm_s_to_judge(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     assert max_context(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("tiny", 4096), ("smollm2", 8192)])
+def test_a_shipped_model_s_context_is_known_on_a_new_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, tokens: int
+) -> None:
+    monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path))
+    model_geometry.cache_clear()
+    assert max_context(name) == tokens
+    assert list(tmp_path.iterdir()) == []

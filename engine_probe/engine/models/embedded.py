@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from engine_probe.engine.models import smollm2, tiny
 from engine_probe.errors import InputError
@@ -34,6 +35,11 @@ def embedded_model(name: str, say: Say = silent) -> str:
     if name not in EMBEDDED:
         raise InputError(f"there is no embedded model {name!r}: give tiny (random weights) or smollm2 (trained ones)")
     return str(EMBEDDED[name](say))
+
+
+def embedded_config(name: str) -> dict[str, Any]:
+    """Return an embedded model's shape, which is known before its folder is prepared."""
+    return dict((smollm2 if name == "smollm2" else tiny).CONFIG)
 
 
 def place_of(name: str) -> Path:

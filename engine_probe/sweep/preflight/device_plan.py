@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.build import check_model
-from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
+from engine_probe.engine.build import check_model, model_config
+from engine_probe.engine.models.catalogue import catalogue_names
+from engine_probe.engine.models.embedded import EMBEDDED
 from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
 from engine_probe.errors import InputError
-from engine_probe.files.safe_read import read_json
 from engine_probe.sweep.preflight.gpu_memory import named_gpu
 
 
@@ -36,11 +36,9 @@ def plan_on(
 
 
 def configuration(model: str) -> dict[str, Any]:
-    """Return a model's `config.json`, of the catalogue or of a folder."""
-    if model in catalogue_names():
-        return dict(catalogue_config(model))
+    """Return a model's configuration; refuse a model whose configuration is not on this machine."""
     check_model(model)
-    folder = Path(model).expanduser()
-    if not (folder / "config.json").is_file():
+    shipped = model in EMBEDDED or model in catalogue_names()
+    if not shipped and not (Path(model).expanduser() / "config.json").is_file():
         raise InputError(f"model {model}: its configuration is not on this machine: give a folder with a config.json")
-    return dict(read_json(folder / "config.json"))
+    return model_config(model)
