@@ -9,6 +9,7 @@ is not corrected (`gates.py`).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -188,11 +189,11 @@ class Change:
 
     @property
     def before(self) -> float:
-        return float(np.mean(self.old))
+        return fmean(self.old)
 
     @property
     def after(self) -> float:
-        return float(np.mean(self.new))
+        return fmean(self.new)
 
     @property
     def repeats(self) -> tuple[int, int]:
@@ -261,7 +262,7 @@ def occasion_means(metric: Metric, occasions: Occasions) -> tuple[float, ...] | 
         values = [value for run in runs if (value := metric.value(run)) is not None]
         if len(values) < len(runs) or not values:
             return None
-        means.append(float(np.mean(values)))
+        means.append(fmean(values))
     return tuple(means) or None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine_probe.analysis.compare.changes import Change, Metric, Moments
-from engine_probe.analysis.statistics.student import CONFIDENCE, Interval, quantile, two_sided_p
+from engine_probe.analysis.statistics.student import CONFIDENCE, Interval, quantile
 
 # Shares of the variance from one occasion to the next: of each by itself, of a walk, of a trend. Equally likely before.
 MIXTURES = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.0, 1.0, 0.0), (0.8, 0.0, 0.2), (0.0, 0.8, 0.2))
@@ -29,17 +29,19 @@ Reals = npt.NDArray[np.float64]
 class Drift:
     """The distribution of the difference of two occasions: Student's, with errors that have weights."""
 
-    weights: tuple[float, ...]
-    errors: tuple[float, ...]
+    weights: Reals
+    errors: Reals
     freedom: int
 
     def two_sided_p(self, distance: float) -> float:
-        parts = zip(self.weights, self.errors, strict=True)
-        return sum(weight * two_sided_p(distance, error, self.freedom) for weight, error in parts)
+        from scipy.special import stdtr
+
+        errors = np.maximum(self.errors, np.finfo(float).tiny)  # sweeps of the same moment have no walk between them
+        return 2 * float(self.weights @ stdtr(self.freedom, -abs(distance) / errors))
 
     def reach(self) -> float:
         """Return half the width of the interval."""
-        low, high = (quantile(self.freedom) * end for end in (min(self.errors), max(self.errors)))
+        low, high = (quantile(self.freedom) * float(end) for end in (self.errors.min(), self.errors.max()))
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if self.two_sided_p(middle) > 1 - CONFIDENCE else (low, middle)
@@ -85,7 +87,7 @@ def drift_between(metric: Metric, earlier: Sequence[Sequence[float]], moments: M
     logs = factors - freedom / 2 * np.log(squares)
     weights = np.exp(logs - logs.max())
     errors = np.sqrt(squares / freedom * spreads)
-    return Drift(tuple((weights / weights.sum()).tolist()), tuple(errors.tolist()), freedom)
+    return Drift(weights / weights.sum(), errors, freedom)
 
 
 @cache

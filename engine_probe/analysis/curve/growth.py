@@ -46,7 +46,7 @@ class Fit:
     errors: Reals  # at the levels, relative
 
     def rate(self, load: float) -> float:
-        return self.scale * float(self.family.rates(self.cube[None], np.array([load]), self.span)[0, 0])
+        return self.scale * float(self.family.rates(self.cube[:, None], np.array([load]), self.span)[0, 0])
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Ends:
     small: Reals  # from where at most `SMALL` is left to gain
     growth: Reals  # from where at most `ENDED` is
     none: Reals  # from where at most `NO_GAIN` is
-    losses: Reals  # curves x levels: below the highest of any lower load
+    losses: Reals  # levels x curves: below the highest of any lower load
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +107,12 @@ class Growth:
     @property
     def falls(self) -> float:
         """Return the certainty that throughput at the highest level is over 2 % below its highest."""
-        return float((self.ends.losses[:, -1] > SMALL).mean())
+        return float((self.ends.losses[-1] > SMALL).mean())
 
     @property
     def stays(self) -> float:
         """Return the certainty that growth has ended by the highest level, and at most 2 % is lost there."""
-        return float(((self.ends.small <= self.most) & (self.ends.losses[:, -1] <= SMALL)).mean())
+        return float(((self.ends.small <= self.most) & (self.ends.losses[-1] <= SMALL)).mean())
 
     def equilibrium(self) -> tuple[float, float, float, float] | None:
         """Return where proportional growth ends, the range of that, and the certainty of this range.
@@ -154,27 +154,26 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
     if curves is None:
         return None
     ends, at_levels = followed(curves, levels)
-    spare = (levels <= ends.spare[:, None]) & (ends.losses <= SMALL)
+    spare = (levels[:, None] <= ends.spare) & (ends.losses <= SMALL)
     overload = ends.losses > SMALL
-    plateau = ~spare & ~overload & (levels >= ends.small[:, None])
+    plateau = ~spare & ~overload & (levels[:, None] >= ends.small)
     shared = ~spare & ~overload & ~plateau
-    chances = np.stack([kind.mean(axis=0) for kind in (spare, shared, plateau, overload)], axis=1)
-    scaled = at_levels / np.exp(np.log(at_levels).mean(axis=1, keepdims=True))
+    chances = np.stack([kind.mean(axis=1) for kind in (spare, shared, plateau, overload)], axis=1)
+    scaled = at_levels / np.exp(np.log(at_levels).mean(axis=0))
     fit = closest(curves, levels, rates)
     other = float(likelihood.drifting(fit.errors) - likelihood.independent(fit.errors)) > math.log(ALIKE)
-    return Growth(tuple(levels.tolist()), fit, ends, scaled.mean(axis=0), chances, other)
+    return Growth(tuple(levels.tolist()), fit, ends, scaled.mean(axis=1), chances, other)
 
 
 def closest(curves: Curves, levels: Reals, rates: Reals) -> Fit:
     span = Span(levels)
     family, place = max(curves.by_family(), key=lambda each: each[1].stop - each[1].start)
-    errors = curves.errors[place]
-    best = int((errors**2).sum(axis=1).argmin())
-    cube = curves.cube[place][best]
-    shape = family.rates(cube[None], levels, span)[0]
+    best = place.start + int((curves.errors[:, place] ** 2).sum(axis=0).argmin())
+    cube, errors = curves.cube[:, best], curves.errors[:, best]
+    shape = family.rates(cube[:, None], levels, span)[:, 0]
     scale = math.exp(float((np.log(rates) - np.log(shape)).mean()))
     free = max(1, len(levels) - 1 - family.parameters)
-    return Fit(family, cube, span, scale, math.sqrt(float((errors[best] ** 2).sum()) / free), errors[best])
+    return Fit(family, cube, span, scale, math.sqrt(float((errors**2).sum()) / free), errors)
 
 
 def followed(curves: Curves, levels: Reals) -> tuple[Ends, Reals]:
@@ -184,27 +183,27 @@ def followed(curves: Curves, levels: Reals) -> tuple[Ends, Reals]:
     up_to, beyond = np.geomspace(alone, high, LOADS), np.geomspace(high, FAR * high, LOADS_BEYOND)
     loads = np.unique(np.concatenate([levels, up_to, beyond]))
     rates = curves.rates(loads, Span(levels))
-    highest = np.maximum.accumulate(rates, axis=1)
-    gains = np.maximum.accumulate(rates[:, ::-1], axis=1)[:, ::-1] / rates - 1
-    spare = first_below(rates / (NEAR * loads * rates[:, :1] / loads[0]) - 1, loads)
+    highest = np.maximum.accumulate(rates)
+    gains = np.maximum.accumulate(rates[::-1])[::-1] / rates - 1
+    spare = first_below(rates / (NEAR * loads[:, None] * rates[0] / loads[0]) - 1, loads)
     small, ended, none = (first_below(gains - left, loads) for left in (SMALL, ENDED, NO_GAIN))
     for ends in (small, ended, none):
         ends[ends >= FAR / 2 * high] = math.inf
     at = np.searchsorted(loads, levels)
-    return Ends(spare, small, ended, none, (1 - rates / highest)[:, at]), rates[:, at]
+    return Ends(spare, small, ended, none, 1 - rates[at] / highest[at]), rates[at]
 
 
 def first_below(values: Reals, loads: Reals) -> Reals:
-    """Return for each row the load at which it falls to zero, interpolated; infinity if it does not."""
+    """Return for each column the load at which it falls to zero, interpolated; infinity if it does not."""
     below = values <= 0
-    after = below.argmax(axis=1)
+    after = below.argmax(axis=0)
     before = np.maximum(after - 1, 0)
-    rows = np.arange(len(values))
-    high, low = values[rows, before], values[rows, after]
+    columns = np.arange(values.shape[1])
+    high, low = values[before, columns], values[after, columns]
     share = np.where(after > 0, high / np.where(high > low, high - low, 1.0), 0.0)
     logs = np.log(loads)
     found = np.exp(logs[before] + share * (logs[after] - logs[before]))
-    return np.where(below.any(axis=1), found, math.inf)
+    return np.where(below.any(axis=0), found, math.inf)
 
 
 def quantiles(values: Reals) -> tuple[float, float, float]:

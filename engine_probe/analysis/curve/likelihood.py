@@ -41,28 +41,33 @@ class Likelihood:
     def __init__(self, rates: Reals, scatter: Scatter | None) -> None:
         self._logs = np.log(rates)
         self._table = table(len(rates), scatter)
+        self._steps = np.diff(self._table)
         self._contrasts, self._factor = drift(len(rates))
         self._drifting = DRIFTING if scatter is None or scatter.in_rounds else BETWEEN_LEVELS
 
     def errors(self, fitted: Reals) -> Reals:
-        """Return the relative errors of levels, with each curve scaled to their geometric mean."""
-        off = self._logs - np.log(fitted)
-        return np.asarray(off - off.mean(axis=-1, keepdims=True), dtype=np.float64)
+        """Return the relative errors of levels, the rows, with each curve scaled to their geometric mean."""
+        off = self._logs[:, None] - np.log(fitted)
+        off -= off.mean(axis=0)
+        return np.asarray(off, dtype=np.float64)
 
     def __call__(self, errors: Reals) -> Reals:
-        """Return the logarithm of the likelihood of each row of errors."""
+        """Return the logarithm of the likelihood of each column of errors."""
         alone, drifting = self.independent(errors), self.drifting(errors)
         found = np.logaddexp(alone + math.log(1 - self._drifting), drifting + math.log(self._drifting))
         return np.asarray(found, dtype=np.float64)
 
     def independent(self, errors: Reals) -> Reals:
-        return self.looked_up((errors**2).sum(axis=-1))
+        return self.looked_up((errors**2).sum(axis=0))
 
     def drifting(self, errors: Reals) -> Reals:
-        return self._factor + self.looked_up(((errors @ self._contrasts.T) ** 2).sum(axis=-1))
+        return self._factor + self.looked_up(((self._contrasts @ errors) ** 2).sum(axis=0))
 
     def looked_up(self, squares: Reals) -> Reals:
-        return np.asarray(np.interp(np.log(squares + 1e-12), SQUARES, self._table), dtype=np.float64)
+        """Interpolate in the table, whose steps are even."""
+        places = np.clip((np.log(squares + 1e-12) - SQUARES[0]) / (SQUARES[1] - SQUARES[0]), 0, len(SQUARES) - 1)
+        below = np.minimum(places.astype(np.intp), len(SQUARES) - 2)
+        return np.asarray(self._table[below] + (places - below) * self._steps[below], dtype=np.float64)
 
 
 def table(count: int, scatter: Scatter | None) -> Reals:

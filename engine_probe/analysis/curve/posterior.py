@@ -7,7 +7,8 @@ always the same ones, so a recording always gives the same figures.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,8 @@ class Curves:
 
     families: tuple[Family, ...]
     kinds: Places  # the place of each curve's family
-    cube: Reals
-    errors: Reals  # at the levels, relative
+    cube: Reals  # parameters x curves
+    errors: Reals  # levels x curves, relative
     fits: Reals  # logarithm of the likelihood
 
     def by_family(self) -> Iterator[tuple[Family, slice]]:
@@ -45,10 +46,20 @@ class Curves:
                 yield family, slice(first, last)
 
     def rates(self, loads: Reals, span: Span) -> Reals:
-        found = np.empty((len(self.cube), len(loads)))
+        """Return the rate at each load, a row, of each curve."""
+        found = np.empty((len(loads), len(self.kinds)))
         for family, place in self.by_family():
-            found[place] = family.rates(self.cube[place], loads, span)
+            found[:, place] = family.rates(self.cube[:, place], loads, span)
         return found
+
+    def replace(self, places: Places, others: Self) -> None:
+        """Put other curves, of the same families, at these places."""
+        self.cube[:, places], self.errors[:, places], self.fits[places] = others.cube, others.errors, others.fits
+
+    def at(self, places: Places) -> Self:
+        """Return the curves at these ascending places."""
+        names = ("kinds", "cube", "errors", "fits")
+        return replace(self, **{name: getattr(self, name).take(places, axis=-1) for name in names})
 
 
 class Sampler:
@@ -68,8 +79,8 @@ class Sampler:
         if not families:
             return None
         kinds = np.repeat(np.arange(len(families)), OF_FAMILY)
-        used = np.arange(MOST_PARAMETERS) < np.array([family.parameters for family in families])[kinds][:, None]
-        cube = np.where(used, self._random.random(used.shape), UNUSED)
+        used = np.arange(MOST_PARAMETERS)[:, None] < np.array([family.parameters for family in families])[kinds]
+        cube = np.where(used, self._random.random(used.T.shape).T, UNUSED)
         curves, share = self.judged(families, kinds, cube), 0.0
         evidence = np.log([ENDS[family.end][0] for family in families])
         while share < 1:
@@ -78,13 +89,11 @@ class Sampler:
             evidence += np.log(np.exp(more * (fits - fits.max(axis=1, keepdims=True))).mean(axis=1))
             evidence += more * fits.max(axis=1)
             share += more
-            curves = replaced(curves, self.chosen(more * fits))
-            for _ in range(MOVES):
-                curves = self.moved(curves, share)
+            curves = curves.at(self.chosen(more * fits))
+            self.move(curves, share, MOVES)
         each = np.repeat(evidence - evidence.max(), OF_FAMILY)
-        curves = replaced(curves, self.resampled(np.exp(each), DRAWN))
-        for _ in range(LAST_MOVES):
-            curves = self.moved(curves, 1.0)
+        curves = curves.at(self.resampled(np.exp(each), DRAWN))
+        self.move(curves, 1.0, LAST_MOVES)
         return curves
 
     def judged(self, families: tuple[Family, ...], kinds: Places, cube: Reals) -> Curves:
@@ -104,27 +113,20 @@ class Sampler:
         places = np.searchsorted(up_to / up_to[-1], (np.arange(count) + self._random.random()) / count)
         return np.minimum(places, len(weights) - 1)
 
-    def moved(self, curves: Curves, share: float) -> Curves:
-        """Propose to move each curve within its family, and accept what the likelihood so far allows."""
+    def move(self, curves: Curves, share: float, times: int) -> None:
+        """Propose to move each curve within its family, so many times, and accept what the likelihood so far allows."""
         count = len(curves.kinds)
         first = np.searchsorted(curves.kinds, curves.kinds, "left")
         many = np.searchsorted(curves.kinds, curves.kinds, "right") - first
-        one, other = (first + (self._random.random(count) * many).astype(np.intp) for _ in range(2))
-        stride = self._random.choice(STRIDES, (count, 1))
-        jitter = JITTER * self._random.standard_normal(curves.cube.shape)
-        proposed = curves.cube + stride * (curves.cube[one] - curves.cube[other]) + jitter
-        outside = np.abs(proposed - 0.5).max(axis=1) > 0.5
-        proposed[outside] = curves.cube[outside]
-        new = self.judged(curves.families, curves.kinds, proposed)
-        accepted = ~outside & (np.log(self._random.random(count)) < share * (new.fits - curves.fits))
-        take = accepted[:, None]
-        cube, errors = np.where(take, new.cube, curves.cube), np.where(take, new.errors, curves.errors)
-        return Curves(curves.families, curves.kinds, cube, errors, np.where(accepted, new.fits, curves.fits))
-
-
-def replaced(curves: Curves, drawn: Places) -> Curves:
-    """Return the curves at these ascending places."""
-    return Curves(curves.families, curves.kinds[drawn], curves.cube[drawn], curves.errors[drawn], curves.fits[drawn])
+        for _ in range(times):
+            one, other = (first + (self._random.random(count) * many).astype(np.intp) for _ in range(2))
+            stride = self._random.choice(STRIDES, count)
+            jitter = JITTER * self._random.standard_normal(curves.cube.T.shape).T
+            proposed = curves.cube + stride * (curves.cube.take(one, 1) - curves.cube.take(other, 1)) + jitter
+            inside = np.flatnonzero(np.abs(proposed - 0.5).max(axis=0) <= 0.5)
+            new = self.judged(curves.families, curves.kinds[inside], proposed.take(inside, 1))
+            allowed = np.log(self._random.random(count))[inside] < share * (new.fits - curves.fits[inside])
+            curves.replace(inside[allowed], new.at(np.flatnonzero(allowed)))
 
 
 def step(fits: Reals, most: float) -> float:

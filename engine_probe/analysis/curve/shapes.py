@@ -77,68 +77,64 @@ class Family:
         return self.growing in ("line", "slower")
 
     def rates(self, cube: Reals, loads: Reals, span: Span) -> Reals:
-        """Return the rates of these curves at all loads, up to a common factor.
+        """Return the rate at each load, a row, of each curve, a column, up to a factor that a curve has in common.
 
-        A row of the cube is a curve.
+        A column of the cube is a curve, so that steps over many curves are steps through memory. Curves that are all
+        alike have one column.
         """
-        last, fall = self.endings(cube, loads, span)
-        own = cube[:, ENDS[self.end][1] :]
-        until = cube[:, :1] if self.end else np.ones((len(cube), 1))
-        held = np.minimum(loads, last)
-        return np.asarray(GROWTHS[self.growing](own, held, span, until) * fall, dtype=np.float64)
-
-    def endings(self, cube: Reals, loads: Reals, span: Span) -> tuple[Reals, Reals]:
-        """Return for each curve the load at which growth ends, and for each load the share that a fall leaves."""
+        column, own = loads[:, None], cube[ENDS[self.end][1] :]
         if not self.end:
-            return np.full((len(cube), 1), np.inf), np.ones((1, 1))
-        until = cube[:, :1]
-        last = span.load(until)
-        if self.end == "plateau":
-            return last, np.ones((1, 1))
-        loss = linear(LOSSES, cube[:, ENDS[self.end][1] - 1 : ENDS[self.end][1]])
+            return GROWTHS[self.growing](own, column, span, 1.0)
+        last = span.load(cube[0])
+        rates = GROWTHS[self.growing](own, np.minimum(column, last), span, cube[0])
+        return rates if self.end == "plateau" else rates * self.fall(cube, column, span, last)
+
+    def fall(self, cube: Reals, loads: Reals, span: Span, last: Reals) -> Reals:
+        """Return which share of its rate a curve keeps at each load, given where its growth ends."""
+        until, loss = cube[0], linear(LOSSES, cube[ENDS[self.end][1] - 1])
         if self.end == "cliff":
-            return last, np.where(loads > last, 1 - loss, 1.0)
-        begin = span.load(until + (1 - until) * cube[:, 1:2]) if self.end == "later slope" else last
-        past = np.maximum(0.0, loads - begin) / np.maximum(span.high - begin, 1e-9 * span.high)
-        return last, np.maximum(LEAST_LEFT, 1 - loss * past)
+            return np.where(loads > last, 1 - loss, 1.0)
+        begin = span.load(until + (1 - until) * cube[1]) if self.end == "later slope" else last
+        slope = loss / np.maximum(span.high - begin, 1e-9 * span.high)
+        return np.asarray(np.maximum(LEAST_LEFT, 1 - slope * np.maximum(0.0, loads - begin)), dtype=np.float64)
 
 
 def between(low: float | Reals, high: float | Reals, share: Reals) -> Reals:
     """Return the load that lies this share of the way from low to high, on a logarithmic scale."""
-    return np.asarray(low * (high / low) ** share, dtype=np.float64)
+    return np.asarray(low * np.exp(np.log(high / low) * share), dtype=np.float64)
 
 
 def linear(limits: tuple[float, float], share: Reals) -> Reals:
     return limits[0] + (limits[1] - limits[0]) * share
 
 
-def slower(own: Reals, loads: Reals, span: Span, until: Reals) -> Reals:
-    knee = span.load(until * own[:, :1])
-    after = linear(SECOND, own[:, 1:2]) * np.maximum(0.0, loads - knee)
+def slower(own: Reals, loads: Reals, span: Span, until: Reals | float) -> Reals:
+    knee = span.load(until * own[0])
+    after = linear(SECOND, own[1]) * np.maximum(0.0, loads - knee)
     return np.asarray(np.minimum(loads, knee) + after, dtype=np.float64)
 
 
-def bend(own: Reals, loads: Reals, span: Span, _: Reals) -> Reals:
-    half = between(span.low / 4, 16 * span.high, own[:, :1])  # where a request gets half of what it gets alone
+def bend(own: Reals, loads: Reals, span: Span, _: Reals | float) -> Reals:
+    half = between(span.low / 4, 16 * span.high, own[0])  # where a request gets half of what it gets alone
     return loads / (1 + loads / half)
 
 
-def exponential(own: Reals, loads: Reals, span: Span, _: Reals) -> Reals:
-    scale = between(span.low / 2, 2 * span.high, own[:, :1])
+def exponential(own: Reals, loads: Reals, span: Span, _: Reals | float) -> Reals:
+    scale = between(span.low / 2, 2 * span.high, own[0])
     return np.asarray(-np.expm1(-loads / scale), dtype=np.float64)
 
 
-def scalability(own: Reals, loads: Reals, span: Span, _: Reals) -> Reals:
-    half = between(span.low / 4, 100 * span.high, own[:, :1])
-    peak = between(span.low, 2 * span.high, own[:, 1:2])
+def scalability(own: Reals, loads: Reals, span: Span, _: Reals | float) -> Reals:
+    half = between(span.low / 4, 100 * span.high, own[0])
+    peak = between(span.low, 2 * span.high, own[1])
     return loads / (1 + loads / half + (loads / peak) ** 2)
 
 
-def power(own: Reals, loads: Reals, _: Span, __: Reals) -> Reals:
-    return np.asarray(loads ** linear(POWERS, own[:, :1]), dtype=np.float64)
+def power(own: Reals, loads: Reals, _: Span, __: Reals | float) -> Reals:
+    return np.asarray(np.exp(np.log(loads) * linear(POWERS, own[0])), dtype=np.float64)
 
 
-GROWTHS: dict[Growing, Callable[[Reals, Reals, Span, Reals], Reals]] = {
+GROWTHS: dict[Growing, Callable[[Reals, Reals, Span, Reals | float], Reals]] = {
     "line": lambda own, loads, span, until: loads,
     "bend": bend,
     "slower": slower,

@@ -70,7 +70,8 @@ def noise(groups: Sequence[Sequence[float]]) -> Noise | None:
     freedom = sum(len(group) - 1 for group in groups)
     if freedom < 1 or any(value <= 0 for group in groups for value in group):
         return None
-    squares = sum((value / float(np.mean(group)) - 1) ** 2 for group in groups for value in group)
+    means = [float(np.mean(group)) for group in groups]
+    squares = sum((value / mean - 1) ** 2 for group, mean in zip(groups, means, strict=True) for value in group)
     return Noise(math.sqrt(squares / freedom), freedom)
 
 

@@ -78,7 +78,7 @@ def test_repeats_that_agree_make_a_bad_fit_unlikely() -> None:
 
     def worse(scatter: Scatter | None) -> float:
         likelihood = Likelihood(rates, scatter)
-        exact, bad = (float(likelihood(likelihood.errors(each))) for each in (rates, off))
+        exact, bad = (float(likelihood(likelihood.errors(each[:, None])[:, 0])) for each in (rates, off))
         return exact - bad
 
     assert worse(Scatter(1e-4, 30, 1e-4)) > worse(Scatter(25e-4, 30, 25e-4))
@@ -88,7 +88,7 @@ def test_neighbours_that_deviate_alike_speak_for_a_drift() -> None:
     likelihood = Likelihood(np.ones(10), None)
     alike, apart = np.array([1.05] * 5 + [0.95] * 5), np.array([1.05, 0.95] * 5)
     for rates, drifts in ((alike, True), (apart, False)):
-        errors = likelihood.errors(rates)
+        errors = likelihood.errors(rates[:, None])
         assert bool(likelihood.drifting(errors) > likelihood.independent(errors)) is drifts
 
 
@@ -106,6 +106,6 @@ def test_repeats_that_are_exactly_alike_are_taken_as_nearly_so() -> None:
     """A simulation without noise, or a point that was copied."""
     rates = np.array([1.0, 1.9, 3.5])
     alike, nearly = (Likelihood(rates, Scatter(variance, 20, variance)) for variance in (0.0, 1e-10))
-    errors = alike.errors(np.array([1.0, 2.0, 4.0]))
+    errors = alike.errors(np.array([[1.0], [2.0], [4.0]]))[:, 0]
     assert math.isfinite(alike(errors))
     assert alike(errors) == nearly(errors)

@@ -8,11 +8,11 @@ import pytest
 from engine_probe.analysis.curve.shapes import FAMILIES, Family, Span
 
 SPAN = Span(np.array([1.0, 2.0, 4.0, 8.0]))
-HALFWAY = np.full((1, 4), 0.5)
+HALFWAY = np.full((4, 1), 0.5)
 
 
 def rates(family: Family, *loads: float) -> list[float]:
-    found: list[float] = family.rates(HALFWAY, np.array(loads), SPAN)[0].tolist()
+    found: list[float] = family.rates(HALFWAY, np.array(loads), SPAN)[:, 0].tolist()
     return found
 
 
@@ -42,8 +42,8 @@ def test_the_scalability_law_has_a_peak() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: f"{family.growing} {family.end}")
 def test_no_curve_grows_faster_than_in_proportion(family: Family) -> None:
-    cube = np.random.default_rng(1).random((50, 4))
+    cube = np.random.default_rng(1).random((4, 50))
     loads = np.geomspace(1, 500, 60)
-    each = family.rates(cube, loads, SPAN) / loads
-    assert (np.diff(each, axis=1) <= 1e-12).all()
+    each = family.rates(cube, loads, SPAN) / loads[:, None]
+    assert (np.diff(each, axis=0) <= 1e-12).all()
     assert (each > 0).all()
