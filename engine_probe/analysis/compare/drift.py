@@ -29,19 +29,18 @@ Reals = npt.NDArray[np.float64]
 class Drift:
     """The distribution of the difference of two occasions: Student's, with errors that have weights."""
 
-    weights: Reals
-    errors: Reals
+    weights: tuple[float, ...]
+    errors: tuple[float, ...]
     freedom: int
 
     def two_sided_p(self, distance: float) -> float:
         from scipy.special import stdtr
 
-        errors = np.maximum(self.errors, np.finfo(float).tiny)  # sweeps of the same moment have no walk between them
-        return 2 * float(self.weights @ stdtr(self.freedom, -abs(distance) / errors))
+        return 2 * float(np.dot(self.weights, stdtr(self.freedom, -abs(distance) / np.array(self.errors))))
 
     def reach(self) -> float:
         """Return half the width of the interval."""
-        low, high = (quantile(self.freedom) * float(end) for end in (self.errors.min(), self.errors.max()))
+        low, high = (quantile(self.freedom) * end for end in (min(self.errors), max(self.errors)))
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if self.two_sided_p(middle) > 1 - CONFIDENCE else (low, middle)
@@ -87,7 +86,7 @@ def drift_between(metric: Metric, earlier: Sequence[Sequence[float]], moments: M
     logs = factors - freedom / 2 * np.log(squares)
     weights = np.exp(logs - logs.max())
     errors = np.sqrt(squares / freedom * spreads)
-    return Drift(weights / weights.sum(), errors, freedom)
+    return Drift(tuple((weights / weights.sum()).tolist()), tuple(errors.tolist()), freedom)
 
 
 @cache
