@@ -35,6 +35,7 @@ HEADINGS = {
         "export": "convert a run or sweep to Parquet, CSV, the JSON of vllm bench, or a trace for Dynamo",
     },
     "Predict": {
+        "predict": "predict what a recorded run would have been under other settings of the scheduler",
         "plan": "predict what a GPU holds of a model, and what bounds its speed",
     },
     "This machine": {
@@ -44,7 +45,8 @@ HEADINGS = {
         "models": "list the models that need no download",
     },
 }
-HOMES = {"suite": "sweep.suite", "plan": "sweep.plan"}  # of commands in the folder of another
+# Of commands in the folder of another.
+HOMES = {"suite": "sweep.suite", "plan": "sweep.plan", "predict": "sweep.predict"}
 COMMANDS = {name: line for commands in HEADINGS.values() for name, line in commands.items()}
 
 

@@ -1,0 +1,155 @@
+"""The report of a what-if: a recorded run, the same predicted as it was, and under other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine_probe.analysis.compare.decisions import SameDecisions, same_decisions
+from engine_probe.analysis.run.summary import Summary
+from engine_probe.recordings.run import Run
+from engine_probe.report.document import Cell, Column, Document, Section, Table, says
+from engine_probe.report.sections.load.prediction import with_prediction
+from engine_probe.text_format import duration
+
+MANIFOLD = 3.0  # from here on a change is told as a factor
+Figure = Callable[[Summary], float | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of the table: how it is read, and how it is written."""
+
+    title: str
+    key: str
+    of: Figure
+    words: Callable[[float], str]
+
+
+def _milliseconds(value: float) -> str:
+    return duration(value * 1e6)
+
+
+ROWS = (
+    Row("output tokens/s", "output_tokens_per_s", lambda found: found.output_tokens_per_s, "{:,.1f}".format),
+    Row("TTFT p50", "ttft_p50_ms", lambda found: found.ttft.p50_ms, _milliseconds),
+    Row("TTFT p90", "ttft_p90_ms", lambda found: found.ttft.p90_ms, _milliseconds),
+    Row("TPOT p50", "tpot_p50_ms", lambda found: found.tpot.p50_ms, _milliseconds),
+    Row("E2EL p50", "e2el_p50_ms", lambda found: found.e2el.p50_ms, _milliseconds),
+    Row("E2EL p90", "e2el_p90_ms", lambda found: found.e2el.p90_ms, _milliseconds),
+    Row("running at peak", "peak_running", lambda found: found.peak_running, "{:,.0f}".format),
+    Row("waiting at peak", "peak_waiting", lambda found: found.peak_waiting, "{:,.0f}".format),
+    Row("KV blocks at peak", "peak_kv_share", lambda found: found.peak_kv_share, "{:.0%}".format),
+    Row("preemptions", "preemptions", lambda found: found.preemptions, "{:,.0f}".format),
+)
+
+
+NOTE = "Second lines: the unchanged prediction against the recording, the others against the unchanged prediction."
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """A recorded run and its predictions; `measured` are real runs under the same changes, where there are any."""
+
+    recorded: Run
+    unchanged: Run
+    changed: Mapping[str, Run]
+    measured: Mapping[str, Run]
+    not_known: Sequence[str] = ()  # of the requests
+
+    def decisions(self) -> SameDecisions:
+        return same_decisions(self.recorded.iterations, self.unchanged.iterations)
+
+
+def what_if_document(found: WhatIf) -> Document:
+    names = ", ".join(found.changed) or "nothing changed"
+    verdict = Section(
+        "",
+        sentences=(*says(found.not_known, "caution"), *says(verdict_lines(found))),
+        tables=(Table(columns(found), tuple(rows(found)), note=NOTE),),
+        shown="always",
+    )
+    verdict = with_prediction(verdict, [found.unchanged])
+    origin = f"the requests of {found.recorded.folder}"
+    return Document(f"Predicted: {found.recorded.model_name}, {names}", origin, verdict)
+
+
+def verdict_lines(found: WhatIf) -> Iterator[str]:
+    """Yield the change, the model's own error, and what was measured."""
+    base, recorded = (each.summary().output_tokens_per_s for each in (found.unchanged, found.recorded))
+    for name, run in found.changed.items():
+        rate = run.summary().output_tokens_per_s
+        change = change_words(base, rate)
+        yield f"With {name}: {rate:,.1f} output tokens/s, {change} against the same engine unchanged."
+        if name in found.measured:
+            real = found.measured[name].summary().output_tokens_per_s
+            yield f"Measured with {name}: {real:,.1f}; the prediction is {change_words(real, rate)} off."
+    error = change_words(recorded, base)
+    yield f"The run itself: {recorded:,.1f} recorded and {base:,.1f} predicted, {error}: the model's own error."
+    yield decision_words(found.decisions())
+
+
+def decision_words(found: SameDecisions) -> str:
+    """Say how far the prediction of the unchanged run decided what the recorded one did."""
+    if found.all:
+        return f"Unchanged, the scheduler decides the same as in the run in all {found.same:,} steps."
+    one, other = found.steps
+    return (
+        f"Unchanged, the scheduler decides the same as in the run in the first {found.same:,} of {one:,} steps "
+        f"({other:,} predicted): arrivals meet other steps, because these take other times."
+    )
+
+
+def columns(found: WhatIf) -> tuple[Column, ...]:
+    changed = [
+        title
+        for name in found.changed
+        for title in (f"{name}, predicted", *([f"{name}, measured"] if name in found.measured else []))
+    ]
+    titles = ("recorded", "unchanged, predicted", *changed)
+    return (Column("figure", words=True), *(Column(title, short=title.replace(", ", ",\n")) for title in titles))
+
+
+def rows(found: WhatIf) -> Iterator[tuple[Cell | str, ...]]:
+    for row in ROWS:
+        recorded, unchanged = (row.of(each.summary()) for each in (found.recorded, found.unchanged))
+        cells: list[Cell | str] = [written(row, recorded), written(row, unchanged, recorded)]
+        for name, run in found.changed.items():
+            cells.append(written(row, row.of(run.summary()), unchanged))
+            if name in found.measured:
+                cells.append(written(row, row.of(found.measured[name].summary())))
+        yield (row.title, *cells)
+
+
+def written(row: Row, value: float | None, against: float | None = None) -> Cell | str:
+    if value is None:
+        return "-"
+    return Cell(row.words(value), below=change_words(against, value) if against else "")
+
+
+def change_words(before: float, after: float) -> str:
+    """Return a change in per cent, or as a factor where it is large."""
+    if not before:
+        return "-"
+    ratio = after / before
+    return f"{ratio - 1:+.1%}" if ratio < MANIFOLD else f"{ratio:.3g} times"
+
+
+def what_if_json(found: WhatIf) -> dict[str, Any]:
+    """Return every figure of every side."""
+    decided = found.decisions()
+    return {
+        "predicted": True,
+        "recorded": figures(found.recorded),
+        "unchanged": figures(found.unchanged),
+        "changed": {name: figures(run) for name, run in found.changed.items()},
+        "measured": {name: figures(run) for name, run in found.measured.items()},
+        "not_known": list(found.not_known),
+        "same_decisions": {"steps": decided.same, "recorded": decided.steps[0], "predicted": decided.steps[1]},
+    }
+
+
+def figures(run: Run) -> dict[str, Any]:
+    summary = run.summary()
+    return {"folder": str(run.folder), **{row.key: row.of(summary) for row in ROWS}}
