@@ -59,6 +59,7 @@ class RankMemory:
     longest: int
     kv_bytes_per_token: float
     block_size: int
+    given_tokens: int | None = None  # of the pool, if the engine's arguments set it; it is then not judged
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -76,8 +77,17 @@ class RankMemory:
     @property
     def pool_tokens(self) -> int:
         """Return the tokens of the KV pool, in whole blocks; 0 if nothing is left for it."""
+        if self.given_tokens is not None:
+            return self.given_tokens
         pool = self.left - (self.activations_and_workspace.size or 0.0)
         return max(0, int(pool / self.kv_bytes_per_token / self.block_size)) * self.block_size
+
+    @property
+    def pool_bytes(self) -> float:
+        """Return what is left for the pool, below zero if that is nothing, or what a given one takes."""
+        if self.given_tokens is not None:
+            return self.given_tokens * self.kv_bytes_per_token
+        return self.left - (self.activations_and_workspace.size or 0.0)
 
     @property
     def refusal(self) -> str | None:
@@ -89,7 +99,7 @@ class RankMemory:
                 f"the weights take {weights / GIB:.1f} GiB of each GPU and vLLM gets {of_it}: use a smaller model or "
                 "type, or raise tensor_parallel_size"
             )
-        if workspace + request <= self.left:
+        if self.given_tokens is not None or workspace + request <= self.left:
             return None
         return (
             f"weights of {weights / GIB:.1f} GiB leave {self.left / GIB:.1f} of {of_it}, and vLLM needs about "

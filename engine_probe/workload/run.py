@@ -64,7 +64,7 @@ def can_seed(engine: Any) -> bool:
 
 def plan_for(llm: Any, workload: Workload) -> Plan:
     """Plan a workload for this `vllm.LLM`; refuse requests that do not fit its `max_model_len`."""
-    plan = make_plan(workload, text_encoder(llm, workload), questions_encoder(llm, workload))
+    plan = make_plan(workload, encoder_of_texts(llm, workload), questions_encoder(llm, workload))
     if workload.sampling.temperature and not can_seed(llm.llm_engine):
         plan.notes.append(UNSEEDED)
     check_fits(plan, llm.llm_engine.model_config.max_model_len)
@@ -89,23 +89,30 @@ def questions_encoder(llm: Any, workload: Workload) -> EncodeChat | None:
     return chat_encoder(llm.get_tokenizer(), workload.prompts.paths[0])
 
 
-def text_encoder(llm: Any, workload: Workload) -> Encode | None:
+def encoder_of_texts(llm: Any, workload: Workload) -> Encode | None:
     """Return the function that turns text into this model's token ids; None if the workload holds no text."""
     prompts = workload.prompts
     if not isinstance(prompts, Dataset | Texts):
         return None
-    place = prompts.path if isinstance(prompts, Dataset) else "workload.prompts.texts"
     if llm.llm_engine.model_config.skip_tokenizer_init:
-        raise InputError(f"{place} {WITHOUT_TOKENIZER}")
-    tokenizer = llm.get_tokenizer()
+        raise InputError(f"{place_of(prompts)} {WITHOUT_TOKENIZER}")
+    return text_encoder(llm.get_tokenizer(), prompts)
+
+
+def text_encoder(tokenizer: Any, prompts: Dataset | Texts) -> Encode:
+    """Return the function that turns a prompt's text into token ids, by the chat template if it is asked for."""
     has_template = bool(tokenizer.chat_template)
     if not prompts.chat or (isinstance(prompts, Texts) and not has_template):
         return lambda text: list(tokenizer.encode(text))
     if not has_template:
-        raise InputError(f"{place}: chat = true, but this model has no chat template: leave it out")
+        raise InputError(f"{place_of(prompts)}: chat = true, but this model has no chat template: leave it out")
 
     def encode(text: str) -> list[int]:
         message = [{"role": "user", "content": text}]
         return list(tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False))
 
     return encode
+
+
+def place_of(prompts: Dataset | Texts) -> str:
+    return prompts.path if isinstance(prompts, Dataset) else "workload.prompts.texts"

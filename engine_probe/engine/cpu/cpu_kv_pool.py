@@ -80,6 +80,44 @@ def chosen_pool(
     return {"kv_cache_memory_bytes": pool_bytes}, sentence
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Holds one rank's pool as it is known before the start, with its reason in words."""
+
+    bytes: int
+    tokens: int
+    reason: str
+
+
+def foreseen_pool(
+    config: Mapping[str, Any], arguments: Mapping[str, object], need: KvNeed | None, free_bytes: int
+) -> Pool | None:
+    """Return the pool that an engine on a CPU will have: as it is given, or as `choose_pool` chooses it.
+
+    None for an unknown geometry, and where vLLM decides (gpu_memory_utilization).
+    """
+    shape = _shape_of(config, arguments)
+    if shape is None:
+        return None
+    blocks, count, space = _blocks(shape, arguments), arguments.get("num_gpu_blocks_override"), _space_bytes()
+    size = space or arguments.get("kv_cache_memory_bytes")
+    if isinstance(count, int):
+        return Pool(count * blocks.bytes, (count - 1) * blocks.tokens, f"num_gpu_blocks_override = {count:,}")
+    if isinstance(size, int):
+        name = f"{SPACE_VARIABLE} = {size // GIB}" if space else f"kv_cache_memory_bytes = {size:,}"
+        return Pool(size, max(0, size // blocks.bytes - 1) * blocks.tokens, name)
+    if "gpu_memory_utilization" in arguments:
+        return None
+    size, sentence = choose_pool(shape, arguments, need, free_bytes)
+    return Pool(size, (size // blocks.bytes - 1) * blocks.tokens, sentence.removeprefix("KV pool: "))
+
+
+def _space_bytes() -> int:
+    """Return the size of the pool by vLLM's variable, in whole GiB, which wins over an argument. 0 if it is not set."""
+    asked = os.environ.get(SPACE_VARIABLE, "")
+    return int(asked) * GIB if asked.isdecimal() else 0
+
+
 def choose_pool(
     shape: Geometry | None, arguments: Mapping[str, object], need: KvNeed | None, free_bytes: int
 ) -> tuple[int, str]:
@@ -135,10 +173,18 @@ def _has_size(arguments: Mapping[str, object]) -> bool:
 def _shape(folder: Path, arguments: Mapping[str, object]) -> Geometry | None:
     """Return the model's geometry; None if its configuration is not on this machine or of an unknown kind."""
     try:
-        shape = geometry(_config(folder, arguments))
+        return _shape_of(json.loads((folder / "config.json").read_text(encoding="utf-8")), arguments)
+    except (OSError, ValueError):
+        return None
+
+
+def _shape_of(config: Mapping[str, Any], arguments: Mapping[str, object]) -> Geometry | None:
+    overrides = arguments.get("hf_overrides")
+    try:
+        shape = geometry({**config, **overrides} if isinstance(overrides, Mapping) else config)
         _blocks(shape, arguments)
         shape.weights_bytes(_dtype(arguments))
-    except (InputError, KeyError, OSError, TypeError, ValueError):
+    except (InputError, KeyError, TypeError, ValueError):
         return None
     return shape
 
@@ -164,9 +210,3 @@ def _longest(shape: Geometry, arguments: Mapping[str, object]) -> int:
 def _dtype(arguments: Mapping[str, object]) -> str:
     dtype = str(arguments.get("dtype", "auto"))
     return dtype if dtype in BYTES else "auto"
-
-
-def _config(folder: Path, arguments: Mapping[str, object]) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    overrides = arguments.get("hf_overrides")
-    return {**config, **overrides} if isinstance(overrides, Mapping) else config

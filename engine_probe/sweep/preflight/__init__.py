@@ -1,6 +1,8 @@
 """The checks before a sweep starts, and its dry run: the points, how long they take, and whether memory holds them.
 
-Durations come from earlier sweeps on the same kind of hardware. Without one, the time to read all weights in each step
-at the bandwidth that `validate` measured is a lower bound; without that, a point has no predicted time. With `--ray` a
-dry run checks whether the fleet can hold the engines and predicts no times.
+Durations come from earlier sweeps on the same kind of hardware: of the same engine near this load or these lengths, or
+else of what its steps cost in any recording (`recorded_prices.py`). Without one, the time to read all weights in each
+step at the bandwidth that `validate` measured is a lower bound; without that, a point has no predicted time, and the
+dry run names the command that records one. With `--ray` a dry run checks whether the fleet can hold the engines and
+predicts no times.
 """

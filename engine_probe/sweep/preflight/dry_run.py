@@ -27,9 +27,11 @@ from engine_probe.sweep.preflight.duration_estimate import (
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, memories, show_memory
+from engine_probe.sweep.preflight.host_memory import HostMemory, host_memories, show_host_memory
 from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.sweep.preflight.pool_demand import peak_tokens
+from engine_probe.sweep.preflight.recorded_prices import RecordedPrices, peak_in_steps, unknown_speed
 from engine_probe.sweep.preflight.search_space import show_search
 from engine_probe.text_format import counted, long_duration, model_name
 from engine_probe.workload.dataset_file import Dataset, read_entries
@@ -38,6 +40,8 @@ from engine_probe.workload.question_set.question_file import read_question_sets,
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, answered
+
+Memory = RankMemory | HostMemory  # of an engine
 
 TITLES = ("point", "requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time")
 
@@ -55,12 +59,15 @@ def show_points(
     `past` holds points measured earlier on this hardware, found in the folder `where`. `gpu` is the smallest here, or
     the one that was named.
     """
-    all_points, memory = points(sweep), memories(gpu, points(sweep))
+    all_points, prices = points(sweep), RecordedPrices(past)
+    memory = memories_here(all_points, where, gpu)
     device = gpu.speed if gpu and gpu.speed else measured_speed(hardware)
     host_bytes = None if where is None or gpu else hardware["host"]["memory_bytes"]
     too_large = {point.key for point in all_points if cannot_start(point, host_bytes, memory)}
     possible = [point for point in all_points if point.key not in too_large]
-    estimates = {} if where is None else {point.key: estimate_together(point, past, device) for point in possible}
+    estimates = (
+        {} if where is None else {point.key: estimate_together(point, past, device, prices) for point in possible}
+    )
     rows = [
         [
             point.label,
@@ -74,9 +81,11 @@ def show_points(
     if len(models) == 1:  # with several, each label names its model
         console.print(f"Model: {model_name(models.pop())}", soft_wrap=True)
     console.print(points_table(rows))
-    show_memory(memory, console)
+    show_memories(memory, host_bytes, console)
     if sweep.search is not None:
-        show_search(sweep.search, estimates.get(all_points[0].key), engine_start(possible, past), console)
+        show_search(
+            sweep.search, all_points[0], estimates.get(all_points[0].key), engine_start(possible, past), where, console
+        )
     else:
         show_times(sweep, possible, estimates, past, where, device, console)
     console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
@@ -89,10 +98,29 @@ def show_points(
         console.print(line, soft_wrap=True)
 
 
-def cannot_start(point: Point, host_bytes: float | None, memory: Mapping[EngineSpec, RankMemory]) -> bool:
-    """Return whether one of the point's engines finds no room in the host's memory, or in that of its GPU."""
+def memories_here(found: Sequence[Point], where: Path | None, gpu: Gpu | None) -> dict[EngineSpec, Memory]:
+    """Return the memory of each engine on the GPU, or on this machine without one; empty for a fleet's machines."""
+    if gpu is not None:
+        return {**memories(gpu, found)}
+    return {} if where is None else {**host_memories(found)}
+
+
+def show_memories(memory: Mapping[EngineSpec, Memory], host_bytes: float | None, console: Console) -> None:
+    show_memory({spec: one for spec, one in memory.items() if isinstance(one, RankMemory)}, console)
+    if host_bytes is not None:
+        show_host_memory(
+            {spec: one for spec, one in memory.items() if isinstance(one, HostMemory)}, host_bytes, console
+        )
+
+
+def cannot_start(point: Point, host_bytes: float | None, memory: Mapping[EngineSpec, Memory]) -> bool:
+    """Return whether one of the point's engines finds no room in the host's memory, or in that of its GPU.
+
+    What other programs leave of the host's memory may be more by the time the sweep starts, and is not judged.
+    """
     parts = [part for part, _ in point.parts]
-    refused = any(found.refusal for part in parts if (found := memory.get(part.engine.spec)))
+    found = [memory.get(part.engine.spec) for part in parts]
+    refused = any(one.refusal for one in found if isinstance(one, RankMemory))
     return refused or (host_bytes is not None and any(exceeds_host(part, int(host_bytes)) for part in parts))
 
 
@@ -125,8 +153,12 @@ def show_times(
         found = [guess for point in possible if (guess := estimates[point.key])]
         if found and not sweep.adaptive:
             console.print(total_line(found, len(possible), engines, engine_start(possible, past)))
-        for line in time_lines(found, len(possible), where, device):
+        for line in time_lines(found, where, device):
             console.print(line, soft_wrap=True)
+        if device is None or not device.of:
+            untimed = [point for point in possible if estimates[point.key] is None]
+            if untimed:
+                console.print(untimed_line(untimed, where), soft_wrap=True)
 
 
 def points_table(rows: Sequence[Sequence[str]]) -> Table:
@@ -179,27 +211,32 @@ def limit_line(possible: Sequence[Point], given: float | None) -> str:
     return f"A point is given up after {by_tokens}{stalled} (point_seconds sets another limit)."
 
 
-def time_lines(known: Sequence[Estimate], asked: int, where: Path, device: DeviceSpeed | None) -> Iterator[str]:
+def time_lines(known: Sequence[Estimate], where: Path, device: DeviceSpeed | None) -> Iterator[str]:
     """Explain what the predicted times rest on, and why some points have none."""
     if any(guess.is_bound for guess in known):
         rates = f"by the datasheet of {device.of}" if device and device.of else "measured here"
         yield f"{AT_LEAST[:-1]}, at the rates {rates}."
         if device and device.doubts:
             yield (
-                f"The bandwidth behind ≥ is {device.bytes_per_second / 1e9:.3g} GB/s: {'; '.join(device.doubts)}."
-                " If it was measured too low, the bound is too high."
+                f"The rates behind ≥ are doubtful ({'; '.join(device.doubts)}): if they were measured too low, the "
+                "bound is too high."
             )
-    if any(not guess.is_bound for guess in known):
+    if any(not (guess.is_bound or guess.is_priced) for guess in known):
         yield f"~: estimated from earlier sweeps of this engine on the same kind of hardware, in {where}."
-    if len(known) < asked:
+    if any(guess.is_priced for guess in known):
         yield (
-            f"{counted(asked - len(known), 'point')} without a time: no earlier sweep in {where} measured this "
-            "engine near this load (--like FOLDER looks elsewhere), and no bound follows from the machine's ceilings "
-            "(`engine_probe validate` measures them; small models are not bound by them)."
+            f"~: predicted from the step times of this engine's recordings in {where}; what preemptions cost is not in "
+            "it, and answers that may end early are taken at full length."
         )
 
 
-def size_cells(point: Point, past: Sequence[Past], gpu: Gpu | None, memory: RankMemory | None) -> list[str]:
+def untimed_line(untimed: Sequence[Point], where: Path) -> str:
+    """Say what is not known of the machine, and which command would tell."""
+    specs = list(dict.fromkeys(part.engine.spec for point in untimed for part, _ in point.parts))
+    return f"{counted(len(untimed), 'point')} without a time: {unknown_speed(specs[0], where)}"
+
+
+def size_cells(point: Point, past: Sequence[Past], gpu: Gpu | None, memory: Memory | None) -> list[str]:
     """Return the cells for the requests, their lengths, their KV tokens at the end and the share of the pool."""
     work, known, block = point.workload, pool_of(point, past), block_size(point, gpu)
     share = pool_share(point, past, block, memory)
@@ -213,7 +250,7 @@ def pool_of(point: Point, past: Sequence[Past]) -> int | None:
     return pool_tokens(point) or next(measured, None)
 
 
-def pool_share(point: Point, past: Sequence[Past], block: int = 1, memory: RankMemory | None = None) -> float | None:
+def pool_share(point: Point, past: Sequence[Past], block: int = 1, memory: Memory | None = None) -> float | None:
     """Return what the requests hold at one time, of a pool that is given, was measured or is predicted.
 
     None if the pool or the need is not known.
@@ -227,7 +264,9 @@ def tokens_needed(point: Point, block: int = 1) -> int | None:
     """Return the most KV tokens that the requests hold at one time, if the pool has room. None if that is not known."""
     given, in_flight = point.engine.arguments.get("block_size"), point.workload.in_flight
     peak = peak_tokens(point, given if isinstance(given, int) else block)
-    return peak if peak is not None or in_flight is None else tokens_in_flight(point, in_flight)
+    if peak is not None or in_flight is None:
+        return peak
+    return tokens_in_flight(point, in_flight) or peak_in_steps(point)
 
 
 def request_count(work: WorkloadSection) -> int | None:

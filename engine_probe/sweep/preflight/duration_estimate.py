@@ -1,7 +1,7 @@
 """How long points will take, predicted from what was measured: earlier sweeps, or this machine's ceilings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from engine_probe.analysis.step.ceilings import COMPUTE, doubts_of
-from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
-from engine_probe.engine.models.geometry import BYTES, GIB, Geometry, geometry
+from engine_probe.engine.build import model_geometry
+from engine_probe.engine.models.geometry import BYTES, GIB
 from engine_probe.engine.parallelism import weight_shards
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight import pool_demand
@@ -18,14 +18,21 @@ from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.pool_demand import answer_tokens
 from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
 
-CACHED_BYTES = GIB  # smaller weights may be read from a cache and not from memory
+CACHED_BYTES = GIB  # smaller weights may be read from a processor's cache and not from memory
+SMALL_BYTES = GIB // 8  # where weights are smaller, neither reading nor multiplying them tells anything of the time
 
 AT_LEAST = (
     "≥: at least this, because every step reads all weights and the keys and values of its requests, prompts are "
     "multiplied, and the last request has to arrive."
 )
 
-Basis = Literal["the same point", "this engine at other loads", "this engine at other lengths", "at least"]
+PRICES: Literal["step prices"] = "step prices"
+Basis = Literal[
+    "the same point", "this engine at other loads", "this engine at other lengths", "step prices", "at least"
+]
+
+
+Priced = Callable[[Point], float | None]  # the seconds of a point by the prices of its engine's steps
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -36,26 +43,35 @@ class Estimate(msgspec.Struct, frozen=True):
     def is_bound(self) -> bool:
         return self.basis == "at least"
 
+    @property
+    def is_priced(self) -> bool:
+        return self.basis == PRICES
+
 
 class DeviceSpeed(msgspec.Struct, frozen=True):
     """What one device moves and multiplies, as `engine_probe validate` measured it or as its datasheet says."""
 
     bytes_per_second: float
-    doubts: tuple[str, ...] = ()  # about the bandwidth
+    doubts: tuple[str, ...] = ()  # about the bandwidth and the rates
     multiplies: dict[str, float] = {}  # operations per second by number format; empty: not measured
     of: str = ""  # whose datasheet says so; empty: measured here
+    cached_bytes: float = CACHED_BYTES
 
 
-def estimate_together(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> Estimate | None:
+def estimate_together(
+    point: Point, past: Sequence[Past], device: DeviceSpeed | None, priced: Priced | None = None
+) -> Estimate | None:
     """Predict the seconds of a point that several engines may measure: at least those of the slowest one alone."""
     if not point.together:
-        return estimate(point, past, device)
-    guesses = [estimate(part, past, device) for part, _ in point.parts]
+        return estimate(point, past, device, priced)
+    guesses = [estimate(part, past, device, priced) for part, _ in point.parts]
     known = [guess.seconds for guess in guesses if guess is not None]
     return Estimate(max(known), "at least") if len(known) == len(guesses) else None
 
 
-def estimate(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> Estimate | None:
+def estimate(
+    point: Point, past: Sequence[Past], device: DeviceSpeed | None, priced: Priced | None = None
+) -> Estimate | None:
     """Predict the seconds of a point, from the best basis that was measured. None without any."""
     again = [one.seconds for one in past if one.key == point.key]
     again = again or [one.seconds for one in past if alike(one.point, point) and load(one.point) == load(point)]
@@ -65,6 +81,8 @@ def estimate(point: Point, past: Sequence[Past], device: DeviceSpeed | None) -> 
         return Estimate(limited(tokens / rate, point), "this engine at other loads")
     if (seconds := between_lengths(point, past)) is not None:
         return Estimate(limited(seconds, point), "this engine at other lengths")
+    if priced is not None and (seconds := priced(point)) is not None:
+        return Estimate(limited(seconds, point), PRICES)
     if device and (bounds := [reading(point, device), multiplying(point, device)]) != [None, None]:
         return Estimate(limited(max(bound or 0.0 for bound in bounds), point), "at least")
     if arriving(point):
@@ -167,7 +185,7 @@ def reading(point: Point, device: DeviceSpeed) -> float | None:
     """Return the seconds that reading weights and KV cache in every step takes, a lower bound of the point's time."""
     weights = weights_bytes(point)
     steps = fewest_steps(point)
-    if weights is None or steps is None or weights < CACHED_BYTES:
+    if weights is None or steps is None or weights < device.cached_bytes:
         return None
     moved = steps * weights + kv_bytes_read(point)
     return moved / weight_shards(point.engine.arguments) / device.bytes_per_second
@@ -187,12 +205,12 @@ def kv_bytes_read(point: Point) -> float:
 
 def multiplying(point: Point, device: DeviceSpeed) -> float | None:
     """Return the seconds that the matrix products of all prompts take, a lower bound of the point's time."""
-    shape, lengths = shape_of(point), fixed_lengths(point)
+    shape, lengths = model_geometry(point.engine.model), fixed_lengths(point)
     if shape is None or lengths is None or shape.quantized or "quantization" in point.engine.arguments:
         return None
     dtype = str(point.engine.arguments.get("dtype", "auto"))
     rate = device.multiplies.get(shape.dtype if dtype == "auto" else dtype)
-    if rate is None or shape.weights_bytes() < CACHED_BYTES:
+    if rate is None or shape.weights_bytes() < SMALL_BYTES:
         return None
     requests, prompt, _ = lengths
     attention = 2 * shape.layers * shape.heads * shape.head_size * prompt**2  # scores and sums, half of them masked
@@ -233,7 +251,7 @@ def fewest_steps(point: Point) -> int | None:
 
 def weights_bytes(point: Point) -> float | None:
     """Return the bytes of the weights by the publisher's configuration. None if that is not known here."""
-    arguments, shape = point.engine.arguments, shape_of(point)
+    arguments, shape = point.engine.arguments, model_geometry(point.engine.model)
     if shape is None or "quantization" in arguments:
         return None
     dtype = str(arguments.get("dtype", "auto"))
@@ -241,18 +259,12 @@ def weights_bytes(point: Point) -> float | None:
 
 
 def kv_bytes_per_token(point: Point) -> int | None:
-    """Return the KV bytes of a token over all ranks. None for a model whose geometry is not shipped."""
-    shape, arguments = shape_of(point), point.engine.arguments
+    """Return the KV bytes of a token over all ranks. None for a model whose geometry is not known."""
+    shape, arguments = model_geometry(point.engine.model), point.engine.arguments
     kept_as, computed_as = str(arguments.get("kv_cache_dtype", "auto")), str(arguments.get("dtype", "auto"))
     if shape is None:
         return None
     return shape.kv_bytes_per_token(computed_as if kept_as == "auto" and computed_as in BYTES else kept_as)
-
-
-def shape_of(point: Point) -> Geometry | None:
-    """Return the geometry of a model of the catalogue. None for others."""
-    known = point.engine.model in catalogue_names()
-    return geometry(catalogue_config(point.engine.model)) if known else None
 
 
 def measured_speed(hardware: dict[str, Any]) -> DeviceSpeed | None:
@@ -269,12 +281,13 @@ def measured_speed(hardware: dict[str, Any]) -> DeviceSpeed | None:
     if not measured:
         return None
     best = max(measured, key=lambda ceiling: float(ceiling["value"]))
-    products = {
-        dtype: max(rates)
-        for dtype, names in COMPUTE.items()
-        if (rates := [float(device[name]["value"]) for device in devices for name in names if name in device])
-    }
-    return DeviceSpeed(best["value"], doubts_of(best), products)
+    products, doubts = {}, list(doubts_of(best))
+    for dtype, names in COMPUTE.items():
+        if rates := [device[name] for device in devices for name in names if name in device]:
+            fastest = max(rates, key=lambda ceiling: float(ceiling["value"]))
+            products[dtype] = float(fastest["value"])
+            doubts += doubts_of(fastest)
+    return DeviceSpeed(best["value"], tuple(dict.fromkeys(doubts)), products)
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:

@@ -26,6 +26,7 @@ class Past(msgspec.Struct, frozen=True):
     output_tokens: int
     kv_tokens: int  # size of the pool
     begun_seconds: float | None  # from the start of the engine's process to the recording
+    recording: Path | None = None  # its folder
 
     @property
     def output_tokens_per_s(self) -> float:
@@ -59,12 +60,12 @@ def points_of(file: Path, hardware: dict[str, Any]) -> Iterator[Past]:
             if row["status"] == COMPLETE and (place / RUN_FILE).is_file():
                 facts = read_facts(place)
                 if same_hardware(facts.get("hardware", {}), hardware):
-                    yield past_of(row, facts)
+                    yield past_of(row, facts, place)
         except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError, EngineProbeError):
             continue
 
 
-def past_of(row: dict[str, Any], facts: dict[str, Any]) -> Past:
+def past_of(row: dict[str, Any], facts: dict[str, Any], place: Path) -> Past:
     point = msgspec.convert(row["point"], Point)
     process, kv = facts["process"], facts["kv"]
     begun = None
@@ -77,6 +78,7 @@ def past_of(row: dict[str, Any], facts: dict[str, Any]) -> Past:
         int(row["output_tokens"]),
         kv["blocks"] * kv["block_size_tokens"],
         begun if begun is not None and begun > 0 else None,
+        place,
     )
 
 

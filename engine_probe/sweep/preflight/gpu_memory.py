@@ -2,26 +2,27 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from engine_probe.engine.build import model_config, model_geometry
 from engine_probe.engine.memory_model import BLOCK, RankMemory, memory_of_rank
-from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import Point, apart
-from engine_probe.sweep.preflight.duration_estimate import DeviceSpeed
+from engine_probe.sweep.preflight.duration_estimate import SMALL_BYTES, DeviceSpeed
+from engine_probe.sweep.preflight.memory_fit import pool_tokens
 from engine_probe.text_format import model_name
 from kernels_bench.devices.cpu import cpu
 from kernels_bench.devices.specifications import specification_of, specifications
 
 FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # of a datasheet, and vLLM's words
-POOL_IS_GIVEN = ("num_gpu_blocks_override", "kv_cache_memory_bytes")
 
 
 class Gpu(NamedTuple):
@@ -44,7 +45,8 @@ def named_gpu(name: str, refusal: str = "") -> Gpu:
     products = {FORMATS[short]: rate * 1e12 for short, rate in row.tera.items() if short in FORMATS}
     title = row.names[0].removeprefix("NVIDIA ")
     doubts = (f"no document confirms the {row.memory_gib:g} GiB of {title}",) if "memory_gib" in row.unconfirmed else ()
-    return Gpu(title, row.memory_gib * GIB, DeviceSpeed(row.memory_gb_per_s * 1e9, (), products, title), doubts)
+    speed = DeviceSpeed(row.memory_gb_per_s * 1e9, (), products, title, SMALL_BYTES)  # no GPU's cache is larger
+    return Gpu(title, row.memory_gib * GIB, speed, doubts)
 
 
 def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> Gpu | None:
@@ -54,13 +56,13 @@ def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> Gpu | None:
 
 
 def memory_on(gpu: Gpu, point: Point) -> RankMemory | None:
-    """Return how an engine divides a GPU. None for a twin, models not of the catalogue, and a pool that is given."""
+    """Return how an engine divides a GPU. None for a twin, unknown models and changed shapes."""
     spec = point.engine.spec
-    overridden = {"hf_overrides", *POOL_IS_GIVEN} & spec.arguments.keys()
-    if spec.model not in catalogue_names() or overridden or point.engine.twin is not None:
+    if model_geometry(spec.model) is None or "hf_overrides" in spec.arguments or point.engine.twin is not None:
         return None
-    least = longest(point.workload) or 1
-    return memory_of_rank(catalogue_config(spec.model), spec.arguments, gpu.name, gpu.memory_bytes, least)
+    least, config = longest(point.workload) or 1, model_config(spec.model)
+    found = memory_of_rank(config, spec.arguments, gpu.name, gpu.memory_bytes, least)
+    return None if found is None else replace(found, given_tokens=pool_tokens(point))
 
 
 def memories(gpu: Gpu | None, found: Sequence[Point]) -> dict[EngineSpec, RankMemory]:
@@ -88,11 +90,11 @@ def show_memory(known: Mapping[EngineSpec, RankMemory], console: Console) -> Non
     for number, title in enumerate(columns):
         table.add_column(title, justify="right" if number else "left", no_wrap=bool(number))
     for name, memory in zip(engine_names([*known]), known.values(), strict=True):
-        pool = memory.left - (memory.activations_and_workspace.size or 0.0)
-        sizes = (memory.budget, memory.weights.size, memory.activations_and_workspace.size, pool)
-        cells = [f"{(size or 0.0) / GIB:.1f}" for size in sizes]
-        cells[2], cells[3] = f"~{cells[2]}", f"~{cells[3]}"
-        table.add_row(name, *cells, f"~{memory.pool_tokens:,}", f"{(memory.kv.size or 0.0) / GIB:.1f}")
+        sizes = (memory.budget, memory.weights.size, memory.activations_and_workspace.size, memory.pool_bytes)
+        cells = [f"{(size or 0.0) / GIB:.{1 if (size or 0.0) >= GIB / 10 else 3}f}" for size in sizes]
+        about = "~" if memory.given_tokens is None else ""
+        cells[2], cells[3] = f"~{cells[2]}", f"{about}{cells[3]}"
+        table.add_row(name, *cells, f"{about}{memory.pool_tokens:,}", f"{(memory.kv.size or 0.0) / GIB:.1f}")
     console.print(f"\nMemory of one {first.device} of {first.device_bytes / GIB:.1f} GiB, in GiB:", soft_wrap=True)
     console.print(table)
     for line in explanations(first):

@@ -1,15 +1,26 @@
 """What `--dry-run` shows of a search over engine arguments: its space, how many points, and how long they will take."""
 
+from pathlib import Path
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from engine_probe.sweep.argument_search.space import ArgumentSearch
+from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.duration_estimate import Estimate
+from engine_probe.sweep.preflight.recorded_prices import unknown_speed
 from engine_probe.text_format import long_duration
 
 
-def show_search(search: ArgumentSearch, guess: Estimate | None, start_seconds: float | None, console: Console) -> None:
+def show_search(
+    search: ArgumentSearch,
+    base: Point,
+    guess: Estimate | None,
+    start_seconds: float | None,
+    where: Path | None,
+    console: Console,
+) -> None:
     """Print the space and the points; `guess` and `start_seconds` are of the baseline, None where not known."""
     space = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     space.add_column("argument")
@@ -18,24 +29,24 @@ def show_search(search: ArgumentSearch, guess: Estimate | None, start_seconds: f
     for name, span in search.arguments.items():
         space.add_row(name, span.words, "-" if span.count is None else f"{span.count:,}")
     console.print(space)
-    for line in lines(search, guess, start_seconds):
-        console.print(line, soft_wrap=True)
+    console.print(points_line(search), soft_wrap=True)
+    if guess is not None:
+        console.print(time_line(search, guess, start_seconds), soft_wrap=True)
+    elif where is not None:
+        console.print(f"No time: {unknown_speed(base.engine.spec, where)}", soft_wrap=True)
 
 
-def lines(search: ArgumentSearch, guess: Estimate | None, start_seconds: float | None) -> list[str]:
+def points_line(search: ArgumentSearch) -> str:
     within = f" that meets {search.slo.words}" if search.slo else ""
     known = "any number of" if search.settings is None else f"{search.settings:,}"
     repeats = f" and {2 * search.confirm} repeats of the first and the best" if search.confirm else ""
-    return [
+    return (
         f"A search over {known} settings for the highest {search.objective}{within}: {search.trials} trials{repeats}, "
-        f"{search.points} points, each on an engine of its own.",
-        time_line(search, guess, start_seconds),
-    ]
+        f"{search.points} points, each on an engine of its own."
+    )
 
 
-def time_line(search: ArgumentSearch, guess: Estimate | None, start_seconds: float | None) -> str:
-    if guess is None:
-        return "No time: no earlier sweep measured the baseline here (--like FOLDER looks elsewhere)."
+def time_line(search: ArgumentSearch, guess: Estimate, start_seconds: float | None) -> str:
     bound = "at least " if guess.is_bound else ""
     starts = "; engine starts come on top"
     if start_seconds is not None:

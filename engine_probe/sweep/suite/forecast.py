@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine_probe.errors import EngineProbeError
@@ -9,7 +10,7 @@ from engine_probe.sweep.definition.checkpoints import absent, check_any_here, po
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, apart, points
-from engine_probe.sweep.preflight.dry_run import missing_files, pool_share, tokens_needed
+from engine_probe.sweep.preflight.dry_run import memories_here, missing_files, pool_share, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
     Estimate,
@@ -19,8 +20,9 @@ from engine_probe.sweep.preflight.duration_estimate import (
     weights_bytes,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
-from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, check_memory, memories
+from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, check_memory
 from engine_probe.sweep.preflight.memory_fit import check_fit, check_gpus, check_host, check_shares
+from engine_probe.sweep.preflight.recorded_prices import RecordedPrices
 
 
 class Target(NamedTuple):
@@ -41,7 +43,7 @@ class Forecast(NamedTuple):
     points: int
     weights_bytes: float | None  # of the largest model; None if no geometry is known
     kv_tokens: int | None  # the most that a point holds at one time, if the pool has room
-    pool_tokens: int | None  # of the smallest predicted pool; None without a GPU
+    pool_tokens: int | None  # of the smallest predicted pool; None if none is known
     pool_share: float | None  # the largest of its points; None if no pool is known
     seconds: float | None  # of its points and engine starts together; None if no point has a time
     is_bound: bool  # it takes at least that long
@@ -52,16 +54,17 @@ class Forecast(NamedTuple):
 
 def forecast(sweep: SweepFile, target: Target) -> Forecast:
     found, here, past = points(sweep), points_here(sweep), target.past
-    memory = memories(target.gpu, found)
+    memory = memories_here(found, Path() if target.hardware else None, target.gpu)
     blocks = [(point, block_size(point, target.gpu)) for point in found]
-    guesses = [estimate_together(point, past, target.speed) for point in here]
+    prices = RecordedPrices(past)
+    guesses = [estimate_together(point, past, target.speed, prices) for point in here]
     known = [guess for guess in guesses if guess is not None]
     engines = sum(len(specs) for specs, _ in groupby(found, key=lambda point: point.engines))
     weights = [size for point in apart(found) if (size := weights_bytes(point)) is not None]
     tokens = [needed for point, block in blocks if (needed := tokens_needed(point, block)) is not None]
     held = (pool_share(point, past, block, memory.get(point.engine.spec)) for point, block in blocks)
     shares = [share for share in held if share is not None]
-    pools = [each.pool_tokens for each in memory.values() if not each.refusal]
+    pools = [each.pool_tokens for each in memory.values() if not each.refusal and each.pool_tokens is not None]
     return Forecast(
         len(found) + len(texts(sweep)),
         max(weights, default=None),

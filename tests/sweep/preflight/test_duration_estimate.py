@@ -276,7 +276,7 @@ def test_a_dry_run_that_rests_on_a_doubtful_bandwidth_says_so() -> None:
     sweep = read_sweep("concurrency_falcon_40b", ["workload.concurrency=[1, 10]"])
     show_points(sweep, [], Path("runs"), hardware, console)
     told = " ".join(console.export_text().split())
-    assert f"The bandwidth behind ≥ is 20 GB/s: {busy}. If it was measured too low, the bound is too high." in told
+    assert f"The rates behind ≥ are doubtful ({busy}): if they were measured too low, the bound is too high." in told
 
 
 def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_named() -> None:

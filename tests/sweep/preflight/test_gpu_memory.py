@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from engine_probe.commands.sweep.cli import command
-from engine_probe.engine.models.catalogue import catalogue_names
+from engine_probe.engine.build import model_geometry
+from engine_probe.engine.models.embedded import EMBEDDED
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep, shipped_names
@@ -52,12 +53,16 @@ def test_what_two_cards_hold_together_is_not_refused_and_without_a_card_nothing_
     check_memory(smallest_gpu([]), [asked()])
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{"num_gpu_blocks_override": 9, "block_size": 16}, {"kv_cache_memory_bytes": 1 << 30}, {"hf_overrides": {}}],
-)
-def test_a_pool_that_is_given_or_a_changed_shape_is_not_judged(arguments: dict[str, Any]) -> None:
-    assert memories(smallest_gpu([card(14)]), [asked(**arguments)]) == {}
+@pytest.mark.parametrize("arguments", [{"num_gpu_blocks_override": 9, "block_size": 16}, {"kv_cache_memory_bytes": 1}])
+def test_a_pool_that_is_given_is_shown_and_not_judged(arguments: dict[str, Any]) -> None:
+    point = asked(**arguments)
+    check_memory(smallest_gpu([card(17)]), [point])
+    found = memories(smallest_gpu([card(17)]), [point])[point.engine.spec]
+    assert found.pool_tokens == (128 if "block_size" in arguments else 0)
+
+
+def test_a_changed_shape_is_not_judged() -> None:
+    assert memories(smallest_gpu([card(14)]), [asked(hf_overrides={})]) == {}
 
 
 def test_a_dry_run_for_a_named_gpu_predicts_pools_and_times_and_refuses_at_its_end() -> None:
@@ -111,8 +116,20 @@ def test_every_shipped_sweep_of_a_known_model_has_memory_on_a_named_gpu(name: st
     console, sweep = Console(width=80, file=StringIO(), record=True), read_sweep(name)
     show_points(sweep, [], Path("runs"), {}, console, named_gpu("H200"))
     text = console.export_text()
-    known = any(point.engine.model in catalogue_names() for point in apart(points(sweep)))
+    known = any(model_geometry(point.engine.model) is not None for point in apart(points(sweep)))
     assert ("Memory of one H200 of 139.8 GiB" in text) == known
     if name.startswith(("concurrency", "tensor_parallel")):
         assert "≥ " in text
         assert "%" in text
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_sweep_has_memory_and_a_time_or_a_command_that_tells_on_a_machine_without_gpus(name: str) -> None:
+    sweep, console = read_sweep(name), Console(width=80, file=StringIO(), record=True)
+    show_points(sweep, [], Path("runs"), {"gpus": [], "host": {"memory_bytes": 4096 * GIB}}, console)
+    text = console.export_text()
+    embedded = {point.engine.model for point in apart(points(sweep))} & set(EMBEDDED)
+    if embedded:
+        assert "KV pool," in text  # the column of its tokens
+    timed = "≥ " in text
+    assert timed or "how fast this machine runs" in text or "is not here" in text or "No time" in text
