@@ -45,8 +45,9 @@ def check_together(sweep: SweepFile) -> None:
     if not found:
         return
     what = "mix" if sweep.mix else f"replicas = {found[0].replicas}"
-    if most := [point.engines for point in found if len(point.engines) > MOST_ENGINES]:
-        raise InputError(f"{what}: {len(most[0]):,} engines are more than {MOST_ENGINES} at a point: lower replicas")
+    counts = [sum(count for _, count in point.engine_counts) for point in found]
+    if more := next((count for count in counts if count > MOST_ENGINES), 0):
+        raise InputError(f"{what}: {more:,} engines are more than {MOST_ENGINES} at a point: lower replicas")
     if section := "adaptive" if sweep.adaptive else "search" if sweep.search else None:
         raise InputError(f"{what}: a search measures one engine at a time: leave [{section}] out")
     if sweep.check_integrity:

@@ -377,14 +377,19 @@ class Point(msgspec.Struct, frozen=True):
         return [part for part, count in self.parts for _ in range(count)]
 
     @property
+    def engine_counts(self) -> tuple[tuple[EngineSpec, int], ...]:
+        """Return each kind of engine, and how many of it there are."""
+        return tuple((part.engine.spec, count) for part, count in self.parts)
+
+    @property
     def engines(self) -> tuple[EngineSpec, ...]:
-        return tuple(part.engine.spec for part in self.each_engine)
+        return tuple(spec for spec, count in self.engine_counts for _ in range(count))
 
     @property
     def output_tokens(self) -> int | None:
         """Return the output tokens of all engines. None if they are not known before."""
-        tokens = [part.workload.output_tokens for part in self.each_engine]
-        return None if None in tokens else sum(each or 0 for each in tokens)
+        tokens = [(part.workload.output_tokens, count) for part, count in self.parts]
+        return None if any(each is None for each, _ in tokens) else sum((each or 0) * count for each, count in tokens)
 
     @property
     def load(self) -> float:
@@ -478,8 +483,8 @@ def points(sweep: SweepFile) -> list[Point]:
     found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
     if sweep.check_integrity:
         found = with_second_reference(found)
-    order = {engines: number for number, engines in enumerate(dict.fromkeys(point.engines for point in found))}
-    return sorted(found, key=lambda point: (order[point.engines], point.repeat if sweep.interleave else 0))
+    order = {kinds: number for number, kinds in enumerate(dict.fromkeys(point.engine_counts for point in found))}
+    return sorted(found, key=lambda point: (order[point.engine_counts], point.repeat if sweep.interleave else 0))
 
 
 def apart(found: Iterable[Point]) -> list[Point]:
