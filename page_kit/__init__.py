@@ -1,1 +1,1 @@
-"""HTML elements, documents and SVG charts that the pages of engine_probe and kernels_bench share."""
+"""How both packages draw a page: HTML elements, documents, and the lines and axes of a chart in SVG."""

@@ -141,10 +141,6 @@ class Frontier:
             found.append(Stretch(after, levels[-1].level.per_user.mean, name, tuple(levels)))
         return found
 
-    def best_at(self, tokens_per_s_per_user: float) -> Placed | None:
-        """Return the level with the highest throughput per GPU that gives a user this much. None if none does."""
-        return next((each for each in self.levels if each.level.per_user.mean >= tokens_per_s_per_user), None)
-
 
 def run_length(name: str, levels: Sequence[Placed]) -> int:
     """Return at how many of the first levels a curve is best, or not shown to be worse."""

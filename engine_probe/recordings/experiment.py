@@ -67,10 +67,10 @@ def load_experiment(*folders: str | os.PathLike[str]) -> Experiment:
     return open_experiment([Path(folder) for folder in folders])
 
 
-def open_experiment(folders: Sequence[Path], slo: Slo | None = None, title: str = "") -> Experiment:
+def open_experiment(folders: Sequence[Path], slo: Slo | None = None) -> Experiment:
     """Open several sweeps, and refuse what has no load in common."""
     check_folders(folders)
-    return experiment({name: open_sweep(folder, slo) for name, folder in named(folders).items()}, title)
+    return experiment({name: open_sweep(folder, slo) for name, folder in named(folders).items()})
 
 
 def experiment(sweeps: Mapping[str, Swept], title: str = "") -> Experiment:

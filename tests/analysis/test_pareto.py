@@ -53,19 +53,8 @@ def test_two_settings_share_the_frontier_where_they_cross() -> None:
     assert [(each.name, each.after, each.to) for each in found.stretches] == [("small", 0, 40), ("large", 40, 150)]
 
 
-def test_the_best_at_a_speed_is_the_highest_level_that_reaches_it() -> None:
+def test_a_stretch_ends_where_another_curve_is_best() -> None:
     found = frontier([curve("a", (1, 100, 100), (8, 60, 480)), curve("b", (4, 80, 300))])
-    best = {speed: found.best_at(speed) for speed in (0, 60, 61, 80, 81, 100, 101)}
-    loads = {speed: each and (each.curve.name, each.level.load) for speed, each in best.items()}
-    assert loads == {
-        0: ("a", 8),
-        60: ("a", 8),
-        61: ("b", 4),
-        80: ("b", 4),
-        81: ("a", 1),
-        100: ("a", 1),
-        101: None,
-    }
     assert [(each.name, each.after, each.to) for each in found.stretches] == [
         ("a", 0, 60),
         ("b", 60, 80),

@@ -22,13 +22,11 @@ SWEEPS = 3  # of each side
 PLANNED = "-5 % at 2 % noise, 3 sweeps a side"
 
 
-def draw_occasions(
-    rng: np.random.Generator, kind: str, effect: float, deviation: float, repeats: int, sweeps: int = SWEEPS
-) -> Compared:
+def draw_occasions(rng: np.random.Generator, kind: str, effect: float, deviation: float, repeats: int) -> Compared:
     """Draw several sweeps of each side over the same loads and compare them."""
     rates = np.sort(rng.uniform(10, 1000, int(rng.integers(5, 16))))
     sides = [
-        [draw_side(rng, kind, rates * ratio, deviation, repeats) for _ in range(sweeps)] for ratio in (1.0, 1 + effect)
+        [draw_side(rng, kind, rates * ratio, deviation, repeats) for _ in range(SWEEPS)] for ratio in (1.0, 1 + effect)
     ]
     before, after = (list(zip(*side, strict=True)) for side in sides)  # by point, then by sweep
     found = [changes_between(old, new) for old, new in zip(before, after, strict=True)]

@@ -52,16 +52,6 @@ def token_times(iterations: pa.Table, requests: pa.Table) -> pa.Table:
     return pa.table({"request": request, "iteration": iteration, "time_ns": update_end_ns(iterations)[iteration]})
 
 
-def inter_token_gaps(iterations: pa.Table, requests: pa.Table) -> pa.Table:
-    """Return every gap of every request: the token's number in its request (from 1), and the time since the last."""
-    tokens = token_times(iterations, requests)
-    request, time = tokens["request"].to_numpy(), tokens["time_ns"].to_numpy()
-    same = request[1:] == request[:-1]
-    begins = np.flatnonzero(np.r_[True, ~same]) if len(request) else np.empty(0, dtype=np.int64)
-    number = np.arange(len(request)) - np.repeat(begins, np.diff(np.r_[begins, len(request)]))
-    return pa.table({"request": request[1:][same], "token": number[1:][same], "gap_ns": np.diff(time)[same]})
-
-
 def deliveries(iterations: pa.Table, requests: pa.Table) -> tuple[Integers, Integers]:
     """Return request row and time of each delivery, which is a step that gave the request one or more tokens."""
     tokens = token_times(iterations, requests)

@@ -14,7 +14,6 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from engine_probe.record.schema import AnswerOutcome
@@ -186,8 +185,3 @@ def turns_of(rows: Sequence[Mapping[str, Any]], block: int | None, planned: Sequ
             pause_ns,
             row["output_tokens"],
         )
-
-
-def median_seconds(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.median(known)) if known else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,17 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine_probe.analysis.run.token_times import gap_sample, inter_token_gaps, token_times
+from engine_probe.analysis.run.token_times import gap_sample, token_times
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]
+
+
+def gaps(iterations: pa.Table, requests: pa.Table) -> list[tuple[int, int]]:
+    """Return request and length of every gap between two tokens, one by one."""
+    tokens = token_times(iterations, requests).to_pylist()
+    pairs = pairwise(tokens)
+    return [(b["request"], b["time_ns"] - a["time_ns"]) for a, b in pairs if a["request"] == b["request"]]
 
 
 def test_one_token_per_iteration_of_a_stretch(iterations: Make, requests: Make) -> None:
@@ -24,10 +32,7 @@ def test_one_token_per_iteration_of_a_stretch(iterations: Make, requests: Make) 
 
 def test_gaps_span_what_a_preemption_took(iterations: Make, requests: Make) -> None:
     two = requests({"run_starts": [0, 5], "run_lengths": [2, 1]}, {"run_starts": [2], "run_lengths": [3]})
-    found = inter_token_gaps(iterations(6), two)
-    assert found["request"].to_pylist() == [0, 0, 1, 1]
-    assert found["token"].to_pylist() == [1, 2, 1, 2]
-    assert found["gap_ns"].to_pylist() == [10 * MS, 40 * MS, 10 * MS, 10 * MS]
+    assert gaps(iterations(6), two) == [(0, 10 * MS), (0, 40 * MS), (1, 10 * MS), (1, 10 * MS)]
 
 
 def test_a_burst_delivers_several_at_once_or_none(iterations: Make, requests: Make) -> None:
@@ -35,13 +40,12 @@ def test_a_burst_delivers_several_at_once_or_none(iterations: Make, requests: Ma
         {"run_starts": [0], "run_lengths": [4], "burst_iterations": [1, 2], "burst_tokens": [3, 0], "output_tokens": 5}
     )
     assert token_times(iterations(4), one)["iteration"].to_pylist() == [0, 1, 1, 1, 3]
-    assert inter_token_gaps(iterations(4), one)["gap_ns"].to_pylist() == [10 * MS, 0, 0, 20 * MS]
+    assert gaps(iterations(4), one) == [(0, 10 * MS), (0, 0), (0, 0), (0, 20 * MS)]
     assert gap_sample(iterations(4), one).values.tolist() == [10 * MS, 20 * MS]  # between deliveries
 
 
 def test_nothing_was_answered(iterations: Make, requests: Make) -> None:
     assert token_times(iterations(2), requests()).num_rows == 0
-    assert inter_token_gaps(iterations(2), requests()).num_rows == 0
     assert gap_sample(iterations(2), requests()).count == 0
 
 
@@ -61,5 +65,4 @@ def test_the_weighted_sample_holds_every_gap(
     sample = gap_sample(steps, requests(*rows))
     assert sample.weights is not None
     told = np.sort(np.repeat(sample.values, sample.weights))
-    one_by_one = np.sort(inter_token_gaps(steps, requests(*rows))["gap_ns"].to_numpy())
-    assert told.tolist() == one_by_one.tolist()
+    assert told.tolist() == sorted(length for _, length in gaps(steps, requests(*rows)))
