@@ -52,6 +52,16 @@ class SuiteState(msgspec.Struct, frozen=True):
     sections: list[SectionState]
     sweeps: list[SweepState]
     model: str | None = None  # measured in place of those of the sweeps
+    twin: str | None = None  # the recording or the GPU that everything is predicted from; None: it is measured
+
+    @property
+    def shown_title(self) -> str:
+        """Return the title, which says so if everything is predicted."""
+        return self.title if self.twin is None else f"Predicted: {self.title}"
+
+    @property
+    def how(self) -> str:
+        return "measured" if self.twin is None else "predicted"
 
     def __post_init__(self) -> None:
         if any(not 0 <= sweep.section < len(self.sections) for sweep in self.sweeps):
@@ -74,7 +84,7 @@ class Suite(NotebookView):
 
     def __repr__(self) -> str:
         done = sum(sweep.status == COMPLETE for sweep in self.state.sweeps)
-        return f"<Suite {self.state.title} ({done} of {len(self.state.sweeps)} sweeps complete)>"
+        return f"<Suite {self.state.shown_title} ({done} of {len(self.state.sweeps)} sweeps complete)>"
 
 
 def is_suite(folder: Path) -> bool:

@@ -20,9 +20,8 @@ def suite_document(suite: Suite, evaluate: Evaluate) -> Document:
     """Return the report of all sweeps that have results; the others are named with their reasons."""
     sections = (document_section(suite, number, evaluate) for number in range(len(suite.state.sections)))
     source = f"{suite.state.source}; " if suite.state.source else ""
-    return Document(
-        suite.state.title, f"{source}{counted_points(suite)} in {suite.folder}", suite_verdict(suite), tuple(sections)
-    )
+    origin = f"{source}{counted_points(suite)} in {suite.folder}"
+    return Document(suite.state.shown_title, origin, suite_verdict(suite), tuple(sections))
 
 
 def counted_points(suite: Suite) -> str:
@@ -35,7 +34,9 @@ def document_section(suite: Suite, number: int, evaluate: Evaluate) -> Section:
     section, sweeps = suite.state.sections[number], suite.of_section(number)
     note = says([section.note]) if section.note else ()
     if not sweeps:
-        return Section(section.title, sentences=(*note, Sentence("Nothing of it is measured.", "soft")), shown="always")
+        return Section(
+            section.title, sentences=(*note, Sentence(f"Nothing of it is {suite.state.how}.", "soft")), shown="always"
+        )
     if section.together and len(sweeps) > 1:
         parts = [together(section, sweeps, evaluate)]
     else:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from engine_probe.cli import cli
 from engine_probe.commands.sweep.suite import measure as suite_measure
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
+from engine_probe.recordings.suite import load_suite, read_state
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.preflight.earlier_sweeps import earlier
 from tests.support.recordings import write_sweep
@@ -43,10 +44,11 @@ class Sweeps:
     """Takes the place of `engine_probe sweep`; a sweep ends with what is told of it."""
 
     def __init__(self, **ends: Any) -> None:
-        self.ends, self.headings = ends, list[str]()
+        self.ends, self.headings, self.twins = ends, list[str](), list[Any]()
 
     def __call__(self, sweep: SweepFile, name: str, out: str, heading: str, **_: Any) -> int:
         self.headings.append(heading)
+        self.twins.append(sweep.engine.twin)
         end = self.ends.get(name, 0)
         if isinstance(end, BaseException):
             raise end
@@ -189,3 +191,30 @@ def test_the_state_is_written_before_the_first_sweep(tmp_path: Path, monkeypatch
     suite("paper.toml", "--out", "out")
     state = json.loads((tmp_path / "out/suite.json").read_text())
     assert [row["status"] for row in state["sweeps"]] == ["running", "waiting", "waiting"]
+
+
+def test_a_suite_on_twins_is_predicted_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it goes on; a sweep that cannot be predicted is named with its reason."""
+    sweeps = stand_in(monkeypatch, tiny=KeyboardInterrupt())
+    path = tmp_path / "smollm2.toml"
+    path.write_text(path.read_text() + "[workload.sampling]\nignore_eos = false\n")
+    suite("paper.toml", "--twin", "L4", "--out", "out")
+    state = read_state(Path("out"))
+    assert state.twin == "L4"
+    assert repr(load_suite("out")).startswith("<Suite Predicted: A paper")
+    sweeps.ends.clear()
+    done = suite("--resume", "out")
+    assert [twin is not None for twin in sweeps.twins] == [True, True, True]
+    reason = {row.name: row.reason for row in read_state(Path("out")).sweeps}
+    assert "does not know where an answer ends" in reason["smollm2"]
+    told = words_of(done.output)
+    assert "Predicted: A paper: 3 sweeps to predict" in told
+    assert "smollm2, not predicted: workload.sampling.ignore_eos is false" in told
+    assert "by L4; nothing was measured" in told
+    CliRunner().invoke(cli, ["report", "out", "--json", "figures.json"])
+    assert json.loads(Path("figures.json").read_text())["predicted"] is True
+
+
+def test_a_suite_goes_on_as_it_was_begun() -> None:
+    done = suite("--resume", "out", "--twin", "L4")
+    assert isinstance(done.exception, InputError)

@@ -15,7 +15,7 @@ from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import convert
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.preflight.device_plan import plan_on
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
@@ -133,7 +133,12 @@ def test_a_gpu_has_the_pool_of_its_memory_and_the_times_of_its_data_sheet(tmp_pa
             "H1000",
             "--twin H1000: there is neither such a folder nor a GPU of that name whose memory is known: did you mean",
         ),
-        ("llama-3.1-70b-fp8", "max_model_len = 2048", "L40S", "llama-3.1-70b-fp8 cannot start: the weights take"),
+        (
+            "llama-3.1-70b-fp8",
+            "max_model_len = 2048",
+            "L40S",
+            "--twin L40S: llama-3.1-70b-fp8 cannot start: the weights take",
+        ),
     ],
 )
 def test_a_gpu_that_cannot_is_refused(tmp_path: Path, model: str, arguments: str, gpu: str, sentence: str) -> None:
@@ -141,11 +146,31 @@ def test_a_gpu_that_cannot_is_refused(tmp_path: Path, model: str, arguments: str
         predicted(asked(tmp_path, arguments=arguments, model=model), gpu)
 
 
-def test_several_engines_on_a_gpu_are_predicted_one_at_a_time(tmp_path: Path) -> None:
-    path = asked_file(tmp_path, arguments="max_model_len = 4096", model="llama-3.1-8b")
+def two_engines(tmp_path: Path, gpu: str) -> SweepFile:
+    path = asked_file(tmp_path, arguments="max_model_len = 4096", model="llama-3.1-70b-fp8")
     path.write_text(path.read_text() + '[axes]\n"engine.arguments.tensor_parallel_size" = [1, 2]\n')
-    with pytest.raises(InputError, match="the sweep has 2 engines: predict one at a time"):
-        predicted(read_sweep(str(path)), "H100 NVL")
+    return predicted(read_sweep(str(path)), gpu)
+
+
+def test_each_engine_of_a_sweep_has_its_own_twin(tmp_path: Path) -> None:
+    """Two ranks read half the weights each, so a step takes half the time."""
+    one, two = (msgspec.convert(point.engine.twin, Twin) for point in points(two_engines(tmp_path, "H200")))
+    assert one.step_times.prices["step"].ns == pytest.approx(2 * two.step_times.prices["step"].ns)
+    assert one.limits["num_gpu_blocks_override"] < two.limits["num_gpu_blocks_override"]
+
+
+def test_an_engine_that_cannot_start_has_the_reason_in_place_of_a_twin(tmp_path: Path) -> None:
+    one, two = (msgspec.convert(point.engine.twin, Twin) for point in points(two_engines(tmp_path, "L40S")))
+    assert str(one.refusal).startswith("--twin L40S: llama-3.1-70b-fp8 cannot start: the weights take")
+    assert two.refusal is None
+
+
+def test_an_engine_that_was_not_predicted_has_no_other_twin(tmp_path: Path) -> None:
+    """Nor does a real engine take its place."""
+    sweep = two_engines(tmp_path, "H200")
+    axes = {"engine.arguments.tensor_parallel_size": [4]}
+    with pytest.raises(InputError, match="lacks an engine that the sweep asks for"):
+        points(msgspec.structs.replace(sweep, axes=axes))
 
 
 def test_predictions_are_no_recordings(tmp_path: Path, sweep: SweepFile) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ import msgspec
 from engine_probe.analysis.batch.step_prices import calibrated, step_sample
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.memory_model import batch_limits
+from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.capacity_plan import least_times
-from engine_probe.engine.twin.settings import Twin
+from engine_probe.engine.twin.settings import Twin, Twins
+from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, load_sweep
 from engine_probe.sweep.definition.kv_demand import longest
-from engine_probe.sweep.definition.sweep_file import EngineSection, SweepFile, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.preflight.device_plan import plan_on
-from engine_probe.sweep.preflight.gpu_memory import named_gpu
+from engine_probe.sweep.preflight.gpu_memory import Gpu, named_gpu
 
 # Engine arguments that change what a step costs, by the section of `run.json` that holds them.
 PRICED = {
@@ -37,34 +40,42 @@ NAMES = {"cache_dtype": "kv_cache_dtype"}  # where vLLM's argument has another n
 
 
 def predicted(sweep: SweepFile, folder: str) -> SweepFile:
-    """Return the sweep with a twin in place of its engine; `folder` may also name a GPU of the data sheets."""
+    """Return the sweep with twins in place of its engines; `folder` may also name a GPU of the data sheets."""
     if not Path(folder).exists():
         return on_device(sweep, folder)
     runs = recorded(Path(folder))
     first = runs[0].facts
     check_alike(runs, folder)
     check_sweep(sweep)
-    for engine in {point.engine.spec: point.engine for point in points(sweep)}.values():
-        check_settings(engine, first, folder)
-        check_twin(engine.arguments)
-    times = calibrated([step_sample(run.facts, run.iterations, run.requests) for run in runs])
-    twin = Twin(str(folder), times, limits(first))
-    engine = msgspec.structs.replace(sweep.engine, twin=msgspec.to_builtins(twin))
-    return msgspec.structs.replace(sweep, engine=engine)
+
+    @cache
+    def twin() -> Twin:
+        times = calibrated([step_sample(run.facts, run.iterations, run.requests) for run in runs])
+        return Twin(str(folder), times, limits(first))
+
+    def twin_of(points: Sequence[Point]) -> Twin:
+        check_settings(points[0].engine, first, folder)
+        check_twin(points[0].engine.arguments)
+        return twin()
+
+    return on_twins(sweep, twin_of)
 
 
 def on_device(sweep: SweepFile, name: str) -> SweepFile:
-    """Return the sweep on a twin of a GPU: the pool that its memory holds, and the least times of its data sheet."""
+    """Return the sweep on twins of a GPU: the pool that its memory holds, and the least times of its data sheet."""
     check_sweep(sweep)
-    engines = {point.engine.spec: point for point in points(sweep)}
-    if len(engines) > 1:
-        raise InputError(f"--twin {name}: the sweep has {len(engines)} engines: predict one at a time (--set)")
-    ((spec, point),) = engines.items()
-    check_twin(spec.arguments)
     gpu = named_gpu(name, f"--twin {name}: there is neither such a folder nor a GPU of that name whose memory is known")
-    plan, _ = plan_on(spec.model, gpu.name, spec.arguments, (max(1, (longest(point.workload) or 2) - 1), 1))
+    return on_twins(sweep, lambda points: device_twin(gpu, points))
+
+
+def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
+    """Return the twin of one engine on a GPU; refuse an engine that cannot start there."""
+    spec = points[0].engine.spec
+    check_twin(spec.arguments)
+    most = max(longest(point.workload) or 2 for point in points)
+    plan, _ = plan_on(spec.model, gpu.name, spec.arguments, (max(1, most - 1), 1))
     if plan.memory.refusal:
-        raise InputError(f"--twin {name}: {spec.model} cannot start: {plan.memory.refusal}")
+        raise InputError(f"--twin {gpu.name}: {spec.model} cannot start: {plan.memory.refusal}")
     tokens, requests = batch_limits(spec.arguments, gpu.name, gpu.memory_bytes)
     block = plan.memory.block_size
     limits = {
@@ -74,8 +85,29 @@ def on_device(sweep: SweepFile, name: str) -> SweepFile:
         "max_num_seqs": requests,
         "async_scheduling": True,
     }
-    twin = Twin(f"the data sheet of {gpu.name}", least_times(plan), limits, bounds=True)
-    engine = msgspec.structs.replace(sweep.engine, twin=msgspec.to_builtins(twin))
+    return Twin(f"the data sheet of {gpu.name}", least_times(plan), limits, bounds=True)
+
+
+def on_twins(sweep: SweepFile, twin_of: Callable[[Sequence[Point]], Twin]) -> SweepFile:
+    """Return the sweep with a twin of each engine; one that cannot be predicted has the reason in its place.
+
+    Refuse a sweep of which no engine can be predicted.
+    """
+    by_engine: dict[EngineSpec, list[Point]] = {}
+    for point in points(sweep):
+        by_engine.setdefault(point.engine.spec, []).append(point)
+    twins: dict[str, Twin] = {}
+    refusals: list[InputError] = []
+    for spec, found in by_engine.items():
+        try:
+            twins[spec.key] = twin_of(found)
+        except InputError as error:
+            refusals.append(error)
+            twins[spec.key] = Twin("", StepTimes({}), refusal=str(error))
+    if len(refusals) == len(twins):
+        raise refusals[0]
+    all_of_them = next(iter(twins.values())) if len(twins) == 1 else Twins(twins)
+    engine = msgspec.structs.replace(sweep.engine, twin=msgspec.to_builtins(all_of_them))
     return msgspec.structs.replace(sweep, engine=engine)
 
 
@@ -114,8 +146,8 @@ def check_sweep(sweep: SweepFile) -> None:
             "workload.sampling.ignore_eos is false: a twin computes no tokens and does not know where an answer ends: "
             "set it to true, and give output_len as a distribution"
         )
-    if sweep.replicas > 1 or sweep.mix:
-        raise InputError("replicas and mix: a twin predicts one engine; the others are like it")
+    if any(point.together for point in points(sweep)):
+        raise InputError("replicas and mix: a twin predicts one engine; the others are like it (replicas = 1, no mix)")
 
 
 def check_settings(engine: EngineSection, facts: Mapping[str, Any], folder: str) -> None:

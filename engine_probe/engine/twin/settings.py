@@ -16,3 +16,10 @@ class Twin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_times: StepTimes
     limits: dict[str, Any] = {}
     bounds: bool = False  # by a data sheet: no step can take less
+    refusal: str | None = None  # why this engine cannot be predicted; then nothing else counts
+
+
+class Twins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The twins of a sweep of several engines, by the key of each engine's description."""
+
+    engines: dict[str, Twin]

@@ -235,6 +235,7 @@ def suite_figures(suite: Suite, money_of: Callable[[Swept, Sequence[Curve]], Mon
     return encoded(
         {
             "kind": "suite",
+            "predicted": suite.state.twin is not None,
             "folder": str(suite.folder),
             "suite": suite.state,
             "figures": {name: figures_of_sweep(swept) for name, swept in suite.sweeps.items()},

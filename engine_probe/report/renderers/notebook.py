@@ -187,7 +187,7 @@ def experiment_html(found: Experiment) -> str:
 @html_of.register
 def suite_html(suite: Suite) -> str:
     """Return what is measured of a suite, and its sweeps in the order of its document."""
-    head = element("div", element("b", suite.state.title), element("div", suite.state.source, style=SOFT))
+    head = element("div", element("b", suite.state.shown_title), element("div", suite.state.source, style=SOFT))
     body = [head, *section_parts(suite_verdict(suite))]
     for number, section in enumerate(suite.state.sections):
         sweeps = suite.of_section(number)

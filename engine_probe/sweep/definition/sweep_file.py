@@ -11,7 +11,7 @@ from engine_probe.analysis.curve.held_load import TURNOVERS
 from engine_probe.analysis.curve.settings import curve_settings
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.twin.settings import Twin
+from engine_probe.engine.twin.settings import Twin, Twins
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.key_meaning import about
@@ -34,6 +34,7 @@ from engine_probe.workload.stop import Steady, Stop
 from engine_probe.workload.traces.trace_file import MOST_RECORDED_TURNS, Trace
 from engine_probe.workload.warm_up import WarmUp
 
+ENGINES = "engines"  # key of the twins of several engines
 ANSWERS_TO_HOLD = TURNOVERS + 1  # for each place in flight: one more than a level needs to take part in a curve
 
 
@@ -58,13 +59,22 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.twin is None:
             return
         try:
-            msgspec.convert(self.twin, Twin)
+            msgspec.convert(self.twin, Twins if ENGINES in self.twin else Twin)
         except msgspec.ValidationError as error:
             raise ValueError(f"twin is not what sweep --twin writes: {error}") from error
 
     @property
     def spec(self) -> EngineSpec:
         return EngineSpec(self.model, self.arguments)
+
+    def with_own_twin(self) -> "EngineSection":
+        """Return this engine with its own twin, of those of all engines of the sweep."""
+        if self.twin is None or ENGINES not in self.twin:
+            return self
+        own = self.twin[ENGINES].get(self.spec.key)
+        if own is None:
+            raise InputError("engine.twin lacks an engine that the sweep asks for: predict it anew with --twin")
+        return msgspec.structs.replace(self, twin=own)
 
 
 class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -477,7 +487,8 @@ def points(sweep: SweepFile) -> list[Point]:
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
             kept = (sweep.operators, kept_answers(sweep.answers) if sweep.check_integrity else sweep.answers)
-            point = Point(one.engine, one.workload, repeat, words + more, stop, warm_up, one.probe, *kept)
+            own = one.engine.with_own_twin()
+            point = Point(own, one.workload, repeat, words + more, stop, warm_up, one.probe, *kept)
             found.append(msgspec.structs.replace(point, replicas=one.replicas, mix=tuple(sweep.mix)))
     settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
     found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]

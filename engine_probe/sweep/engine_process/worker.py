@@ -75,6 +75,8 @@ def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
         note = partial(_tell_notice, tell)
         return build_llm(job.engine.spec, need=job.need, engines_here=job.engines_here, say=say, note=note)
     twin = msgspec.convert(job.engine.twin, Twin)
+    if twin.refusal is not None:
+        raise InputError(twin.refusal)
     clock = open_until_the_end.enter_context(VirtualClock().installed())
     return build_twin(job.engine.spec, twin.limits, twin.step_times, clock, say)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from engine_probe.sweep.execution.folders import safe
 from engine_probe.sweep.suite.suite_file import SuiteFile, SuiteSweep, name_of, section_folder
 from engine_probe.text_format import model_name, suggestion
 
+Prepare = Callable[[SweepFile], SweepFile]  # what is changed in each sweep, such as twins in place of its engines
+
 
 class Planned(NamedTuple):
     """A sweep of a suite, read; or why it cannot be."""
@@ -25,18 +27,27 @@ class Planned(NamedTuple):
     sweep: SweepFile | None
 
 
+def as_it_is(sweep: SweepFile) -> SweepFile:
+    return sweep
+
+
 def plan(
-    suite: SuiteFile, beside: Path, settings: Sequence[str] = (), model: str | None = None, only: Collection[str] = ()
+    suite: SuiteFile,
+    beside: Path,
+    settings: Sequence[str] = (),
+    model: str | None = None,
+    only: Collection[str] = (),
+    prepare: Prepare = as_it_is,
 ) -> tuple[SuiteState, list[Planned]]:
     """Return the state before anything was measured, and the sweeps; `beside` is the folder of the suite file.
 
-    What is wrong with the suite file is refused. A sweep that does not take `settings` or the model is a row with its
-    reason, unless none of them does.
+    What is wrong with the suite file is refused. A sweep that does not take `settings` or the model, or that `prepare`
+    refuses, is a row with its reason, unless all of them are.
     """
     check_only(suite, only)
     sections = [SectionState(each.title, each.together, each.reference, each.note) for each in suite.sections]
     found = [
-        planned(number, asked, beside, settings, model)
+        planned(number, asked, beside, settings, model, prepare)
         for number, section in enumerate(suite.sections)
         for asked in section.asked
         if not only or name_of(asked) in only
@@ -56,18 +67,20 @@ def check_only(suite: SuiteFile, only: Collection[str]) -> None:
             raise InputError(f"--only {name}: this suite has no such sweep{hint}")
 
 
-def planned(section: int, asked: SuiteSweep, beside: Path, settings: Sequence[str], model: str | None) -> Planned:
+def planned(
+    section: int, asked: SuiteSweep, beside: Path, settings: Sequence[str], model: str | None, prepare: Prepare
+) -> Planned:
     name, own = name_of(asked), [f"{key}={json.dumps(value)}" for key, value in asked.set.items()]
     sweep = sweep_name(asked, beside)
     read_sweep(sweep, own)  # what is wrong with the suite itself is refused
     state = SweepState(name, section, sweep, [*own, *chosen_model(model), *settings], "")
-    return read(state)
+    return read(state, prepare)
 
 
-def read(state: SweepState) -> Planned:
+def read(state: SweepState, prepare: Prepare = as_it_is) -> Planned:
     """Read the sweep of a row; if it cannot be, the row says why."""
     try:
-        return Planned(state, read_sweep(state.sweep, state.settings))
+        return Planned(state, prepare(read_sweep(state.sweep, state.settings)))
     except EngineProbeError as error:
         return Planned(failed(state, error), None)
 

@@ -28,7 +28,7 @@ from engine_probe.recordings.suite import (
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.execution.folders import RESUMABLE, rows_of, set_aside
-from engine_probe.sweep.suite.plan import Planned, failed, read
+from engine_probe.sweep.suite.plan import Planned, Prepare, as_it_is, failed, read
 
 Say = Callable[[str], None]
 
@@ -46,10 +46,11 @@ class SuiteRun:
         self._found = list(found)
 
     @classmethod
-    def resumed(cls, folder: Path) -> "SuiteRun":
+    def resumed(cls, folder: Path, prepare: Callable[[SuiteState], Prepare] = lambda _: as_it_is) -> "SuiteRun":
         """Go on in the folder of a suite: complete sweeps are kept, the others are measured or gone on with."""
         state = read_state(folder)
-        found = [Planned(row, None) if row.status == COMPLETE else begun(folder, row) for row in state.sweeps]
+        change = prepare(state)
+        found = [Planned(row, None) if row.status == COMPLETE else begun(folder, row, change) for row in state.sweeps]
         return cls(folder, replace(state, sweeps=[each.state for each in found]), found)
 
     @property
@@ -68,7 +69,7 @@ class SuiteRun:
         for place in self.left:
             each, row = self._found[place], self.state.sweeps[place]
             if each.sweep is None:
-                say(f"{row.name}, not measured: {row.reason}")
+                say(f"{row.name}, not {self.state.how}: {row.reason}")
                 continue
             try:
                 ended = self._measure(place, each.sweep, measure)
@@ -103,11 +104,11 @@ class SuiteRun:
         return row
 
 
-def begun(folder: Path, row: SweepState) -> Planned:
+def begun(folder: Path, row: SweepState, prepare: Prepare) -> Planned:
     """Read a sweep that is not complete: as it was asked for where a part of it is measured, or else again."""
     place, again = folder / row.folder, replace(row, status=WAITING, exit_code=0, reason="")
     if not (place / RESULT_FILE).is_file():
-        return read(again)
+        return read(again, prepare)
     try:
         return Planned(again, read_sweep(str(place)))
     except EngineProbeError as error:

@@ -30,6 +30,12 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     help="Change a key of every sweep: workload.output_len=8. A list makes an axis. May be repeated.",
 )
 @engine("--model", help="Measure this model instead of those of the sweeps.")
+@engine(
+    "--twin",
+    metavar="FOLDER|GPU",
+    help="Predict instead of measuring, as `sweep --twin`: by the recordings of a run or a sweep, or for a GPU by its "
+    "data sheet.",
+)
 @engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder [default: runs/<name>-<time>].")
 @output("--resume", metavar="FOLDER", help="Continue the suite in this folder; complete sweeps are kept.")
@@ -43,6 +49,7 @@ def command(
     only: tuple[str, ...],
     settings: tuple[str, ...],
     model: str | None,
+    twin: str | None,
     force: bool,
     out: str | None,
     resume: str | None,
@@ -52,7 +59,7 @@ def command(
 
     NAME is a shipped suite or a TOML file. A sweep that cannot be measured here (no GPU, too little memory, a missing
     checkpoint) is named with its reason, and the others are measured. Each sweep has a folder of its own, so `report`,
-    `compare` and `sweep --resume` take it like any other.
+    `compare` and `sweep --resume` take it like any other. With --twin all of it is predicted, without the hardware.
     """
     if list_only:
         list_suites()
@@ -60,7 +67,7 @@ def command(
     if device is not None and not dry_run:
         raise InputError(f"--device {device} is for --dry-run: a suite runs on the GPUs that are here")
     if resume is not None:
-        check_resume(name, out, bool(only or settings or model or dry_run))
+        check_resume(name, out, bool(only or settings or model or dry_run or twin))
         from engine_probe.commands.sweep.suite.measure import go_on
 
         sys.exit(go_on(Path(resume), force, verbose))
@@ -68,7 +75,7 @@ def command(
         raise InputError("name a suite: engine_probe suite --list shows those that are shipped")
     from engine_probe.commands.sweep.suite.reading import read
 
-    state, found = read(name, settings, model, only)
+    state, found = read(name, settings, model, only, twin)
     if dry_run:
         from engine_probe.commands.sweep.suite.dry_run import show
 
@@ -87,7 +94,7 @@ def check_resume(name: str | None, out: str | None, changed: bool) -> None:
         raise InputError("--resume and --out are both given: resuming writes to the same folder, so leave --out out")
     if changed:
         raise InputError(
-            "--resume goes on with the suite as it was begun: leave --only, --set, --model and --dry-run out"
+            "--resume goes on with the suite as it was begun: leave --only, --set, --model, --twin and --dry-run out"
         )
 
 

@@ -25,7 +25,7 @@ def show(state: SuiteState, found: Sequence[Planned], like: Path | None, device:
     forecasts = {each.state.name: forecast(each.sweep, target) for each in found if each.sweep is not None}
     shown = [cells(forecasts.get(each.state.name)) for each in found]
     filled = [place for place in range(len(TITLES) - 1) if any(row[place] != "-" for row in shown)]
-    console.print(plain(state.title), style="bold", markup=False)
+    console.print(plain(state.shown_title), style="bold", markup=False)
     for number, section in enumerate(state.sections):
         rows = [each for each in found if each.state.section == number]
         if rows:
@@ -34,7 +34,7 @@ def show(state: SuiteState, found: Sequence[Planned], like: Path | None, device:
     for line in reasons(found, forecasts):
         console.print(line, soft_wrap=True, markup=False)
     where = f"on {target.gpu.name}" if target.gpu and device else "here"
-    console.print(total(list(forecasts.values()), len(found), where), soft_wrap=True)
+    console.print(total(list(forecasts.values()), len(found), where, state), soft_wrap=True)
     more = f' --device "{device}"' if device else ""
     console.print(f"The points of a sweep: engine_probe sweep NAME --dry-run{more}", style="dim", markup=False)
 
@@ -94,11 +94,13 @@ def reasons(found: Sequence[Planned], forecasts: dict[str, Forecast]) -> Iterato
     yield from ("", *(plain(f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()))
 
 
-def total(found: Sequence[Forecast], asked: int, where: str) -> str:
-    """Say how many sweeps can be measured, and how long those with a known time take."""
+def total(found: Sequence[Forecast], asked: int, where: str, state: SuiteState) -> str:
+    """Say how many sweeps can be measured, and how long those with a known time take; or can be predicted."""
     possible = [each for each in found if not each.against]
     timed = [each for each in possible if each.seconds is not None]
-    counts = f"{len(possible)} of {counted(asked, 'sweep')} can be measured {where}"
+    counts = f"{len(possible)} of {counted(asked, 'sweep')} can be {state.how} {where}"
+    if state.twin is not None:
+        return f"{counts}."
     if not timed:
         return f"{counts}; no time is known (earlier sweeps on this hardware, or `engine_probe validate`, give one)."
     bound = "at least " if len(timed) < len(possible) or any(each.is_bound or each.untimed for each in timed) else ""

@@ -9,6 +9,7 @@ import click
 from engine_probe.commands.options.result_location import make_folder
 from engine_probe.commands.sweep.measure import measure as measure_sweep
 from engine_probe.commands.sweep.reading import check_before_start
+from engine_probe.commands.sweep.suite.reading import preparation
 from engine_probe.commands.sweep.suite.report import report
 from engine_probe.errors import INTERRUPTED
 from engine_probe.recordings.suite import COMPLETE, SuiteState, SweepState
@@ -25,7 +26,7 @@ def start(state: SuiteState, found: Sequence[Planned], folder: Path, force: bool
 
 
 def go_on(folder: Path, force: bool, verbose: bool) -> int:
-    return run(SuiteRun.resumed(folder), force, verbose)
+    return run(SuiteRun.resumed(folder, lambda state: preparation(state.twin)), force, verbose)
 
 
 def run(suite: SuiteRun, force: bool, verbose: bool) -> int:
@@ -47,7 +48,8 @@ def run(suite: SuiteRun, force: bool, verbose: bool) -> int:
             heading=heading,
         )
 
-    say(plain(f"{suite.state.title}: {counted(len(suite.left), 'sweep')} to measure, into {suite.folder}"))
+    what = "measure" if suite.state.twin is None else "predict"
+    say(plain(f"{suite.state.shown_title}: {counted(len(suite.left), 'sweep')} to {what}, into {suite.folder}"))
     code = suite.run(measure, say)
     if code == INTERRUPTED:
         say(f"interrupted: what is complete is kept; continue with engine_probe suite --resume {suite.folder}")

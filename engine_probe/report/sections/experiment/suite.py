@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.recordings.suite import COMPLETE, PARTIAL, RUNNING, WAITING, Suite, SweepState
+from engine_probe.recordings.suite import COMPLETE, PARTIAL, RUNNING, WAITING, Suite, SuiteState, SweepState
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, table
 from engine_probe.text_format import counted, long_duration
 
@@ -23,7 +23,16 @@ def suite_verdict(suite: Suite) -> Section:
     rows = suite.state.sweeps
     done = sum(row.status == COMPLETE for row in rows)
     whole = Sentence(f"{done} of {counted(len(rows), 'sweep')} complete.", "good" if done == len(rows) else "caution")
-    return Section(sentences=(whole, *unfinished(rows)), tables=(sweep_table(suite),), shown="always")
+    sentences = (*predicted(suite.state), whole, *unfinished(rows))
+    return Section(sentences=sentences, tables=(sweep_table(suite),), shown="always")
+
+
+def predicted(state: SuiteState) -> Iterator[Sentence]:
+    """Say what a suite on twins rests on, and how long it took."""
+    if state.twin is not None:
+        took = long_duration(sum(row.seconds for row in state.sweeps))
+        text = f"vLLM's scheduler ran on a virtual clock, by {state.twin}; nothing was measured. It took {took}."
+        yield Sentence(text, "caution", "Predicted")
 
 
 def unfinished(rows: Sequence[SweepState]) -> Iterator[Sentence]:
