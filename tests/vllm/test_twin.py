@@ -21,7 +21,7 @@ from tests.support.command import engine_probe as command
 from tools.twin_faithfulness import CASES, ENGINES
 
 FAITHFUL = ("asynchronous, prefix caching", 12)  # on every run of the tests; the others are slow
-TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0)
+TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0, 0.0)
 TIMES = StepTimes({name: Price(ns, 0.0, 1e9) for name, ns in zip(TERMS, TRUTH, strict=True)})
 SWEEP = """
 question = "What would an engine do whose steps take this long?"

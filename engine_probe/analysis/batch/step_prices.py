@@ -1,8 +1,9 @@
 """The prices of a step's terms, fitted to recorded steps.
 
-Every step's time, from the end of the step before to its own end, is a sum of non-negative prices times counts. The fit
-minimises relative absolute errors, so that neither a stall nor the long steps decide it. Then the prices of steps with
-prompts and of steps without are scaled to the recorded sums, because predictions add steps up.
+Every step's time, from the end of the step before to its own end, has two parts: the host's (between steps, schedule
+and update) and the rest, the device's. Each is a sum of non-negative prices times counts. The fit minimises relative
+absolute errors, so that neither a stall nor the long steps decide it. Then the prices are scaled to the recorded sums,
+because predictions add steps up. What is left of single steps' times is kept as their scatter.
 
 How wrong a prediction is comes from recordings that were left out: each is predicted from the others. One recording is
 divided into stretches for that, which can tell less: they share its machine and its moment.
@@ -23,8 +24,8 @@ from engine_probe.analysis.statistics.student import quantile
 from engine_probe.analysis.step.attention_work import attended, decode_contexts
 from engine_probe.analysis.step.bottleneck import idle_gaps
 from engine_probe.analysis.step.operators import profiled_span, profiled_steps
-from engine_probe.analysis.step.step_time import busy_ns
-from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
+from engine_probe.analysis.step.step_time import busy_ns, device_ns
+from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, TERMS, Price, StepTimes, padding
 from engine_probe.errors import InputError
 
 Reals = npt.NDArray[np.float64]
@@ -35,35 +36,73 @@ FITS = 12  # each weights a step less the farther it lay from the fit before
 STALL = 10.0  # a step that takes so many times what it should is counted as that many
 
 
+SCATTER = 200  # ratios that stand for the scatter of single steps: enough for a 99th percentile
+FEWEST_SCATTERED = 20  # steps of a kind
+PROMPT_TOKENS = list(TERMS).index("prompt token")
+
+
 @dataclass(frozen=True, eq=False)
 class StepSample:
     """Steps of one recording: a row of counts in the order of TERMS for each, and its time."""
 
     counts: Reals
-    ns: Reals
+    ns: Reals  # from the end of the step before to its own end
+    host_ns: Reals | None = None  # the host's part; None: not told apart
+    forward_ns: Reals | None = None  # the device's part by its own clock; None: the rest
+    overlaps: bool = False  # whether the device computed while the host prepared the next step
 
     def __len__(self) -> int:
         return len(self.ns)
 
+    @property
+    def host(self) -> Reals:
+        return np.zeros(len(self)) if self.host_ns is None else self.host_ns
+
+    @property
+    def device(self) -> Reals:
+        if self.forward_ns is not None:
+            return self.forward_ns
+        # The longer part sets the pace; where nothing timed the device, it is taken for that.
+        return self.ns if self.overlaps else np.maximum(self.ns - self.host, 1.0)
+
+    @property
+    def with_prompts(self) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self.counts[:, PROMPT_TOKENS] > 0
+        return found
+
     def stretches(self, number: int) -> list[StepSample]:
-        pairs = zip(np.array_split(self.counts, number), np.array_split(self.ns, number), strict=True)
-        return [StepSample(counts, ns) for counts, ns in pairs]
+        parts = np.array_split(np.arange(len(self)), number)
+        return [self.at(part) for part in parts]
+
+    def at(self, chosen: npt.NDArray[Any]) -> StepSample:
+        host, forward = (None if part is None else part[chosen] for part in (self.host_ns, self.forward_ns))
+        return StepSample(self.counts[chosen], self.ns[chosen], host, forward, self.overlaps)
 
 
-def step_sample(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> StepSample:
+def step_sample(
+    facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, workers: pa.Table | None = None
+) -> StepSample:
     """Return what each step counted, and its time without the idle time before it.
 
     Steps without tokens are left out, and those that torch's profiler slowed down.
-    Where several chunks of prompts share a step, their attention is only known within bounds: it is set midway.
     """
-    prompts, answers, scheduled, tokens = (
-        iterations[name].to_numpy().astype(np.float64)
-        for name in ("prefill_tokens", "decode_tokens", "scheduled_requests", "scheduled_tokens")
+    whole = every_step(facts, iterations, requests, workers)
+    there = (iterations["scheduled_tokens"].to_numpy() > 0) & (whole.ns > 0)
+    return whole.at(np.flatnonzero(there & ~profiled_steps(iterations, profiled_span(facts, iterations))))
+
+
+def every_step(
+    facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, workers: pa.Table | None = None
+) -> StepSample:
+    """Return a row for each step. Where several prompts share one, their attention is set midway between its bounds."""
+    prompts, answers, scheduled, tokens, gap, schedule, update = (
+        iterations[name].to_numpy().astype(np.float64) for name in COLUMNS
     )
     bounds = attended(iterations, requests).pairs
     pairs = (bounds.least + bounds.most) / 2
     counted, contexts = decode_contexts(requests, iterations.num_rows)
     context = np.where(prompts == 0, pairs, np.where(counted == answers, contexts, np.minimum(pairs, contexts)))
+    sizes = graph_sizes(facts)
     columns = (
         np.ones(len(tokens)),
         (prompts > 0).astype(np.float64),
@@ -72,10 +111,36 @@ def step_sample(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table)
         answers,
         np.maximum(pairs - context, 0.0),
         context,
+        np.array([padding(int(asked), sizes) for asked in tokens], dtype=np.float64),
     )
-    busy = busy_ns(iterations, idle_gaps(iterations)).astype(np.float64)
-    there = (tokens > 0) & (busy > 0) & ~profiled_steps(iterations, profiled_span(facts, iterations))
-    return StepSample(np.column_stack(columns)[there], busy[there])
+    idle = idle_gaps(iterations)
+    busy = busy_ns(iterations, idle).astype(np.float64)
+    forward = None if workers is None or not workers.num_rows else device_ns(iterations, workers)
+    return StepSample(
+        np.column_stack(columns),
+        busy,
+        np.where(idle, 0.0, gap) + schedule + update,
+        None if forward is None else forward.astype(np.float64),
+        bool(facts["engine"]["asynchronous"]) and beside_host(facts),
+    )
+
+
+COLUMNS = (
+    *("prefill_tokens", "decode_tokens", "scheduled_requests", "scheduled_tokens"),
+    *("gap_ns", "schedule_ns", "update_ns"),
+)
+
+
+def beside_host(facts: Mapping[str, Any]) -> bool:
+    """Return whether the engine's device works while its host does something else: GPUs do, a CPU is its own host."""
+    return any(row["device"] != "cpu" for row in facts.get("memory") or ())
+
+
+def graph_sizes(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the tokens of the graphs that vLLM captured, which steps are padded to. Empty without graphs."""
+    found = facts.get("compilation") or {}
+    captured = found.get("capture_sizes") if found.get("graph_mode") not in (None, "NONE") else None
+    return tuple(sorted(captured or ()))
 
 
 def beyond(samples: Sequence[StepSample], most: Mapping[str, float | None]) -> list[str]:
@@ -93,29 +158,71 @@ def calibrated(samples: Sequence[StepSample]) -> StepTimes:
     groups = [sample for sample in samples if len(sample)]
     if len(groups) == 1:
         groups = groups[0].stretches(STRETCHES)
-    prices = fitted(groups)
-    left_out = [fitted([*groups[:number], *groups[number + 1 :]]) for number in range(len(groups))]
+    device, host = fitted(groups), host_prices(groups)
+    left_out = [(fitted(others), host_prices(others)) for others in without_each(groups)]
+    most = np.max([group.counts.max(axis=0) for group in groups], axis=0)
     return StepTimes(
-        {
-            name: Price(float(price), float(width), float(most))
-            for name, price, width, most in zip(
-                TERMS,
-                prices,
-                _half_widths(left_out),
-                np.max([group.counts.max(axis=0) for group in groups], axis=0),
-                strict=True,
-            )
-        },
+        _priced(device, [prices for prices, _ in left_out], most),
         error=prediction_error(groups, left_out),
         recordings=len(groups),
+        host=_priced(host, [prices for _, prices in left_out], most) if host.any() else {},
+        scatter=scatter(groups, device, host),
+        left_out=tuple(tuple(map(float, prices + hosts)) for prices, hosts in left_out),
     )
 
 
+def without_each(groups: Sequence[StepSample]) -> list[list[StepSample]]:
+    """Return the groups without the first, without the second and so on."""
+    return [[*groups[:number], *groups[number + 1 :]] for number in range(len(groups))]
+
+
+def _priced(prices: Reals, left_out: Sequence[Reals], most: Reals) -> dict[str, Price]:
+    widths = _half_widths(left_out)
+    return {
+        name: Price(float(price), float(width), float(limit))
+        for name, price, width, limit in zip(TERMS, prices, widths, most, strict=True)
+    }
+
+
+def host_prices(samples: Sequence[StepSample]) -> Reals:
+    """Return the prices of the host's part; zeros where it is not told apart."""
+    if any(sample.host_ns is None for sample in samples):
+        return np.zeros(len(TERMS))
+    return _fitted(np.concatenate([s.counts for s in samples]), np.concatenate([np.maximum(s.host, 1.0) for s in samples]))
+
+
 def fitted(samples: Sequence[StepSample]) -> Reals:
+    """Return the prices of the device's part."""
+    return _fitted(np.concatenate([s.counts for s in samples]), np.concatenate([s.device for s in samples]))
+
+
+def predicted_ns(sample: StepSample, device: Reals, host: Reals) -> Reals:
+    """Return the times that prices predict for steps: the sum of both parts, or the longer one if they overlap."""
+    parts = sample.counts @ device, sample.counts @ host
+    found: Reals = np.maximum(*parts) if sample.overlaps else parts[0] + parts[1]
+    return found
+
+
+def scatter(groups: Sequence[StepSample], device: Reals, host: Reals) -> dict[str, tuple[float, ...]]:
+    """Return quantiles of recorded over predicted time of single steps, by kind, whose mean keeps the recorded sum."""
+    found = {}
+    for kind, prompts in ((PROMPTS, True), (ANSWERS, False)):
+        chosen = [group.at(np.flatnonzero(group.with_prompts == prompts)) for group in groups]
+        ns = np.concatenate([group.ns for group in chosen])
+        expected = np.concatenate([predicted_ns(group, device, host) for group in chosen])
+        if len(ns) < FEWEST_SCATTERED or not expected.all():
+            continue
+        cut = np.minimum(ns, STALL * expected)
+        ratios = np.quantile(cut / expected, (np.arange(SCATTER) + 0.5) / SCATTER)
+        ratios *= cut.sum() / expected.sum() / ratios.mean()
+        found[kind] = tuple(round(float(ratio), 4) for ratio in ratios)
+    return found
+
+
+def _fitted(counts: Reals, ns: Reals) -> Reals:
     """Return the non-negative prices of least relative absolute errors, scaled to the recorded sums."""
     from scipy.optimize import nnls
 
-    counts, ns = np.concatenate([s.counts for s in samples]), np.concatenate([s.ns for s in samples])
     scale = np.maximum(counts.max(axis=0), 1.0)
     scaled, weights = counts / scale, 1 / ns
     prices = np.zeros(counts.shape[1])
@@ -136,12 +243,13 @@ def _scaled_to_sums(prices: Reals, counts: Reals, ns: Reals) -> Reals:
     return found
 
 
-def prediction_error(groups: Sequence[StepSample], left_out: Sequence[Reals]) -> float | None:
+def prediction_error(groups: Sequence[StepSample], left_out: Sequence[tuple[Reals, Reals]]) -> float | None:
     """Return the standard deviation of log(recorded / predicted) of each group's time, predicted from the others."""
     if len(groups) < 2:
         return None
     logs = [
-        math.log(group.ns.sum() / (group.counts @ prices).sum()) for group, prices in zip(groups, left_out, strict=True)
+        math.log(group.ns.sum() / predicted_ns(group, *prices).sum())
+        for group, prices in zip(groups, left_out, strict=True)
     ]
     return float(np.sqrt(np.mean(np.square(logs))))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.batch.step_prices import calibrated, step_sample
+from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.memory_model import batch_limits
 from engine_probe.engine.spec import EngineSpec
@@ -50,7 +50,7 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
 
     @cache
     def twin() -> Twin:
-        times = calibrated([step_sample(run.facts, run.iterations, run.requests) for run in runs])
+        times = calibrated_on([Recorded(run.facts, run.iterations, run.requests, run.workers) for run in runs])
         return Twin(str(folder), times, limits(first))
 
     def twin_of(points: Sequence[Point]) -> Twin:
@@ -107,7 +107,7 @@ def on_twins(sweep: SweepFile, twin_of: Callable[[Sequence[Point]], Twin]) -> Sw
     if len(refusals) == len(twins):
         raise refusals[0]
     all_of_them = next(iter(twins.values())) if len(twins) == 1 else Twins(twins)
-    engine = msgspec.structs.replace(sweep.engine, twin=msgspec.to_builtins(all_of_them))
+    engine = msgspec.structs.replace(sweep.engine, twin=msgspec.json.decode(msgspec.json.encode(all_of_them)))
     return msgspec.structs.replace(sweep, engine=engine)
 
 

@@ -42,6 +42,6 @@ def build_twin(
     from engine_probe.engine.twin.executor import twin_executor
 
     try:
-        return LLM(**{**arguments, "distributed_executor_backend": twin_executor(clock, times.ns)})
+        return LLM(**{**arguments, "distributed_executor_backend": twin_executor(clock, times.drawn(), times.overlaps)})
     except Exception as error:  # any cause becomes one sentence, with the cause chained
         raise startup_error(spec.model, error) from error

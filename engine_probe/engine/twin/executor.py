@@ -8,10 +8,11 @@ from typing import Any
 from zlib import crc32
 
 from engine_probe.engine.null_executor import ANSWER_TOKEN, SubstituteExecutor
+from engine_probe.engine.twin.step_times import DeviceAndHost
 from engine_probe.engine.twin.step_work import StepWork, step_work
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 
-StepTime = Callable[[StepWork], int]  # nanoseconds
+StepTime = Callable[[StepWork], DeviceAndHost]
 
 # Tokens of sampled answers: apart from ANSWER_TOKEN and from what small vocabularies keep for beginnings and ends.
 FIRST_SAMPLED, SAMPLED_TOKENS = ANSWER_TOKEN + 1, 240
@@ -34,8 +35,10 @@ class DeviceFuture(Future[Any]):
 class TwinExecutor(SubstituteExecutor):
     """A device that works through steps one after another, as they are given to it.
 
-    With asynchronous scheduling vLLM gives it a step while it works on the one before; then the device is never idle.
-    Without, vLLM asks for a step's tokens before it schedules the next.
+    The host's part of a step moves the clock before the device gets the step. With asynchronous scheduling vLLM gives
+    it a step while it works on the one before, so that the longer of the two parts sets the pace. Without, vLLM asks
+    for a step's tokens before it schedules the next, and the two parts add up; so they do on a device that does not
+    work beside its host.
 
     Equal prompts have equal greedy answers, and different ones where tokens are sampled, as on a real engine: the
     prefix cache finds what one request wrote for another.
@@ -43,6 +46,7 @@ class TwinExecutor(SubstituteExecutor):
 
     clock: VirtualClock
     step_time: StepTime
+    overlaps: bool
 
     def _init_executor(self) -> None:
         super()._init_executor()
@@ -57,7 +61,12 @@ class TwinExecutor(SubstituteExecutor):
                 self._drawn.add(data.req_id)
         if scheduler_output.total_num_scheduled_tokens:
             work = step_work(scheduler_output, self._prompt_tokens)
-            self._free_ns = max(self._free_ns, self.clock.now_ns()) + type(self).step_time(work)
+            device_ns, host_ns = type(self).step_time(work)
+            if type(self).overlaps:
+                self.clock.advance_to(self.clock.now_ns() + host_ns)
+            else:
+                device_ns += host_ns
+            self._free_ns = max(self._free_ns, self.clock.now_ns()) + device_ns
         return super().execute_model(scheduler_output, non_block)
 
     def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
@@ -73,6 +82,7 @@ class TwinExecutor(SubstituteExecutor):
         return FIRST_SAMPLED + crc32(f"{request_id}/{place}".encode()) % SAMPLED_TOKENS
 
 
-def twin_executor(clock: VirtualClock, step_time: StepTime) -> type[TwinExecutor]:
+def twin_executor(clock: VirtualClock, step_time: StepTime, overlaps: bool = False) -> type[TwinExecutor]:
     """Return a class, which vLLM instantiates, for one clock and one model of step times."""
-    return type("TwinExecutor", (TwinExecutor,), {"clock": clock, "step_time": staticmethod(step_time)})
+    members = {"clock": clock, "step_time": staticmethod(step_time), "overlaps": overlaps}
+    return type("TwinExecutor", (TwinExecutor,), members)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
 import msgspec
 
 from engine_probe.engine.twin.step_work import StepWork
@@ -15,11 +19,15 @@ TERMS = {
     "answer token": "each token that continues an answer",
     "prompt attention": "each pair of a prompt's token and a token that it attends to",
     "answer attention": "each token that an answer's token attends to",
+    "padding": "each token that a CUDA graph computes beyond those of the step",
 }
+PROMPTS, ANSWERS = "with prompts", "answers alone"  # kinds of steps whose times scatter differently
+
+DeviceAndHost = tuple[int, int]  # nanoseconds
 
 
-def counts(work: StepWork) -> tuple[int, ...]:
-    """Return what a step counts for each term."""
+def counts(work: StepWork, graph_sizes: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return what a step counts for each term; `graph_sizes` are the tokens of the captured graphs, in order."""
     return (
         1,
         int(work.prompt_tokens > 0),
@@ -28,7 +36,14 @@ def counts(work: StepWork) -> tuple[int, ...]:
         work.answer_tokens,
         work.prompt_pairs,
         work.answer_context,
+        padding(work.prompt_tokens + work.answer_tokens, graph_sizes),
     )
+
+
+def padding(tokens: int, graph_sizes: Sequence[int]) -> int:
+    """Return by how many tokens the smallest graph that holds a step exceeds it; 0 beyond the largest graph."""
+    place = bisect_left(graph_sizes, tokens)
+    return graph_sizes[place] - tokens if place < len(graph_sizes) else 0
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -42,22 +57,79 @@ class Price(msgspec.Struct, frozen=True):
     most: float | None = None
 
 
+class FigureError(msgspec.Struct, frozen=True):
+    """How far a figure of recordings that were left out of the fit lies from its prediction."""
+
+    deviation: float  # root mean square of log(recorded / predicted)
+    recordings: int
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One part of derived times: what it is, its formula, and the figures in that with where they come from."""
+
+    part: str
+    formula: str
+    figures: str
+
+
 class StepTimes(msgspec.Struct, frozen=True):
     """Prices by the names of `TERMS`, and how far the times of whole recordings lie from their sums.
 
     With `beside`, a device does two things at the same time, each of which has prices: a step takes the longer one.
+    The host's part of a step comes before the device's; with asynchronous scheduling the device meanwhile computes the
+    step before, if it works beside the host (`overlaps`), as GPUs do.
     """
 
     prices: dict[str, Price]
     error: float | None = None  # standard deviation of log(recorded / predicted) over recordings that were left out
     recordings: int = 0  # that were left out, one at a time
     beside: dict[str, Price] | None = None
+    host: dict[str, Price] = {}
+    overlaps: bool = False
+    graph_sizes: tuple[int, ...] = ()  # tokens of the CUDA graphs to which steps are padded
+    matrices: tuple[tuple[float, float], ...] = ()  # tokens computed, nanoseconds of all matrix products
+    scatter: dict[str, tuple[float, ...]] = {}  # equally likely ratios of single steps' times to the prices' sum
+    errors: dict[str, FigureError] = {}  # by figure
+    left_out: tuple[tuple[float, ...], ...] = ()  # prices of device and host together without each recording
+    sources: tuple[Source, ...] = ()
 
     def ns(self, work: StepWork) -> int:
-        found = counts(work)
+        """Return the expected time of a step whose host and device work one after the other."""
+        return sum(self.parts(work))
+
+    def parts(self, work: StepWork, ratio: float = 1.0) -> DeviceAndHost:
+        found = counts(work, self.graph_sizes)
         took = _sum(self.prices, found)
-        return round(took if self.beside is None else max(took, _sum(self.beside, found)))
+        if self.beside is not None:
+            took = max(took, _sum(self.beside, found))
+        if self.matrices:
+            took += interpolated(self.matrices, work.prompt_tokens + work.answer_tokens + found[-1])
+        return round(took * ratio), round(_sum(self.host, found) * ratio)
+
+    def drawn(self, seed: int = 0) -> Callable[[StepWork], DeviceAndHost]:
+        """Return times that scatter as recorded ones do, the same ones for the same seed."""
+        if not self.scatter:
+            return self.parts
+        chance = Random(seed)
+
+        def draw(work: StepWork) -> DeviceAndHost:
+            ratios = self.scatter.get(PROMPTS if work.prompt_tokens else ANSWERS) or (1.0,)
+            return self.parts(work, ratios[int(chance.random() * len(ratios))])
+
+        return draw
 
 
-def _sum(prices: dict[str, Price], found: tuple[int, ...]) -> float:
+def interpolated(points: Sequence[tuple[float, float]], x: float) -> float:
+    """Return the value at x between points in order; the first below them, in proportion to x beyond them."""
+    place = bisect_left(points, (x,))
+    if place == 0:
+        return points[0][1]
+    if place == len(points):
+        last, value = points[-1]
+        return value * x / last
+    (low, at_low), (high, at_high) = points[place - 1 : place + 1]
+    return at_low + (at_high - at_low) * (x - low) / (high - low)
+
+
+def _sum(prices: Mapping[str, Price], found: tuple[int, ...]) -> float:
     return sum(prices[name].ns * count for name, count in zip(TERMS, found, strict=True) if name in prices)

@@ -8,7 +8,7 @@ from engine_probe.engine.twin.step_times import TERMS, counts
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
 
-TRUTH = np.array([4e6, 1e6, 20e3, 9e3, 30e3, 3.0, 40.0])
+TRUTH = np.array([4e6, 1e6, 20e3, 9e3, 30e3, 3.0, 40.0, 0.0])
 
 
 def steps(number: int, seed: int, noise: float = 0.0) -> StepSample:

@@ -1,0 +1,149 @@
+"""How far the figures of a recording lie from what prices predict that were fitted without it.
+
+The recording's steps get predicted times, and everything that happened in it moves with them: the same figures are then
+computed from the moved tables. What a step was given to do stays as recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from engine_probe.analysis.batch.step_prices import (
+    Reals,
+    StepSample,
+    beside_host,
+    calibrated,
+    every_step,
+    fitted,
+    graph_sizes,
+    host_prices,
+    predicted_ns,
+    step_sample,
+    without_each,
+)
+from engine_probe.analysis.run.latencies import LATENCIES, answered, without_further
+from engine_probe.analysis.run.latency_figures import PERCENTILES
+from engine_probe.analysis.run.token_times import Integers, update_end_ns
+from engine_probe.analysis.step.bottleneck import idle_gaps
+from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, FigureError, StepTimes
+
+MOMENTS = ("arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns")
+RATE = "output tokens/s"
+MEAN = "mean"
+FEWEST_RECORDINGS = 3  # that have a figure
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """The tables of one recording that step times come from."""
+
+    facts: dict[str, Any]
+    iterations: pa.Table
+    requests: pa.Table
+    workers: pa.Table
+
+
+def calibrated_on(recordings: Sequence[Recorded]) -> StepTimes:
+    """Return step times fitted to these recordings, with the errors of figures that were predicted without them."""
+    def tables(each: Recorded) -> tuple[dict[str, Any], pa.Table, pa.Table, pa.Table]:
+        return each.facts, each.iterations, each.requests, each.workers
+
+    used = [each for each in recordings if each.iterations.num_rows]
+    samples = [step_sample(*tables(each)) for each in used]
+    times = calibrated(samples)
+    first = used[0].facts
+    return msgspec.structs.replace(
+        times,
+        overlaps=beside_host(first),
+        graph_sizes=graph_sizes(first),
+        errors=figure_errors(used, samples, times) if len(used) >= FEWEST_RECORDINGS else {},
+    )
+
+
+def figure_errors(
+    recordings: Sequence[Recorded], samples: Sequence[StepSample], times: StepTimes
+) -> dict[str, FigureError]:
+    """Return for each figure how far recordings lie from what the others predict."""
+    logs: dict[str, list[float]] = {}
+    for recording, others in zip(recordings, without_each(list(samples)), strict=True):
+        steps = every_step(recording.facts, recording.iterations, recording.requests, recording.workers)
+        expected = predicted_ns(steps, fitted(others), host_prices(others)) * ratios(steps, times.scatter)
+        retimed = moved(recording, np.where(expected > 0, expected, steps.ns))
+        real, guessed = figures(recording), figures(retimed)
+        for name in real.keys() & guessed.keys():
+            logs.setdefault(name, []).append(float(np.log(real[name] / guessed[name])))
+    return {
+        name: FigureError(float(np.sqrt(np.mean(np.square(found)))), len(found))
+        for name, found in sorted(logs.items())
+        if len(found) >= FEWEST_RECORDINGS
+    }
+
+
+def ratios(steps: StepSample, scatter: Mapping[str, tuple[float, ...]], seed: int = 0) -> Reals:
+    """Draw a ratio for each step, as a twin does."""
+    chance = np.random.default_rng(seed)
+    drawn = np.ones(len(steps))
+    for kind, at in ((PROMPTS, steps.with_prompts), (ANSWERS, ~steps.with_prompts)):
+        if kind in scatter:
+            drawn[at] = chance.choice(scatter[kind], int(at.sum()))
+    return drawn
+
+
+def moved(recording: Recorded, busy: Reals) -> Recorded:
+    """Return the recording as if each step had taken this long; the idle time before a step stays."""
+    iterations = recording.iterations
+    begin = int(iterations["start_ns"][0].as_py())
+    starts, ends = iterations["start_ns"].to_numpy() - begin, update_end_ns(iterations) - begin
+    idle, gaps = idle_gaps(iterations), np.where(idle_gaps(iterations), iterations["gap_ns"].to_numpy(), 0)
+    new_ends = np.cumsum(gaps + busy)
+    old, new = np.r_[0, ends, starts[idle]], np.r_[0, new_ends, (new_ends - busy)[idle]]
+    order = np.argsort(old, kind="stable")
+    knots, places = old[order].astype(np.float64), np.maximum.accumulate(new[order])
+
+    def at(moments: Integers) -> Integers:
+        outside = np.minimum(moments, 0) + np.maximum(moments - knots[-1], 0)
+        found: Integers = np.round(np.interp(moments, knots, places) + outside).astype(np.int64)
+        return found
+
+    parts = np.cumsum([starts, *(iterations[name].to_numpy() for name in ("schedule_ns", "execute_ns", "update_ns"))], 0)
+    bounds = [at(part) for part in parts]
+    columns = {
+        "start_ns": bounds[0] + begin,
+        "schedule_ns": bounds[1] - bounds[0],
+        "execute_ns": bounds[2] - bounds[1],
+        "update_ns": bounds[3] - bounds[2],
+    }
+    requests = recording.requests
+    times = {name: pa.array(_moved(requests[name], begin, at)) for name in MOMENTS}
+    return Recorded(recording.facts, _with(iterations, columns), _with(requests, times), recording.workers)
+
+
+def _moved(column: pa.ChunkedArray, begin: int, at: Any) -> pa.Array:
+    known = column.is_valid().to_numpy(zero_copy_only=False)
+    values = at(column.fill_null(begin).to_numpy() - begin) + begin
+    return pa.array(values, mask=~known)
+
+
+def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    return table
+
+
+def figures(recording: Recorded) -> dict[str, float]:
+    """Return the output tokens per second and each latency of a recording, by name; those that are known."""
+    iterations, requests = recording.iterations, answered(without_further(recording.facts, recording.requests))
+    seconds = (update_end_ns(iterations)[-1] - iterations["start_ns"][0].as_py()) / 1e9
+    found: dict[str, float | None] = {RATE: iterations["output_tokens"].to_numpy().sum() / seconds}
+    for latency in LATENCIES:
+        sample = latency.sample_ns(iterations, requests, None)
+        found[f"{latency.name} {MEAN}"] = sample.mean()
+        for percent, value in zip(PERCENTILES, sample.percentiles(PERCENTILES), strict=True):
+            found[f"{latency.name} p{percent}"] = value
+    return {name: value for name, value in found.items() if value is not None and value > 0}
