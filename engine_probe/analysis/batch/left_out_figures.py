@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from engine_probe.analysis.batch.prediction_interval import RATE
 from engine_probe.analysis.batch.step_prices import (
     Reals,
     StepSample,
@@ -34,7 +35,6 @@ from engine_probe.analysis.step.bottleneck import idle_gaps
 from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, FigureError, StepTimes
 
 MOMENTS = ("arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns")
-RATE = "output tokens/s"
 MEAN = "mean"
 FEWEST_RECORDINGS = 3  # that have a figure
 

@@ -7,6 +7,7 @@ prediction's steps differs between the fits without each of the recordings, whic
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from engine_probe.analysis.batch.step_prices import Reals, StepSample
 from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, quantile
 
+RATE = "output tokens/s"  # other figures are named as "TTFT p50" and "TTFT mean"
+RATES = ("output_tokens_per_s", "total_tokens_per_s", "requests_per_s")  # metrics that err by the same factor
 LARGEST = 100.0  # of a logarithm
 
 
@@ -52,3 +55,11 @@ def interval(widths: Mapping[str, float], figure: str, value: float) -> Interval
     """Return the interval of a predicted figure. None if nothing is known of its error."""
     width = widths.get(figure, widths.get(""))
     return None if width is None else (value * math.exp(-width), value * math.exp(width))
+
+
+def figure_of(metric: str) -> str | None:
+    """Return the figure of a metric by its name in JSON, as "TTFT p50" of "ttft_p50_ms". None if it has none."""
+    latency = re.fullmatch(r"([a-z0-9]+)_p(\d+)_ms", metric)
+    if latency:
+        return f"{latency[1].upper()} p{latency[2]}"
+    return RATE if metric in RATES else None

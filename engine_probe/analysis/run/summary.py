@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -10,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from engine_probe.analysis.batch.prediction_interval import interval, log_widths
+from engine_probe.analysis.batch.step_prices import step_sample
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.money.run_costs import NO_PRICES, RunCosts
 from engine_probe.analysis.money.work import NO_GPUS, GpuUse, Work
@@ -32,6 +35,7 @@ from engine_probe.analysis.run.success import Success, success
 from engine_probe.analysis.run.timeline import highest_rate
 from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiting_requests
 from engine_probe.analysis.statistics.sample import Sample
+from engine_probe.analysis.statistics.student import Interval
 from engine_probe.analysis.step.operators import LeftOut, left_out_time, profiled_span, profiled_steps
 from engine_probe.notebook_view import NotebookView
 from engine_probe.record.schema import NO_ANSWERS
@@ -101,6 +105,11 @@ class Summary(ByName, NotebookView):
     probe_uncounted: UncountedCost | None  # None if it is not measured on that machine
     gpus: GpuUse
     prices: Prices = NO_PRICES  # energy needs none
+    within: Mapping[str, float] = field(default_factory=dict)  # half the 90 % interval of a predicted figure's logarithm, by name
+
+    def interval(self, figure: str, value: float | None) -> Interval | None:
+        """Return the interval of a predicted figure: "output tokens/s" or "TTFT p50". None if it was measured."""
+        return None if value is None else interval(self.within, figure, value)
 
     @property
     def work(self) -> Work:
@@ -198,7 +207,16 @@ def unjudged(
         probe_median_ns=float(np.median(column["probe_ns"])),
         probe_uncounted=uncounted_cost(facts, column["running_requests"], whole_ns),
         gpus=gpus,
+        within=predicted_within(facts, iterations, requests),
     )
+
+
+def predicted_within(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> Mapping[str, float]:
+    """Return half the intervals of what a twin predicted; nothing for a recording, and for bounds of a data sheet."""
+    twin = facts.get("predicted")
+    if twin is None or twin.get("bounds"):
+        return {}
+    return log_widths(twin["step_times"], step_sample(facts, iterations, requests))
 
 
 class Rates(NamedTuple):

@@ -6,9 +6,10 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypedDict
 
+from engine_probe.analysis.batch.prediction_interval import RATE
 from engine_probe.analysis.curve.levels import PointFigures, measured_in_rounds, rate_of_curve
 from engine_probe.analysis.statistics.level_noise import over_levels
-from engine_probe.analysis.statistics.repeats import Column, Repeated, column
+from engine_probe.analysis.statistics.repeats import Column, Repeated, column, repeated
 from engine_probe.report.charts.model import of_levels, short
 from engine_probe.text_format import duration
 
@@ -30,17 +31,51 @@ def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
     return [list(repeats) for _, repeats in groupby(ordered, key=lambda point: point.load)]
 
 
-def intervals(figures: Sequence[PointFigures], value: Value) -> list[Repeated | None]:
-    """Return the mean of a rate or a time at each load, with an interval from the noise of all levels."""
+def intervals(figures: Sequence[PointFigures], value: Value, name: str = "") -> list[Repeated | None]:
+    """Return the mean of a rate or a time at each load, with an interval from the noise of all levels.
+
+    That of a prediction is how far a measurement may lie from it; `name` is that of the figure in `Summary.within`.
+    """
+    if any(point.summary.within for point in figures):
+        return [predicted(repeats, value, name) for repeats in by_load(figures)]
     measured = [(repeats[0].load, list(map(value, repeats))) for repeats in by_load(figures)]
     return over_levels(measured, measured_in_rounds(figures))
 
 
+def predicted(repeats: Sequence[PointFigures], value: Value, name: str) -> Repeated | None:
+    """Return the mean of predictions of one load, with the interval of a measurement."""
+    known = repeated(list(map(value, repeats)))
+    found = None if known is None else repeats[0].summary.interval(name, known.mean)
+    return known if known is None or found is None else Repeated(known.mean, known.count, *found)
+
+
 def over_loads(
-    xs: Sequence[float], figures: Sequence[PointFigures], value: Value, scale: float = 1.0, most: float = math.inf
+    xs: Sequence[float],
+    figures: Sequence[PointFigures],
+    value: Value,
+    scale: float = 1.0,
+    most: float = math.inf,
+    name: str = "",
 ) -> SeriesValues:
+    if name and any(point.summary.within for point in figures):
+        found = zip(by_load(figures), intervals(figures, value, name), strict=True)
+        return band(xs, {repeats[0].load: mean for repeats, mean in found if mean}, scale)
     measured = {repeats[0].load: list(map(value, repeats)) for repeats in by_load(figures)}
     return over_repeats(xs, measured, scale, most, measured_in_rounds(figures))
+
+
+def band(xs: Sequence[float], means: Mapping[float, Repeated], scale: float) -> SeriesValues:
+    """Return predictions with their intervals."""
+
+    def line(end: Callable[[Repeated], float | None]) -> list[float | None]:
+        return of_levels(xs, ((load, end(mean) or mean.mean) for load, mean in means.items()), scale)
+
+    return SeriesValues(
+        values=line(lambda each: each.mean),
+        low=line(lambda each: each.low),
+        high=line(lambda each: each.high),
+        each=[[] for _ in xs],
+    )
 
 
 def over_repeats(
@@ -70,6 +105,8 @@ def over_repeats(
 
 def repeats_note(figures: Sequence[PointFigures]) -> list[str]:
     """Return what "±" means in the table of a curve. Empty if no load has an interval."""
+    if any(point.summary.within for point in figures):
+        return ["± reaches as far from a prediction as nine of ten measurements lie, by recordings left out of the fit."]
     if all(len(repeats) < 2 for repeats in by_load(figures)) or not measured_in_rounds(figures):
         return []
     return [
@@ -85,12 +122,13 @@ def any_of(values: Sequence[Any]) -> bool:
 def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Column]:
     """Return table columns of output tokens/s and the medians of TTFT and TPOT, curve after curve."""
 
-    def over_curves(value: Value, form: Callable[[float], str]) -> Column:
-        return column([level for figures in curves for level in intervals(figures, value)], form)
+    def medians(latency: str) -> Column:
+        value = partial(PointFigures.percentile_ns, latency=latency, percent=50)
+        found = (level for figures in curves for level in intervals(figures, value, f"{latency} p50"))
+        return column(list(found), duration)
 
-    times = (partial(PointFigures.percentile_ns, latency=name, percent=50) for name in ("TTFT", "TPOT"))
-    rates = [level for figures in curves for level in intervals(figures, rate_of_curve(figures))]
-    return [column(rates, "{:,.1f}".format), *(over_curves(time, duration) for time in times)]
+    rates = [level for figures in curves for level in intervals(figures, rate_of_curve(figures), RATE)]
+    return [column(rates, "{:,.1f}".format), medians("TTFT"), medians("TPOT")]
 
 
 def limits_cell(same: Sequence[PointFigures]) -> str:

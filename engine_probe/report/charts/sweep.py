@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from engine_probe.analysis.batch.prediction_interval import RATE
 from engine_probe.analysis.curve.levels import PointFigures, rate_of_curve, while_held, whole_run_rate
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.timeline import Pace, pace
@@ -62,7 +63,7 @@ def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
     """Return the throughput over the load; of a single curve also its regions."""
     series = []
     for number, curve in enumerate(curves):
-        rates = over_loads(xs, curve.figures, rate_of_curve(curve.figures))
+        rates = over_loads(xs, curve.figures, rate_of_curve(curve.figures), name=RATE)
         series.append(Series(curve.named("output tokens/s"), **rates, style="both", colour=number))
     held = [(number, curve) for number, curve in enumerate(curves) if while_held(curve.figures)]
     note = f"{HELD if held else WHOLE_RUN}{WHISKERS if any(line.high for line in series) else ''}"
@@ -127,7 +128,7 @@ def latency(xs: Sequence[float], curves: Sequence[Curve], name: str, meaning: st
     for number, curve in enumerate(curves):
         for percent, style in zip(PERCENTILES, ("both", "dashed", "dots"), strict=True):
             percentile = partial(PointFigures.percentile_ns, latency=name, percent=percent)
-            line = over_loads(xs, curve.figures, percentile, 1e-6)
+            line = over_loads(xs, curve.figures, percentile, 1e-6, name=f"{name} p{percent}")
             if any(value is not None for value in line["values"]):
                 colour = number if len(curves) > 1 else PERCENTILES.index(percent)
                 series.append(Series(curve.named(f"p{percent}"), **line, style=style, colour=colour))

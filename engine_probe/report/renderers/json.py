@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.answers.quality.verdicts import Verdicts
+from engine_probe.analysis.batch.prediction_interval import figure_of
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.compare.gates import Gate
@@ -121,8 +122,17 @@ def stalled(found: Stalls) -> dict[str, Any]:
 
 def summary_figures(summary: Summary) -> dict[str, Any]:
     """Return the summary under the names that this JSON has always had."""
-    names = [field.name for field in fields(summary) if field.name != "prices"]  # `money` has them
-    return {JSON_NAMES.get(name, name): getattr(summary, name) for name in names}
+    hidden = ("prices", "within")  # `money` and `intervals` have them
+    names = [field.name for field in fields(summary) if field.name not in hidden]
+    return {JSON_NAMES.get(name, name): getattr(summary, name) for name in names} | predicted_intervals(summary)
+
+
+def predicted_intervals(summary: Summary) -> dict[str, Any]:
+    """Return the interval of each predicted metric: nine of ten measurements. No key if nothing was predicted."""
+    if not summary.within:
+        return {}
+    named = [(metric, figure) for metric in METRICS if (figure := figure_of(metric.name))]
+    return {"intervals": {metric.name: summary.interval(figure, metric.value(summary)) for metric, figure in named}}
 
 
 def figures_of(found: RunAnalysis) -> dict[str, float | None]:
@@ -358,6 +368,9 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
 
 def metric_over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[Repeated | None]:
     """Return a metric at each level. The noise of rates and times is in proportion to them; that of shares is not."""
+    figure = figure_of(metric.name)
+    if figure and any(point.summary.within for point in figures):
+        return intervals(figures, lambda point: metric.value(point.summary), figure)
     measured = [(repeats[0].load, [metric.value(each.summary) for each in repeats]) for repeats in by_load(figures)]
     return over_levels(measured, measured_in_rounds(figures), in_proportion=bool(metric.unit))
 

@@ -6,7 +6,7 @@ from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.near_peak import PARTS, NearPeak
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.report.document import SURE, Column, Section, Sentence, Table, table
+from engine_probe.report.document import SURE, Cell, Column, Section, Sentence, Table, table
 from engine_probe.text_format import duration, figures
 
 FIRST = 5  # rows a terminal shows without --verbose: step, TTFT, TPOT, ITL, E2EL
@@ -32,14 +32,25 @@ def later_titles(summary: Summary) -> list[str]:
     return [f"after warm-up p{percent}" for percent in percents] if summary.after_warm_up_latencies else []
 
 
-def latency_rows(summary: Summary) -> Iterator[list[str]]:
+def latency_rows(summary: Summary) -> Iterator[list[Cell | str]]:
     later = {latency.name: latency.percentiles_ns for latency in summary.after_warm_up_latencies}
     for latency in (summary.step, *summary.latencies):
-        percentiles = (duration(latency.percentiles_ns[percent]) for percent in PERCENTILES)
+        percentiles = (
+            Cell(duration(ns := latency.percentiles_ns[percent]), below=reach(summary, latency.name, percent, ns))
+            for percent in PERCENTILES
+        )
         apart = later.get(latency.name, {})
         aside = (duration(apart.get(int(title.rpartition("p")[2]))) for title in later_titles(summary))
         mean, largest = duration(latency.mean_ns), duration(latency.largest_ns)
         yield [latency.name, f"{latency.count:,}", mean, *percentiles, largest, *aside, latency.formula]
+
+
+def reach(summary: Summary, latency: str, percent: int, ns: float | None) -> str:
+    """Return how far from a predicted percentile nine of ten measurements lie at most; "" of what was measured."""
+    if latency == "step":
+        return ""
+    found = summary.interval(f"{latency} p{percent}", ns)
+    return f"± {found[1] / ns - 1:.0%}" if found and ns else ""
 
 
 def reliability(summary: Summary) -> Section:
