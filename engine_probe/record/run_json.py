@@ -327,12 +327,25 @@ class PredictedPrice(msgspec.Struct):
     most: float | None = None
 
 
+Deviation = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Recordings = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
+class PredictedFigure(msgspec.Struct):
+    """Holds how far a figure of so many recordings lay from what was predicted without them."""
+
+    deviation: Deviation
+    recordings: Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+
+
 class PredictedTimes(msgspec.Struct):
     """Holds prices, and how far predictions lay from recordings left out: a standard deviation of logarithms."""
 
     prices: dict[str, PredictedPrice] = {}
-    error: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
-    recordings: Annotated[int, msgspec.Meta(ge=0, le=10**9)] = 0
+    error: Deviation | None = None
+    recordings: Recordings = 0
+    errors: dict[str, PredictedFigure] = {}
+    left_out: list[Annotated[list[Annotated[float, msgspec.Meta(ge=0, le=1e30)]], msgspec.Meta(max_length=100)]] = []
 
 
 class Predicted(msgspec.Struct):

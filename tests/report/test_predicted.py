@@ -10,21 +10,28 @@ import engine_probe
 from engine_probe.evaluation.money.costs import run_money
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
-from engine_probe.report.document import Document
+from engine_probe.report.document import Cell, Document
 from engine_probe.report.renderers.json import run_figures
 from engine_probe.report.renderers.notebook import run_html
 from engine_probe.report.run_report import run_document
+from engine_probe.report.sections.run.latencies import latency_table
+from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 T_OF_7 = 1.8946  # 95 % quantile of Student's t with 7 degrees of freedom
 
 
-def predicted(folder: Path, error: float | None, most: dict[str, float] | None = None) -> None:
+def predicted(
+    folder: Path,
+    error: float | None,
+    most: dict[str, float] | None = None,
+    errors: dict[str, dict[str, float]] | None = None,
+) -> None:
     """Make a recording one that a twin predicted."""
     document = json.loads((folder / "run.json").read_text())
     prices = {name: {"ns": 1.0, "half_width": 0.0, "most": number} for name, number in (most or {}).items()}
-    times = {"prices": prices, "error": error, "recordings": 7}
+    times = {"prices": prices, "error": error, "recordings": 7, "errors": errors or {}}
     twin = {"calibrated_from": "runs/real", "step_times": times, "limits": {}}
     (folder / "run.json").write_text(json.dumps(document | {"predicted": twin}))
 
@@ -53,6 +60,33 @@ def test_a_prediction_says_so_first_and_how_wrong_it_may_be(tmp_path: Path, erro
     assert "runs/real" in first.text
     assert words in first.text
     assert "predicted" in document.origin
+
+
+def test_predicted_figures_have_intervals_in_tables_and_json(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(8), facts())
+    predicted(folder, 0.02, errors={"TPOT p50": {"deviation": 0.05, "recordings": 7}})
+    run = engine_probe.load(folder)
+    rows = {row[0]: row for row in latency_table(run.summary()).rows}
+    half = math.expm1(T_OF_7 * 0.05)
+    assert rows["TPOT"][3].below == f"± {half:.0%}"  # type: ignore[union-attr]
+    assert rows["E2EL"][3].below == f"± {math.expm1(T_OF_7 * 0.02):.0%}"  # type: ignore[union-attr]
+    figures = json.loads(run_figures(run, run.analysis(), run_money(run, run.analysis(), None, None, folder)))
+    low, high = figures["summary"]["intervals"]["tpot_p50_ms"]
+    assert high / figures["figures"]["tpot_p50_ms"] == pytest.approx(1 + half, rel=1e-3)
+    assert low / figures["figures"]["tpot_p50_ms"] == pytest.approx(1 / (1 + half), rel=1e-3)
+
+
+def test_what_was_measured_has_no_such_interval(tmp_path: Path) -> None:
+    run = engine_probe.load(write_run(tmp_path / "run", ran(8), facts()))
+    assert all(cell.below == "" for row in latency_table(run.summary()).rows for cell in row if isinstance(cell, Cell))
+
+
+def test_the_levels_of_a_predicted_sweep_have_them_too(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", (1, 4, 8))
+    for point in sorted((folder / "points").iterdir()):
+        predicted(point, 0.02)
+    (table,) = level_tables(curves(engine_probe.load_sweep(folder).points))
+    assert f"± {math.expm1(T_OF_7 * 0.02):.0%}".replace(" ", "") in table.columns[1].title
 
 
 def test_steps_beyond_the_recorded_ones_are_named(tmp_path: Path) -> None:

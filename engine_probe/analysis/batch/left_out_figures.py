@@ -51,6 +51,7 @@ class Recorded:
 
 def calibrated_on(recordings: Sequence[Recorded]) -> StepTimes:
     """Return step times fitted to these recordings, with the errors of figures that were predicted without them."""
+
     def tables(each: Recorded) -> tuple[dict[str, Any], pa.Table, pa.Table, pa.Table]:
         return each.facts, each.iterations, each.requests, each.workers
 
@@ -111,7 +112,9 @@ def moved(recording: Recorded, busy: Reals) -> Recorded:
         found: Integers = np.round(np.interp(moments, knots, places) + outside).astype(np.int64)
         return found
 
-    parts = np.cumsum([starts, *(iterations[name].to_numpy() for name in ("schedule_ns", "execute_ns", "update_ns"))], 0)
+    parts = np.cumsum(
+        [starts, *(iterations[name].to_numpy() for name in ("schedule_ns", "execute_ns", "update_ns"))], 0
+    )
     bounds = [at(part) for part in parts]
     columns = {
         "start_ns": bounds[0] + begin,
@@ -132,7 +135,8 @@ def _moved(column: pa.ChunkedArray, begin: int, at: Any) -> pa.Array:
 
 def _with(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
     for name, values in columns.items():
-        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+        place = table.column_names.index(name)
+        table = table.set_column(place, table.schema.field(place), pa.array(values))
     return table
 
 

@@ -188,7 +188,9 @@ def host_prices(samples: Sequence[StepSample]) -> Reals:
     """Return the prices of the host's part; zeros where it is not told apart."""
     if any(sample.host_ns is None for sample in samples):
         return np.zeros(len(TERMS))
-    return _fitted(np.concatenate([s.counts for s in samples]), np.concatenate([np.maximum(s.host, 1.0) for s in samples]))
+    return _fitted(
+        np.concatenate([s.counts for s in samples]), np.concatenate([np.maximum(s.host, 1.0) for s in samples])
+    )
 
 
 def fitted(samples: Sequence[StepSample]) -> Reals:

@@ -105,7 +105,9 @@ class Summary(ByName, NotebookView):
     probe_uncounted: UncountedCost | None  # None if it is not measured on that machine
     gpus: GpuUse
     prices: Prices = NO_PRICES  # energy needs none
-    within: Mapping[str, float] = field(default_factory=dict)  # half the 90 % interval of a predicted figure's logarithm, by name
+    within: Mapping[str, float] = field(
+        default_factory=dict
+    )  # half the 90 % interval of a predicted figure's logarithm, by name
 
     def interval(self, figure: str, value: float | None) -> Interval | None:
         """Return the interval of a predicted figure: "output tokens/s" or "TTFT p50". None if it was measured."""

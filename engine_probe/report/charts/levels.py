@@ -106,7 +106,9 @@ def over_repeats(
 def repeats_note(figures: Sequence[PointFigures]) -> list[str]:
     """Return what "±" means in the table of a curve. Empty if no load has an interval."""
     if any(point.summary.within for point in figures):
-        return ["± reaches as far from a prediction as nine of ten measurements lie, by recordings left out of the fit."]
+        return [
+            "± reaches as far from a prediction as nine of ten measurements lie, by recordings left out of the fit."
+        ]
     if all(len(repeats) < 2 for repeats in by_load(figures)) or not measured_in_rounds(figures):
         return []
     return [

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engine_probe
+from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on, figures, moved
+from engine_probe.analysis.batch.prediction_interval import RATE, figure_of, interval, log_widths
+from engine_probe.analysis.batch.step_prices import StepSample, every_step
+from engine_probe.engine.twin.step_times import TERMS
+from engine_probe.recordings.run import Run
+from tests.support.recordings import facts, ran, write_run, write_sweep
+
+
+def recorded(run: Run) -> Recorded:
+    return Recorded(run.facts, run.iterations, run.requests, run.workers)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recorded:
+    return recorded(engine_probe.load(write_run(tmp_path / "run", ran(8), facts())))
+
+
+def busy(recording: Recorded) -> np.ndarray:
+    return every_step(recording.facts, recording.iterations, recording.requests).ns
+
+
+def test_steps_that_take_as_long_as_recorded_move_nothing(recording: Recorded) -> None:
+    again = moved(recording, busy(recording))
+    assert again.iterations.equals(recording.iterations)
+    for name in ("arrival_ns", "first_token_ns", "finished_ns"):
+        assert again.requests[name].to_pylist() == recording.requests[name].to_pylist()
+
+
+def test_steps_that_take_twice_as_long_double_every_latency(recording: Recorded) -> None:
+    before, after = figures(recording), figures(moved(recording, 2 * busy(recording)))
+    assert before.keys() == after.keys() > {RATE, "TTFT p50", "TPOT p50", "E2EL p50"}
+    for name, value in before.items():
+        assert after[name] == pytest.approx(value * (0.5 if name == RATE else 2), rel=0.02), name
+
+
+def test_recordings_that_follow_the_prices_have_no_error(tmp_path: Path) -> None:
+    runs = engine_probe.load_sweep(write_sweep(tmp_path / "swept", (1, 2, 4, 8, 16))).runs
+    times = calibrated_on([recorded(run) for run in runs])
+    assert times.errors["TPOT p50"].recordings == 5
+    assert times.errors["TPOT p50"].deviation < 0.01
+    assert times.errors[RATE].deviation < 0.01
+
+
+def test_a_machine_that_changes_between_recordings_widens_the_intervals_by_as_much(tmp_path: Path) -> None:
+    runs = engine_probe.load_sweep(write_sweep(tmp_path / "swept", (1, 2, 3, 4, 6, 8, 12, 16))).runs
+    chance = np.random.default_rng(3)
+    each = [recorded(run) for run in runs]
+    drifting = [moved(one, busy(one) * math.exp(chance.normal(0, 0.1))) for one in each]
+    times = calibrated_on(drifting)
+    for name in (RATE, "TPOT p50", "E2EL p50"):
+        assert 0.05 < times.errors[name].deviation < 0.25, name
+
+
+def test_an_interval_grows_away_from_the_recorded_steps() -> None:
+    """Prices that agree about the recorded batch disagree about one eight times as large."""
+    left_out = [[0.0] * len(TERMS) for _ in range(6)]
+    for number, prices in enumerate(left_out):
+        prices[0], prices[4] = 1000.0 - 40 * number, 100.0 + 10 * number
+    times = {"error": 0.02, "recordings": 6, "left_out": left_out, "errors": {}}
+
+    def width(answers: int) -> float:
+        counts = np.zeros((50, len(TERMS)))
+        counts[:, 0], counts[:, 4] = 1, answers
+        return log_widths(times, StepSample(counts, np.ones(50)))[""]
+
+    assert width(4) == pytest.approx(1.943 * 0.02, rel=1e-3)
+    assert width(32) > 2 * width(4)
+
+
+def test_a_figure_without_an_error_of_its_own_has_that_of_all_times() -> None:
+    widths = {"": 0.1, "ITL p99": 0.5}
+    assert interval(widths, "ITL p99", 100.0) == pytest.approx((100 / math.exp(0.5), 100 * math.exp(0.5)))
+    assert interval(widths, "TPOT p50", 100.0) == pytest.approx((100 / math.exp(0.1), 100 * math.exp(0.1)))
+    assert interval({}, "TPOT p50", 100.0) is None
+
+
+def test_metrics_know_their_figure() -> None:
+    assert [figure_of(name) for name in ("ttft_p50_ms", "itl_p99_ms", "requests_per_s", "peak_kv_share")] == [
+        "TTFT p50",
+        "ITL p99",
+        RATE,
+        None,
+    ]
