@@ -119,7 +119,7 @@ def every_step(
     return StepSample(
         np.column_stack(columns),
         busy,
-        np.where(idle, 0.0, gap) + schedule + update,
+        np.where(idle | (np.arange(len(gap)) == 0), 0.0, gap) + schedule + update,
         None if forward is None else forward.astype(np.float64),
         bool(facts["engine"]["asynchronous"]) and beside_host(facts),
     )
@@ -188,14 +188,12 @@ def host_prices(samples: Sequence[StepSample]) -> Reals:
     """Return the prices of the host's part; zeros where it is not told apart."""
     if any(sample.host_ns is None for sample in samples):
         return np.zeros(len(TERMS))
-    return _fitted(
-        np.concatenate([s.counts for s in samples]), np.concatenate([np.maximum(s.host, 1.0) for s in samples])
-    )
+    return _fitted(samples, np.concatenate([sample.host for sample in samples]))
 
 
 def fitted(samples: Sequence[StepSample]) -> Reals:
     """Return the prices of the device's part."""
-    return _fitted(np.concatenate([s.counts for s in samples]), np.concatenate([s.device for s in samples]))
+    return _fitted(samples, np.concatenate([sample.device for sample in samples]))
 
 
 def predicted_ns(sample: StepSample, device: Reals, host: Reals) -> Reals:
@@ -221,27 +219,32 @@ def scatter(groups: Sequence[StepSample], device: Reals, host: Reals) -> dict[st
     return found
 
 
-def _fitted(counts: Reals, ns: Reals) -> Reals:
-    """Return the non-negative prices of least relative absolute errors, scaled to the recorded sums."""
+def _fitted(samples: Sequence[StepSample], ns: Reals) -> Reals:
+    """Return the non-negative prices of a part of the steps, scaled to its sum.
+
+    They have the least absolute errors, each as a share of the time of the whole step.
+    """
     from scipy.optimize import nnls
 
+    counts, whole = (np.concatenate([getattr(sample, name) for sample in samples]) for name in ("counts", "ns"))
     scale = np.maximum(counts.max(axis=0), 1.0)
-    scaled, weights = counts / scale, 1 / ns
+    scaled, weights = counts / scale, 1 / whole
     prices = np.zeros(counts.shape[1])
     for _ in range(FITS):
         weighted = scaled * weights[:, None]
         # The same least squares in a row for each price and one more.
         triangle: Reals = np.linalg.qr(np.column_stack([weighted, ns * weights])).R
         prices = nnls(triangle[:, :-1], triangle[:, -1])[0]
-        distances = np.abs(scaled @ prices / ns - 1)
-        weights = 1 / (ns * np.sqrt(np.maximum(distances, max(float(np.median(distances)) / 10, 1e-6))))
+        distances = np.abs(scaled @ prices - ns) / whole
+        weights = 1 / (whole * np.sqrt(np.maximum(distances, max(float(np.median(distances)) / 10, 1e-6))))
     return _scaled_to_sums(prices / scale, counts, ns)
 
 
 def _scaled_to_sums(prices: Reals, counts: Reals, ns: Reals) -> Reals:
     """Scale all prices by recorded over predicted time, with stalls cut."""
     predicted = counts @ prices
-    found: Reals = prices * (np.minimum(ns, STALL * predicted).sum() / predicted.sum())
+    total = predicted.sum()
+    found: Reals = prices * (np.minimum(ns, STALL * predicted).sum() / total) if total else prices
     return found
 
 
