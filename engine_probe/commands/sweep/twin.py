@@ -50,8 +50,7 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
 
     @cache
     def twin() -> Twin:
-        times = calibrated_on([Recorded(run.facts, run.iterations, run.requests, run.workers) for run in runs])
-        return Twin(str(folder), times, limits(first))
+        return Twin(str(folder), step_times(runs), limits(first))
 
     def twin_of(points: Sequence[Point]) -> Twin:
         check_settings(points[0].engine, first, folder)
@@ -109,6 +108,10 @@ def on_twins(sweep: SweepFile, twin_of: Callable[[Sequence[Point]], Twin]) -> Sw
     all_of_them = next(iter(twins.values())) if len(twins) == 1 else Twins(twins)
     engine = msgspec.structs.replace(sweep.engine, twin=msgspec.json.decode(msgspec.json.encode(all_of_them)))
     return msgspec.structs.replace(sweep, engine=engine)
+
+
+def step_times(runs: Sequence[Run]) -> StepTimes:
+    return calibrated_on([Recorded(run.facts, run.iterations, run.requests, run.workers) for run in runs])
 
 
 def recorded(folder: Path) -> list[Run]:

@@ -9,11 +9,10 @@ from typing import Any
 import click
 import msgspec
 
-from engine_probe.analysis.batch.step_prices import calibrated, step_sample
 from engine_probe.commands.profile import measure
 from engine_probe.commands.sweep.predict.alternatives import Alternatives
 from engine_probe.commands.sweep.predict.recorded_point import recorded_sweep
-from engine_probe.commands.sweep.twin import check_sweep, limits
+from engine_probe.commands.sweep.twin import check_sweep, limits, step_times
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.what_if_document import WhatIf
@@ -27,10 +26,10 @@ UNCHANGED, MEASURED = "unchanged", "measured"
 
 def run_all(found: Alternatives, place: Path, verify: bool, force: bool) -> WhatIf:
     """Predict the run unchanged and under each change; with `verify`, run each change on the real engine."""
-    times = calibrated([step_sample(run.facts, run.iterations, run.requests) for run in found.times])
+    times = step_times(found.times)
     asked, not_known = recorded_sweep(found.run, place)
     check_sweep(asked)
-    twin = msgspec.to_builtins(Twin(str(found.times_from), times, limits(found.run.facts)))
+    twin = msgspec.json.decode(msgspec.json.encode(Twin(str(found.times_from), times, limits(found.run.facts))))
     changes: dict[str, Mapping[str, Any]] = {"": {}, **found.changes}
     real = {name: point_of(asked, name, change) for name, change in changes.items()}
     check_fit(list(real.values()))
