@@ -68,7 +68,7 @@ MAY_IMPORT = {
             "recordings",
             "evaluation",
         ),
-        *("workload.spec", "workload.load", "engine.twin.capacity_plan"),
+        *("workload.spec", "workload.load", "engine.twin.capacity_plan", "engine.twin.engine_choice"),
     },
     "probe_arguments": {"errors", "record"},
     "recording": {"errors", "record", "hook", "telemetry"},

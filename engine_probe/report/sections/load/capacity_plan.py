@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engine_probe.engine.twin.capacity_plan import Plan
+from engine_probe.engine.twin.engine_choice import Candidate
 from engine_probe.report.charts.curves.capacity_plan import bounds_chart
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
+from engine_probe.report.sections.load.engine_choice import (
+    Choice,
+    choice_json,
+    choice_section,
+    choice_sentences,
+    cost_table,
+    costs_json,
+    named,
+)
 
 GIB = 1 << 30
 COLUMNS = (
@@ -22,19 +33,49 @@ COLUMNS = (
 )
 
 
-def plan_document(model: str, plans: Sequence[Plan], doubts: Sequence[str]) -> Document:
-    first = plans[0]
-    title = f"Predicted: {model} with {first.input_len:,} tokens in and {first.output_len:,} out"
+@dataclass(frozen=True)
+class Planned:
+    """One engine on each GPU that is compared, at its most requests."""
+
+    model: str
+    engines: Sequence[Candidate]
+    doubts: Sequence[str]
+    changes: Mapping[str, Sequence[str]]  # by device: arguments each of which would let it start
+    money: str | None = None  # the price list
+    currency: str | None = None
+
+    @property
+    def plans(self) -> list[Plan]:
+        return [each.plan for each in self.engines]
+
+
+def plan_document(found: Planned, words: Sequence[str] = (), choice: Choice | None = None) -> Document:
+    first, plans = found.plans[0], found.plans
+    title = f"Predicted: {found.model} with {first.input_len:,} tokens in and {first.output_len:,} out"
     chart = bounds_chart(plans)
     verdict = Section(
         "",
-        sentences=(*says(verdict_lines(plans)), *says(doubts, "caution")),
+        sentences=(
+            *(() if choice is None else choice_sentences(choice)),
+            *says(verdict_lines(found)),
+            *says(words, "soft"),
+            *says(money_lines(found), "caution"),
+            *says(found.doubts, "caution"),
+        ),
         charts=lambda: [] if chart is None else [chart],
-        tables=(Table(COLUMNS, tuple(map(row, plans)), note=NOTE),),
+        tables=(Table(COLUMNS, tuple(map(row, plans)), note=NOTE), *cost_table(found.engines, found.currency)),
         shown="always",
     )
+    compared = () if choice is None else (choice_section(choice),)
     terms = Section("Memory of one GPU", tables=tuple(map(terms_table, plans)))
-    return Document(title, "from the model's shape and data sheets; nothing was measured", verdict, (terms,))
+    return Document(title, "from the model's shape and data sheets; nothing was measured", verdict, (*compared, terms))
+
+
+def money_lines(found: Planned) -> Iterator[str]:
+    """Yield which GPUs have no price in the list."""
+    missing = [each.plan.device for each in found.engines if each.offer.per_hour is None]
+    if found.money is not None and missing:
+        yield f"No price is known of {', '.join(missing)}: {found.money} has no option of that name."
 
 
 NOTE = (
@@ -43,8 +84,9 @@ NOTE = (
 )
 
 
-def verdict_lines(plans: Sequence[Plan]) -> Iterator[str]:
-    """Yield who holds the most, and why the others do not start."""
+def verdict_lines(found: Planned) -> Iterator[str]:
+    """Yield who holds the most, and why the others do not start and what to change for that."""
+    plans = found.plans
     held = [plan for plan in plans if plan.fits]
     if held:
         best = max(held, key=lambda plan: plan.concurrency)
@@ -52,10 +94,8 @@ def verdict_lines(plans: Sequence[Plan]) -> Iterator[str]:
     for plan in plans:
         if plan.memory.refusal:
             yield f"{named(plan)} cannot start: {plan.memory.refusal}."
-
-
-def named(plan: Plan) -> str:
-    return plan.device if plan.gpus == 1 else f"{plan.gpus} x {plan.device}"
+            if changes := found.changes.get(plan.device):
+                yield f"It can with {' or '.join(changes)}."
 
 
 def row(plan: Plan) -> tuple[Cell | str, ...]:
@@ -92,10 +132,16 @@ def terms_table(plan: Plan) -> Table:
     return Table(columns, (share, *rows), title=named(plan))
 
 
-def plan_json(model: str, plans: Sequence[Plan]) -> dict[str, Any]:
+def plan_json(found: Planned, choice: Choice | None = None) -> dict[str, Any]:
     """Return a plan as JSON holds it, or a list of several; sizes are bytes of one GPU."""
-    found = [_one(plan) for plan in plans]
-    return {"predicted": True, "model": model, **(found[0] if len(found) == 1 else {"plans": found})}
+    each = [
+        {**_one(one.plan), **costs_json(one), "changes_that_fit": list(found.changes.get(one.plan.device, ()))}
+        for one in found.engines
+    ]
+    chosen = {} if choice is None else {"slo": choice_json(choice)}
+    currency = {} if found.currency is None else {"currency": found.currency}
+    plans = each[0] if len(each) == 1 else {"plans": each}
+    return {"predicted": True, "model": found.model, **currency, **chosen, **plans}
 
 
 def _one(plan: Plan) -> dict[str, Any]:
