@@ -32,6 +32,7 @@ ALIKE = 20  # how many times likelier a drift must make the errors of levels, fo
 LIKELY = 0.75  # from here on an end of growth is named
 FAR = 64  # curves are followed up to this many times the highest level; an end past half of that is none
 LOADS, LOADS_BEYOND = 100, 40  # up to the highest level and beyond it
+TOGETHER = 250  # curves that are followed at a time
 
 
 @dataclass(frozen=True)
@@ -177,30 +178,40 @@ def closest(curves: Curves, levels: Reals, rates: Reals) -> Fit:
 
 
 def followed(curves: Curves, levels: Reals) -> tuple[Ends, Reals]:
-    """Follow each curve from one request to far beyond the levels. Return its ends, and its rates at the levels."""
+    """Follow each curve from one request to far beyond the levels. Return its ends, and its rates at the levels.
+
+    Some curves at a time, whose rates fit into a processor's cache.
+    """
     low, high = float(levels[0]), float(levels[-1])
     alone = min(1.0, low)
     up_to, beyond = np.geomspace(alone, high, LOADS), np.geomspace(high, FAR * high, LOADS_BEYOND)
-    loads = np.unique(np.concatenate([levels, up_to, beyond]))
-    rates = curves.rates(loads, Span(levels))
-    highest = np.maximum.accumulate(rates)
-    gains = np.maximum.accumulate(rates[::-1])[::-1] / rates - 1
-    spare = first_below(rates / (NEAR * loads[:, None] * rates[0] / loads[0]) - 1, loads)
-    small, ended, none = (first_below(gains - left, loads) for left in (SMALL, ENDED, NO_GAIN))
-    for ends in (small, ended, none):
-        ends[ends >= FAR / 2 * high] = math.inf
+    loads, span = np.unique(np.concatenate([levels, up_to, beyond])), Span(levels)
+    blocks = np.array_split(np.arange(len(curves.kinds)), math.ceil(len(curves.kinds) / TOGETHER))
+    found = (ends_of(curves.at(block).rates(loads, span), loads, levels) for block in blocks)
+    *ends, at_levels = (np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True))
+    return Ends(*ends), at_levels
+
+
+def ends_of(rates: Reals, loads: Reals, levels: Reals) -> tuple[Reals, ...]:
+    """Return what `Ends` has of these curves, and their rates at the levels."""
     at = np.searchsorted(loads, levels)
-    return Ends(spare, small, ended, none, 1 - rates[at] / highest[at]), rates[at]
+    losses = 1 - rates[at] / np.maximum.accumulate(rates)[at]
+    gains = np.maximum.accumulate(rates[::-1])[::-1] / rates - 1
+    spare = first_at_most(NEAR, rates / (loads[:, None] * rates[0] / loads[0]), loads)
+    ends = [first_at_most(left, gains, loads) for left in (SMALL, ENDED, NO_GAIN)]
+    for each in ends:
+        each[each >= FAR / 2 * levels[-1]] = math.inf
+    return spare, *ends, losses, rates[at]
 
 
-def first_below(values: Reals, loads: Reals) -> Reals:
-    """Return for each column the load at which it falls to zero, interpolated; infinity if it does not."""
-    below = values <= 0
+def first_at_most(most: float, values: Reals, loads: Reals) -> Reals:
+    """Return for each column the load at which it falls to a value, interpolated; infinity if it does not."""
+    below = values <= most
     after = below.argmax(axis=0)
     before = np.maximum(after - 1, 0)
     columns = np.arange(values.shape[1])
     high, low = values[before, columns], values[after, columns]
-    share = np.where(after > 0, high / np.where(high > low, high - low, 1.0), 0.0)
+    share = np.where(after > 0, (high - most) / np.where(high > low, high - low, 1.0), 0.0)
     logs = np.log(loads)
     found = np.exp(logs[before] + share * (logs[after] - logs[before]))
     return np.where(below.any(axis=0), found, math.inf)
