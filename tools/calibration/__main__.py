@@ -15,7 +15,7 @@ from pathlib import Path
 from tools.calibration.campaign import SIMULATIONS, measure
 from tools.calibration.document import section, written
 from tools.calibration.simulated.sweeps import DRAINED
-from tools.calibration.table import tables
+from tools.calibration.table import summary, tables
 from tools.calibration.tally import Tally
 
 PROCESSES = 2
@@ -31,7 +31,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=int, default=PROCESSES, help=f"at a time (default: {PROCESSES})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the counts of every row")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the tables into a section of FILE")
-    parser.add_argument("--section", default="after", help="name of that section, which is replaced (default: after)")
+    parser.add_argument("--section", default="latest", help="name of that section, which is replaced (default: latest)")
     return parser
 
 
@@ -64,8 +64,8 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     began, of_commit = time.monotonic(), commit() if asked.write else ""
     tally, share = measure(asked.only, asked.sweeps, asked.seed, asked.processes)
-    lines = list(tables(tally, DRAINED))
-    print("\n".join(lines))
+    lines = ["", *summary(tally, DRAINED), *tables(tally, DRAINED)]
+    print("\n".join(lines[1:]))
     if share < 1:
         print(f"\nstopped after {share:.0%} of the simulations", file=sys.stderr)
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)

@@ -1,6 +1,7 @@
 """The document that holds the tables: what was simulated, a section for each measurement, when each claim is true.
 
-A section is replaced by name and all others are kept, so that figures before a change stay beside those after it.
+A section is replaced by name and all others are kept, so that figures before a change stay beside those after it. The
+one written last comes first.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def introduction() -> Iterator[str]:
         "independent.",
         *LEGEND,
         "",
-        "**The sections.** The claims are defined below as they are today. In the section `before`, regions B and C",
-        "and a fall counted from a difference of 0.1 %, now from 2 %, and fewer shapes counted as ones that can be",
-        "fitted.",
+        "**The sections.** `latest` begins with what fails. The claims are defined at the end as they are today. In",
+        "the section `before`, regions B and C and a fall counted from a difference of 0.1 %, now from 2 %, and fewer",
+        "shapes counted as ones that can be fitted.",
         "",
         f"**The sweeps.** 5 to 15 levels (powers of two, even or growing steps), 1 to {MOST_REPEATS} repeats, noise of",
         f"{percent(DEVIATIONS[0])} to {percent(DEVIATIONS[1])}; every curve under every noise equally often. Curves:",
@@ -53,7 +54,7 @@ def introduction() -> Iterator[str]:
         *(f"- {name}: {meaning}." for name, meaning in KINDS.items()),
         "- drain: independent, and each run has a fixed number of requests with drawn answer lengths, 2 to 8 for each",
         "  place in flight, or as many at every load as that is at the highest. Its throughput is that of the part",
-        "  in which its load was held (in the first section, and where fewer than two loads were, of the whole run).",
+        "  in which its load was held (in the section `before`, and where fewer than two were, of the whole run).",
         "  Left out of the table of verdicts.",
         "",
     )
@@ -72,7 +73,7 @@ def section(name: str, commit: str, command: str, lines: Sequence[str]) -> str:
 
 
 def written(old: str, name: str, text: str) -> str:
-    """Return the document with one section replaced or added after the others, and the rest written anew."""
-    sections = {found.group(1): found.group(0).rstrip() + "\n" for found in SECTION.finditer(old)}
-    sections[name] = text.rstrip() + "\n"
+    """Return the document with one section added or replaced, before the others, and the rest written anew."""
+    others = {found.group(1): found.group(0).rstrip() + "\n" for found in SECTION.finditer(old)}
+    sections = {name: text.rstrip() + "\n"} | {other: others[other] for other in others if other != name}
     return "\n".join([*introduction(), *sections.values(), *appendix(), ""])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tools.calibration.claims import COSTLY, FALSE_ALARMS, PARTS, POINTS, Part, Topic
 from tools.calibration.simulated.noise import KINDS
-from tools.calibration.tally import BINS, Count, Tally, bin_of
+from tools.calibration.tally import ALL, BINS, Count, Tally, bin_of
 
 Verdict = Literal["holds", "FAILS", "open", ""]
 
@@ -58,6 +58,32 @@ def tables(tally: Tally, apart: Sequence[str] = ()) -> Iterator[str]:
             yield from verdict_table(tally, topics, apart)
             yield from condition_table(tally, topics)
             yield from bin_table(tally, [topic for topic in topics if topic.rule == "probability"], apart)
+
+
+def summary(tally: Tally, apart: Sequence[str] = ()) -> Iterator[str]:
+    """Yield how many claims hold, and what fails: over all noise, under one kind, or where so much was stated."""
+    topics = [topic for of_part in PARTS.values() for topic in of_part if any(tally.conditions(topic.name))]
+    found = [verdict(topic, tally.over(topic.name, together(tally, topic, apart))) for topic in topics]
+    counts = {each: found.count(each) for each in ("holds", "open", "FAILS")}
+    yield ", ".join(f"{counts[each]} {each}" for each in counts) + f" of {sum(counts.values())} claims with a bound."
+    failing = [line for topic in topics for line in failures(tally, topic, apart)]
+    yield from ("", *failing) if failing else ("None fails under any kind of noise, nor for any range of certainties.",)
+
+
+def failures(tally: Tally, topic: Topic, apart: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each row and cell of a claim that says `FAILS`."""
+    common = list(together(tally, topic, apart))
+    cells = [("over all noise", common, ALL)]
+    cells += [(condition, [condition], ALL) for condition in tally.conditions(topic.name)]
+    cells += [(f"stated {name} %", common, name) for name in (bin_of(low / 100) for low, _ in BINS)]
+    for where, conditions, name in cells:
+        count = tally.over(topic.name, conditions, name)
+        if verdict(topic, count) == "FAILS":
+            low, high = count.interval
+            yield (
+                f"- FAILS: {topic.name} ({where}): {count.share:.1%} ({low:.1%} to {high:.1%}) of {count.said:,}, "
+                f"promised {promise(topic, count)}"
+            )
 
 
 def verdict_table(tally: Tally, topics: Sequence[Topic], apart: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from tools.calibration.claims import FALSE_ALARMS, TOPICS, Claim
 from tools.calibration.document import section, written
-from tools.calibration.table import tables, verdict
+from tools.calibration.table import summary, tables, verdict
 from tools.calibration.tally import ALL, Count, Tally, bin_of
 
 SURE = "region B+, p % sure"
@@ -39,6 +39,15 @@ def test_who_says_what_is_true_holds_and_who_is_ten_points_off_fails() -> None:
         lines = "\n".join(tables(tally))
         assert f"| {expected} |" in lines
         assert ("**" in lines) == (expected == "FAILS")
+
+
+def test_what_fails_is_named_first() -> None:
+    honest, boaster = (list(summary(claimant(off))) for off in (0.0, 0.1))
+    assert honest[0] == "1 holds, 0 open, 0 FAILS of 1 claims with a bound."
+    assert "None fails" in honest[1]
+    assert boaster[0].startswith("0 holds, 0 open, 1 FAILS")
+    assert f"FAILS: {SURE} (over all noise)" in boaster[2]
+    assert any("stated 70-80 %" in line for line in boaster)
 
 
 def test_a_probability_that_is_right_on_the_whole_is_looked_at_in_each_range() -> None:
@@ -98,10 +107,11 @@ def test_wilsons_interval() -> None:
 
 def test_a_section_is_replaced_and_the_others_are_kept() -> None:
     first = written("", "before", section("before", "abc", "make", ["", "### Curves", "10.1%"]))
-    second = written(first, "after", section("after", "def", "make", ["20.2%"]))
+    second = written(first, "latest", section("latest", "def", "make", ["20.2%"]))
+    assert second.index("20.2%") < second.index("10.1%")
     third = written(second, "before", section("before", "ghi", "make", ["30.3%"]))
     assert "10.1%" in first
     assert "10.1%" in second
     assert "10.1%" not in third
     assert [third.count(word) for word in ("30.3%", "20.2%", "# How often conclusions are true")] == [1, 1, 1]
-    assert third.index("30.3%") < third.index("20.2%")
+    assert third.index("30.3%") < third.index("20.2%")  # what was written last comes first
