@@ -130,7 +130,8 @@ class Growth:
 
         None unless it is `LIKELY` that growth ends by the highest level. The level is the lowest whose throughput is
         within 2 % of the highest. The range around it is the one with the fewest measured levels that holds the end of
-        `ENOUGH` of the curves that end.
+        `ENOUGH` of the curves that end. Of growth that may have ended by the lowest level nothing shows where: then
+        the range begins at zero, unless that level is a single request.
         """
         ended = self.ends.small <= self.most
         if self.ended < LIKELY:
@@ -145,7 +146,8 @@ class Growth:
         }
         enough = [ends for ends in sure if sure[ends] >= ENOUGH * self.ended]
         low, high = min(enough or [(0, count - 1)], key=lambda ends: (ends[1] - ends[0], -sure[ends]))
-        return self.levels[place], self.levels[low], self.levels[high], sure[low, high]
+        begin = self.levels[low] if low or self.levels[0] <= 1 else 0.0
+        return self.levels[place], begin, self.levels[high], sure[low, high]
 
 
 def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | None:

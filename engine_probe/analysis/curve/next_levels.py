@@ -39,7 +39,8 @@ def sharpen_saturation(found: Saturation) -> Offer | None:
         grows = found.growth is not None and len(loads) > 1
         return Offer(about, loads[-1], None, (2 * loads[-1], 4 * loads[-1])) if grows else None
     end = found.saturation
-    levels = split([load for load in loads if end.low <= load <= end.high])
+    inside = [load for load in loads if end.low <= load <= end.high]
+    levels = split(inside) if end.low else (1.0, *split([1.0, *inside])[: MOST_LEVELS - 1])
     return Offer(about, end.low, end.high, levels) if levels else None
 
 

@@ -33,7 +33,7 @@ def where(end: Boundary, unit: str) -> str:
     """Return a boundary with the range that it lies in, and how certain that is, unless 95 %."""
     at, low, high = map(place, (end.load, end.low, end.high))
     about = "" if end.load == int(end.load) else "about "
-    around = f"above {low}" if math.isinf(end.high) else f"{low} to {high}"
+    around = f"above {low}" if math.isinf(end.high) else f"{low} to {high}" if end.low else f"up to {high}"
     sure = "" if end.sureness == 1 - DOUBT else f", {percent(end.sureness)} sure"
     return f"{about}{at} {unit} ({around}{sure})"
 

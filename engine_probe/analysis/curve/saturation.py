@@ -39,7 +39,7 @@ class Boundary:
     """A load at which something ends, and the range in which the end lies with at least this certainty."""
 
     load: float
-    low: float
+    low: float  # zero if the end may lie below all measured levels
     high: float  # infinite if the end may lie above all measured levels
     sureness: float
 

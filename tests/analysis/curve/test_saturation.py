@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from engine_probe.analysis.curve.regions import where
 from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
 from engine_probe.analysis.statistics.repeats import Repeated
 
@@ -174,6 +175,19 @@ def test_a_throughput_that_only_grows_has_no_end() -> None:
     assert (found.equilibrium, found.saturation) == (None, None)
     assert found.region(8) == "spare"
     assert found.notes == ("5 levels show no end of proportional growth",)
+
+
+def test_growth_that_ended_by_the_lowest_level_may_have_ended_anywhere_below() -> None:
+    """Level from 3 on. Measured from 8 on nothing shows where it ended; from 1 on the levels around 3 do."""
+    from_eight, from_one = (
+        saturation([level(load, 100 * min(load, 3), 0.1) for load in loads])
+        for loads in ((8, 16, 24, 32, 40, 48, 56, 64), (1, 2, 4, 8, 16, 32, 64))
+    )
+    assert from_eight.saturation is not None
+    assert from_eight.saturation.low == 0
+    assert where(from_eight.saturation, "users").startswith("8 users (up to ")
+    assert from_one.saturation is not None
+    assert from_one.saturation.low >= 1
 
 
 def test_a_plateau_is_no_fall() -> None:

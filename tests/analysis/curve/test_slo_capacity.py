@@ -133,6 +133,14 @@ def test_growth_that_does_not_end_is_looked_for_further_out() -> None:
     assert (offer.low, offer.high, offer.levels) == (32, None, (64, 128))
 
 
+def test_growth_that_ended_below_the_lowest_level_is_looked_for_there() -> None:
+    offer = sharpen_saturation(saturation(curve(*((load, 100) for load in (8, 16, 24, 32, 40, 48, 56, 64)))))
+    assert offer is not None
+    assert offer.low == 0
+    assert offer.levels[0] == 1
+    assert len(offer.levels) <= 4
+
+
 def test_one_level_offers_nothing() -> None:
     assert sharpen_saturation(saturation(curve((1, 10)))) is None
 

@@ -79,7 +79,7 @@ def curve_figures(curve: Curve) -> Iterator[Figure]:
         yield Figure(label, f"{found.best.output_tokens_per_s:,.1f}", "no repeats" if has_no_repeats(found) else "")
     if found.saturation:
         low, high = found.saturation.low, found.saturation.high
-        load = f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
+        load = f"up to {high:g}" if not low else f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
         yield Figure(f"saturation point, {curve.unit}", load)
     if found.kv.reached is not None:
         yield Figure(f"waiting for KV blocks begins, {curve.unit}", f"{found.kv.reached:g}")
