@@ -9,14 +9,12 @@ from engine_probe.commands.options.console import output_console
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
+from engine_probe.sweep.execution.left_out import beyond_fleet, beyond_machine, check_any_left, refused
 from engine_probe.sweep.fleet.ray_cluster import connected
-from engine_probe.sweep.fleet.resources import check_claims
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
 from engine_probe.sweep.preflight.gpu_memory import Gpu, check_memory, named_gpu, smallest_gpu
-from engine_probe.sweep.preflight.memory_fit import check_gpus, check_shares
 from engine_probe.telemetry.hardware import hardware_facts
-from engine_probe.text_format import plain
 
 
 def predict_all(
@@ -38,24 +36,26 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
     """Show the points of a sweep, with predicted times on this machine and without on a fleet."""
     console = output_console()
     where = checked_folder(like) if like else Path("runs")
+    found = points(sweep)
     if address is not None:
         with connected(address) as cluster:
-            check_claims([point.engines for point in points(sweep)], cluster.nodes())
-        show_points(sweep, [], None, {}, console)
-        return
-    hardware = hardware_facts()
-    check_plans(apart(points(sweep)), hardware["host"]["memory_bytes"])
-    check_gpus(points(sweep), hardware["gpus"])
-    gpu = smallest_gpu(hardware["gpus"])
-    show_points(sweep, earlier(where, hardware), where, hardware, console, gpu)
-    try:
-        check_shares(points(sweep), len(hardware["gpus"]))
-    except InputError as error:
-        console.print(plain(f"Cannot run here: {error}."), soft_wrap=True)
-    check_memory(gpu, points(sweep))
+            left_out = beyond_fleet(found, cluster.nodes())
+        show_points(sweep, [], None, {}, console, left_out=left_out)
+        check_any_left(found, left_out)
+    else:
+        hardware = hardware_facts()
+        memory_bytes = hardware["host"]["memory_bytes"]
+        check_plans(apart(found), memory_bytes)
+        left_out = beyond_machine(found, hardware["gpus"], memory_bytes)
+        show_points(sweep, earlier(where, hardware), where, hardware, console, smallest_gpu(hardware["gpus"]), left_out)
+        if hardware["gpus"]:
+            check_any_left(found, left_out)
+        elif left_out:
+            console.print("--device GPU predicts for a GPU by its datasheet.")
 
 
 def predict_for(sweep: SweepFile, gpu: Gpu) -> None:
     """Show the points of a sweep on GPUs that are not here: as many as it asks for."""
-    show_points(sweep, [], Path("runs"), {}, output_console(), gpu)
-    check_memory(gpu, points(sweep))
+    left_out = refused(points(sweep), lambda point: check_memory(gpu, [point]))
+    show_points(sweep, [], Path("runs"), {}, output_console(), gpu, left_out)
+    check_any_left(points(sweep), left_out)

@@ -25,13 +25,12 @@ from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.engine_run import Engines, LocalEngines
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.folders import LOG_FILE, LOG_STEM, PARTIAL, POINTS, rows_of
+from engine_probe.sweep.execution.left_out import Reasons, beyond_fleet, beyond_machine, check_any_left, told
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
 from engine_probe.sweep.fleet.runner import Fleet
-from engine_probe.sweep.preflight.gpu_memory import check_memory, smallest_gpu
-from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host, check_shares
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
 from engine_probe.sweep.progress.screens import PlainScreen, Screen, TerminalScreen
 from engine_probe.sweep.results.driver_log import between
@@ -53,14 +52,15 @@ def measure(
     heading: str = "",
 ) -> int:
     """Run the sweep, report what came of it, also after Ctrl-C, and return the exit code."""
-    with fleet(address, points(sweep), force) if address else here(points(sweep), force) as engines:
+    asked = [*points(sweep), *texts(sweep)]
+    with fleet(address, asked, force) if address else here(asked, force) as (engines, left_out):
         rows: list[Row] = []
         with closing(open_results(resume, out)) as results:
             click.echo(plain(f"{name}: {sweep.question}"), err=True)
-            if held := caution(sweep):
-                click.echo(held, err=True)
+            for line in filter(None, [caution(sweep), *told(asked, left_out)]):
+                click.echo(plain(line), err=True)
             try:
-                run(sweep, results, verbose, force, rows, engines, heading)
+                run(sweep, results, verbose, force, rows, engines, left_out, heading)
             except KeyboardInterrupt:
                 click.echo(interrupted(results, bool(rows), resume is not None), err=True)
                 return INTERRUPTED
@@ -86,30 +86,29 @@ def holds_results(folder: Path) -> bool:
 
 
 @contextmanager
-def here(found: list[Point], force: bool) -> Iterator[Engines]:
+def here(found: list[Point], force: bool) -> Iterator[tuple[Engines, Reasons]]:
+    """Yield this machine's engines, and the points that it cannot hold; refuse a sweep of which it can hold none."""
     gpus = visible_gpus()
-    real = [point for point in found if point.engine.twin is None]  # a twin needs neither GPU nor memory for weights
-    check_gpus(real, gpus)
-    check_memory(smallest_gpu(gpus), real)
-    if not gpus:
-        check_host(real, cpu().memory_bytes)
-    check_shares(real, len(gpus))
+    left_out = beyond_machine(found, gpus, cpu().memory_bytes)
+    check_any_left(found, left_out)
     check_version(force)
     if any(point.operators is not None for point in found):
         check_torch()
-    yield LocalEngines(len(gpus))
+    yield LocalEngines(len(gpus)), left_out
 
 
 @contextmanager
-def fleet(address: str, found: list[Point], force: bool) -> Iterator[Engines]:
-    """Refuses what its machines cannot hold, or what they would measure with other programs."""
+def fleet(address: str, found: list[Point], force: bool) -> Iterator[tuple[Engines, Reasons]]:
+    """Refuse a sweep of which its machines can hold nothing, or what they would measure with other programs."""
     with connected(address) as cluster:
         nodes = cluster.nodes()
-        fit = check_claims([point.engines for point in found], nodes)
+        left_out = beyond_fleet(found, nodes)
+        check_any_left(found, left_out)
+        fit = check_claims([point.engines for point in found if point.key not in left_out], nodes)
         cluster.check_installed(fit, force)
         if warning := mixed_gpus(fit):
             click.echo(warning, err=True)
-        yield Fleet(cluster)
+        yield Fleet(cluster), left_out
 
 
 def exit_code(rows: list[Row], failures_are_results: bool = False) -> int:
@@ -133,6 +132,7 @@ def run(
     force: bool,
     rows: list[Row],
     engines: Engines,
+    left_out: Reasons,
     heading: str = "",
 ) -> None:
     """Show every event, and add the row of every point to `rows`."""
@@ -147,7 +147,7 @@ def run(
                     rows.append(event)
                     results.send()
 
-            run_sweep(sweep, results.folder, todo, listen, engines, force)
+            run_sweep(sweep, results.folder, todo, listen, engines, force, left_out)
     finally:  # engines side by side end theirs in any order, and those of an interrupted sweep are shown, too
         order = {point.key: number for number, point in enumerate(todo)}
         rows.sort(key=lambda row: order[row.id])

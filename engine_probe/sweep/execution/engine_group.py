@@ -39,10 +39,10 @@ class GridGroup:
         needs: list[KvNeed | None],
         skip: SkipSaturated,
         failures: EngineFailures,
-        absent: Mapping[str, str],
+        left_out: Mapping[str, str],
     ) -> None:
         self._left = deque(planned)
-        self._skip, self._failures, self._absent = skip, failures, absent
+        self._skip, self._failures, self._left_out = skip, failures, left_out
         self.engines, self.needs = [point.engine for point in self._left[0].point.each_engine], needs
 
     def next_point(self) -> PlannedPoint | None:
@@ -57,9 +57,8 @@ class GridGroup:
         return planned._replace(row=row)
 
     def _reason_to_skip(self, point: Point) -> str | None:
-        """Return why the point is left out: saturated below it, or without its checkpoint."""
-        missing = (reason for spec in point.engines if (reason := self._absent.get(spec.model)))
-        return next(missing, None) or self._skip.reason_to_skip(point)
+        """Return why the point is left out: saturated below it, without its checkpoint, or too large for this place."""
+        return self._left_out.get(point.key) or self._skip.reason_to_skip(point)
 
     def record(self, row: Row) -> None:
         self._skip.record(row)

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from engine_probe.sweep.argument_search.trials import ArgumentTrials
-from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began
@@ -21,6 +20,7 @@ from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by
 from engine_probe.sweep.execution.engine_run import Engines, Limits
 from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved, SearchEnded
 from engine_probe.sweep.execution.folders import PointFolders
+from engine_probe.sweep.execution.left_out import Reasons, without_checkpoint
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile
@@ -38,13 +38,14 @@ def run_sweep(
     listener: Listener,
     engines: Engines,
     force: bool,
+    left_out: Reasons | None = None,
 ) -> None:
     """Measure what is not measured yet; each row is in `sweep.json` before the listener hears of it.
 
     `todo` holds the points of a grid; a search appends its own. Points whose recording in `folder` is complete are
-    read, not measured again.
+    read, not measured again. Those in `left_out` are skipped with their reason, or not searched from.
     """
-    run = _SweepRun(sweep, folder, todo, listener, engines, force)
+    run = _SweepRun(sweep, folder, todo, listener, engines, force, left_out or {})
     if sweep.search:
         engines.run_groups([run.measure_trials])
         return
@@ -55,13 +56,21 @@ def run_sweep(
 
 class _SweepRun:
     def __init__(
-        self, sweep: SweepFile, folder: Path, todo: list[Point], listener: Listener, engines: Engines, force: bool
+        self,
+        sweep: SweepFile,
+        folder: Path,
+        todo: list[Point],
+        listener: Listener,
+        engines: Engines,
+        force: bool,
+        left_out: Reasons,
     ) -> None:
         self._sweep, self._folder, self._todo, self._force = sweep, folder, todo, force
         self._listener, self._engines = listener, engines
         self._results = ResultsFile(folder, sweep)
         self._folders = PointFolders(folder)
-        self._failures, self._absent = EngineFailures(), absent(sweep)
+        self._failures = EngineFailures()
+        self._left_out = {**without_checkpoint(sweep, [*todo, *points(sweep)]), **left_out}
         self._turn = threading.RLock()
 
     def measure_group(self, number: int, group: EngineGroup) -> None:
@@ -104,7 +113,7 @@ class _SweepRun:
         assert sweep.adaptive is not None
         self._results.kept.extend(kept_of_search(self._folder, sweep))
         self._results.save()
-        bases = [base for base in points(sweep) if not base.repeat]
+        bases = [base for base in points(sweep) if not base.repeat and base.key not in self._left_out]
         return [SearchRun(sweep.adaptive, base, self._folders, self._todo, sweep.repeats) for base in bases]
 
     def plan_grid(self) -> Sequence[EngineGroup]:
@@ -137,7 +146,7 @@ class _SweepRun:
         # Points that were measured before count too, so that a resumed sweep has the same KV pool.
         same = [point.each_engine for point in self._todo if point.engines == engines]
         needs = [need_of_all(of_engine) for of_engine in zip(*same, strict=True)]
-        return GridGroup(planned, needs, skip, self._failures, self._absent)
+        return GridGroup(planned, needs, skip, self._failures, self._left_out)
 
     def _next_point(self, group: EngineGroup) -> PlannedPoint | None:
         with self._turn:

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.engine.memory_model import RankMemory
-from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.execution.left_out import Reasons, told
 from engine_probe.sweep.preflight.duration_estimate import (
     AT_LEAST,
     DeviceSpeed,
@@ -28,12 +28,12 @@ from engine_probe.sweep.preflight.duration_estimate import (
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, memories, show_memory
 from engine_probe.sweep.preflight.host_memory import HostMemory, host_memories, show_host_memory
-from engine_probe.sweep.preflight.memory_fit import exceeds_host, pool_tokens, tokens_in_flight
+from engine_probe.sweep.preflight.memory_fit import pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.sweep.preflight.pool_demand import peak_tokens
 from engine_probe.sweep.preflight.recorded_prices import RecordedPrices, peak_in_steps, unknown_speed
 from engine_probe.sweep.preflight.search_space import show_search
-from engine_probe.text_format import counted, long_duration, model_name
+from engine_probe.text_format import counted, long_duration, model_name, plain
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_file import read_question_sets, shipped_sets
@@ -53,18 +53,19 @@ def show_points(
     hardware: dict[str, Any],
     console: Console,
     gpu: Gpu | None = None,
+    left_out: Reasons | None = None,
 ) -> None:
     """Print the points of a sweep and what is predicted for them; `where` is None for a fleet, whose speed is unknown.
 
     `past` holds points measured earlier on this hardware, found in the folder `where`. `gpu` is the smallest here, or
-    the one that was named.
+    the one that was named. `left_out` holds the points for which there is no room, with the reasons.
     """
+    left_out = left_out or {}
     all_points, prices = points(sweep), RecordedPrices(past)
     memory = memories_here(all_points, where, gpu)
     device = gpu.speed if gpu and gpu.speed else measured_speed(hardware)
     host_bytes = None if where is None or gpu else hardware["host"]["memory_bytes"]
-    too_large = {point.key for point in all_points if cannot_start(point, host_bytes, memory)}
-    possible = [point for point in all_points if point.key not in too_large]
+    possible = [point for point in all_points if point.key not in left_out]
     estimates = (
         {} if where is None else {point.key: estimate_together(point, past, device, prices) for point in possible}
     )
@@ -72,7 +73,7 @@ def show_points(
         [
             point.label,
             *size_cells(point, past, gpu, memory.get(point.engine.spec)),
-            "cannot run" if point.key in too_large else time_cell(estimates.get(point.key)),
+            "cannot run" if point.key in left_out else time_cell(estimates.get(point.key)),
         ]
         for point in all_points
     ]
@@ -89,11 +90,8 @@ def show_points(
     else:
         show_times(sweep, possible, estimates, past, where, device, console)
     console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
-    if host_bytes is not None and too_large:
-        console.print(
-            f"{counted(len(too_large), 'point')} cannot run here: the weights take more than this machine's "
-            f"{host_bytes / GIB:.1f} GiB of memory, and it has no GPU (--device GPU predicts for one by its datasheet)."
-        )
+    for line in told(all_points, left_out):
+        console.print(plain(f"{line[0].upper()}{line[1:]}."), soft_wrap=True, markup=False)
     for line in missing_lines(all_points, sweep):
         console.print(line, soft_wrap=True)
 
@@ -111,17 +109,6 @@ def show_memories(memory: Mapping[EngineSpec, Memory], host_bytes: float | None,
         show_host_memory(
             {spec: one for spec, one in memory.items() if isinstance(one, HostMemory)}, host_bytes, console
         )
-
-
-def cannot_start(point: Point, host_bytes: float | None, memory: Mapping[EngineSpec, Memory]) -> bool:
-    """Return whether one of the point's engines finds no room in the host's memory, or in that of its GPU.
-
-    What other programs leave of the host's memory may be more by the time the sweep starts, and is not judged.
-    """
-    parts = [part for part, _ in point.parts]
-    found = [memory.get(part.engine.spec) for part in parts]
-    refused = any(one.refusal for one in found if isinstance(one, RankMemory))
-    return refused or (host_bytes is not None and any(exceeds_host(part, int(host_bytes)) for part in parts))
 
 
 def show_times(

@@ -20,6 +20,7 @@ from engine_probe.sweep.definition.sweep_file import Point, apart
 from engine_probe.sweep.preflight.gpu_memory import engine_names
 from engine_probe.sweep.preflight.memory_fit import NULL_EXECUTOR
 from engine_probe.text_format import byte_size, counted, model_name
+from kernels_bench.devices.cpu import cpu
 
 
 class HostMemory(NamedTuple):
@@ -58,6 +59,8 @@ def host_memory(spec: EngineSpec, points: Sequence[Point], engines_here: int) ->
         return None
     if spec.arguments.get("distributed_executor_backend") == NULL_EXECUTOR:
         weights = Term("weights", None, "none are loaded")
+    if (weights.size or 0.0) * ranks * engines_here > cpu().memory_bytes:
+        return HostMemory(weights, None, ranks, "no room: the weights take more than this machine's memory")
     try:
         free = available_bytes(ranks * engines_here)
         pool = foreseen_pool(model_config(spec.model), spec.arguments, need_of_all(points), free)

@@ -10,6 +10,7 @@ from engine_probe.sweep.definition.checkpoints import absent, check_any_here, po
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, apart, points
+from engine_probe.sweep.execution.left_out import beyond_machine, check_any_left, refused, told
 from engine_probe.sweep.preflight.dry_run import memories_here, missing_files, pool_share, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
@@ -21,7 +22,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, check_memory
-from engine_probe.sweep.preflight.memory_fit import check_fit, check_gpus, check_host, check_shares
+from engine_probe.sweep.preflight.memory_fit import check_fit
 from engine_probe.sweep.preflight.recorded_prices import RecordedPrices
 
 
@@ -53,7 +54,9 @@ class Forecast(NamedTuple):
 
 
 def forecast(sweep: SweepFile, target: Target) -> Forecast:
-    found, here, past = points(sweep), points_here(sweep), target.past
+    found, past = points(sweep), target.past
+    too_large = beyond(found, target)
+    here = [point for point in points_here(sweep) if point.key not in too_large]
     memory = memories_here(found, Path() if target.hardware else None, target.gpu)
     blocks = [(point, block_size(point, target.gpu)) for point in found]
     prices = RecordedPrices(past)
@@ -75,7 +78,11 @@ def forecast(sweep: SweepFile, target: Target) -> Forecast:
         any(guess.is_bound for guess in known),
         len(guesses) - len(known),
         against(sweep, found, target),
-        (*absent(sweep).values(), *(f"there is no file {path} ({key})" for path, key in missing_files(found, sweep))),
+        (
+            *absent(sweep).values(),
+            *told(found, beyond(found, target)),
+            *(f"there is no file {path} ({key})" for path, key in missing_files(found, sweep)),
+        ),
     )
 
 
@@ -90,18 +97,16 @@ def against(sweep: SweepFile, found: Sequence[Point], target: Target) -> str:
     try:
         check_any_here(sweep)
         check_fit(apart(found))
-        check_memory(target.gpu, found)
         if target.hardware is not None:
-            check_machine(found, target.hardware)
+            check_plans(apart(found), target.hardware["host"]["memory_bytes"])
+        check_any_left(found, beyond(found, target))
     except EngineProbeError as error:
         return str(error)
     return ""
 
 
-def check_machine(found: Sequence[Point], hardware: dict[str, Any]) -> None:
-    gpus, memory_bytes = hardware["gpus"], hardware["host"]["memory_bytes"]
-    check_gpus(found, gpus)
-    if not gpus:
-        check_host(found, memory_bytes)
-    check_shares(found, len(gpus))
-    check_plans(apart(found), memory_bytes)
+def beyond(found: Sequence[Point], target: Target) -> dict[str, str]:
+    """Return the points that the target cannot hold, each with its reason."""
+    if target.hardware is not None:
+        return beyond_machine(found, target.hardware["gpus"], target.hardware["host"]["memory_bytes"])
+    return refused(found, lambda point: check_memory(target.gpu, [point]))
