@@ -14,8 +14,9 @@ from engine_probe.cli import cli
 from engine_probe.commands.sweep.suite import measure as suite_measure
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.recordings.suite import load_suite, read_state
-from engine_probe.sweep.definition.sweep_file import SweepFile
-from engine_probe.sweep.preflight.earlier_sweeps import earlier
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from engine_probe.sweep.preflight.earlier_sweeps import Past, earlier
 from tests.support.recordings import write_sweep
 
 SWEEP = """
@@ -45,9 +46,11 @@ class Sweeps:
 
     def __init__(self, **ends: Any) -> None:
         self.ends, self.headings, self.twins = ends, list[str](), list[Any]()
+        self.addresses: list[str | None] = []
 
-    def __call__(self, sweep: SweepFile, name: str, out: str, heading: str, **_: Any) -> int:
+    def __call__(self, sweep: SweepFile, name: str, out: str, heading: str, address: str | None, **_: Any) -> int:
         self.headings.append(heading)
+        self.addresses.append(address)
         self.twins.append(sweep.engine.twin)
         end = self.ends.get(name, 0)
         if isinstance(end, BaseException):
@@ -86,6 +89,23 @@ def test_it_ends_in_one_report_and_a_page(tmp_path: Path, monkeypatch: pytest.Mo
     assert words.index("3 of 3 sweeps complete") < words.index("1. Two models") < words.index("2. Another")
     assert "A paper" in (tmp_path / "out/report.html").read_text()
     assert sweeps.headings[2] == "sweep 3 of 3: again, 2. Another; 2 complete"
+
+
+def test_it_says_how_long_what_is_left_takes_by_the_points_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three points of `tiny` took 10 s each; nothing is known of `smollm2`."""
+    past = [Past(point.key, point, 10.0, 100, 1000, None) for point in points(read_sweep("tiny.toml"))]
+    monkeypatch.setattr(suite_measure, "earlier", lambda folder, hardware: past)
+    sweeps = stand_in(monkeypatch)
+    assert suite("paper.toml", "--out", "out").exit_code == 0
+    told = [heading.partition("; about ")[2].partition(",")[0] for heading in sweeps.headings]
+    assert told == ["1.0 min left for 2 of 3", "30 s left for 1 of 2", "30 s left"]
+
+
+def test_on_a_fleet_each_sweep_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = stand_in(monkeypatch)
+    assert suite("paper.toml", "--out", "out", "--ray", "local").exit_code == 0
+    assert sweeps.addresses == ["local"] * 3
+    assert not any("left" in heading for heading in sweeps.headings)
 
 
 def test_its_folders_are_section_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +196,11 @@ def test_the_shipped_suites_are_listed() -> None:
         (("--resume", "out", "--set", "repeats=2"), "as it was begun"),
         (("paper.toml", "--out", "."), "already holds something"),
         (("paper.toml", "--device", "L40S"), "is for --dry-run"),
+        (
+            ("paper.toml", "--ray", "auto", "--dry-run", "--device", "L40S"),
+            "those of the fleet's machines are not known",
+        ),
+        (("paper.toml", "--ray", "auto", "--twin", "L40S"), "leave --ray auto out"),
         (("paper.toml", "--dry-run", "--device", "L40S", "--like", "."), "leave --like out"),
         (("paper.toml", "--dry-run", "--device", "L9000"), "--device L9000"),
     ],

@@ -12,6 +12,8 @@ from engine_probe.sweep.definition.saturation_stop import Reached, Saturated, sa
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.results.point_results import PointResult, Row
 
+SATURATED = "skipped: saturated"  # how the reason begins
+
 
 class SkipSaturated:
     """Judges by the rows alone, so a resumed sweep skips what an uninterrupted one would have skipped."""
@@ -35,7 +37,7 @@ class SkipSaturated:
         lower = {other: reached for other, reached in self._curves[curve].items() if other < level}
         end = saturated_at(self._saturated, lower)
         name = self._saturated.axis.rpartition(".")[2]
-        return None if end is None else f"skipped: saturated at {name} {end:g} (stop.saturated)"
+        return None if end is None else f"{SATURATED} at {name} {end:g} (stop.saturated)"
 
 
 def curve_and_level(point: Point, axis: str) -> tuple[str, float]:

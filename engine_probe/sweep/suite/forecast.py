@@ -10,7 +10,8 @@ from engine_probe.sweep.definition.checkpoints import absent, check_any_here, po
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, apart, points
-from engine_probe.sweep.execution.left_out import beyond_machine, check_any_left, refused, told
+from engine_probe.sweep.execution.left_out import beyond_fleet, beyond_machine, check_any_left, refused, told
+from engine_probe.sweep.fleet.resources import Node
 from engine_probe.sweep.preflight.dry_run import memories_here, missing_files, pool_share, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
@@ -27,11 +28,12 @@ from engine_probe.sweep.preflight.recorded_prices import RecordedPrices
 
 
 class Target(NamedTuple):
-    """What a suite is predicted for: this machine, or GPUs of a kind that need not be here."""
+    """What a suite is predicted for: this machine, GPUs of a kind that need not be here, or a fleet."""
 
     gpu: Gpu | None  # the smallest here, or the named one
     hardware: dict[str, Any] | None = None  # of this machine; None for a named GPU
     past: Sequence[Past] = ()
+    nodes: list[Node] | None = None  # of a fleet
 
     @property
     def speed(self) -> DeviceSpeed | None:
@@ -107,6 +109,8 @@ def against(sweep: SweepFile, found: Sequence[Point], target: Target) -> str:
 
 def beyond(found: Sequence[Point], target: Target) -> dict[str, str]:
     """Return the points that the target cannot hold, each with its reason."""
+    if target.nodes is not None:
+        return beyond_fleet(found, target.nodes)
     if target.hardware is not None:
         return beyond_machine(found, target.hardware["gpus"], target.hardware["host"]["memory_bytes"])
     return refused(found, lambda point: check_memory(target.gpu, [point]))

@@ -28,7 +28,10 @@ from engine_probe.recordings.suite import (
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.execution.folders import RESUMABLE, rows_of, set_aside
+from engine_probe.sweep.execution.skip_saturated import SATURATED
+from engine_probe.sweep.results.point_results import SKIPPED
 from engine_probe.sweep.suite.plan import Planned, Prepare, as_it_is, failed, read
+from engine_probe.text_format import counted
 
 Say = Callable[[str], None]
 
@@ -57,6 +60,10 @@ class SuiteRun:
     def left(self) -> list[int]:
         """Return the places of the sweeps that are not complete, in their order."""
         return [place for place, row in enumerate(self.state.sweeps) if row.status != COMPLETE]
+
+    def sweep_at(self, place: int) -> SweepFile | None:
+        """Return a sweep that is left. None if it cannot be read."""
+        return self._found[place].sweep
 
     def save(self) -> None:
         path = self.folder / SUITE_FILE
@@ -118,15 +125,22 @@ def begun(folder: Path, row: SweepState, prepare: Prepare) -> Planned:
 def outcome(folder: Path, code: int) -> dict[str, object]:
     """Return what an exit code of a sweep says of its row."""
     if code == 0:
-        return {"status": COMPLETE, "exit_code": 0}
+        return {"status": COMPLETE, "exit_code": 0, "reason": left_out(folder)}
     if code == INTERRUPTED:
         return {"exit_code": code, "reason": "interrupted"}
-    lost = rows_of(folder, lambda row: row["status"] not in (COMPLETE, "skipped"))
+    lost = rows_of(folder, lambda row: row["status"] not in (COMPLETE, SKIPPED))
     reasons = dict.fromkeys(str(row.get("reason", "")) for row in lost)
     counted = f"{len(lost)} of its points are not measured" if lost else f"it ended with exit code {code}"
     why = next(iter(reasons), "")
     status = PARTIAL if rows_of(folder, lambda row: row["status"] == COMPLETE) else FAILED
     return {"status": status, "exit_code": code, "reason": f"{counted}: {why}" if why else counted}
+
+
+def left_out(folder: Path) -> str:
+    """Say which points of a sweep were left out, and why; those beyond saturation are as its file wants it."""
+    rows = rows_of(folder, lambda row: row["status"] == SKIPPED and not str(row.get("reason")).startswith(SATURATED))
+    reasons = dict.fromkeys(str(row.get("reason", "")) for row in rows)
+    return f"{counted(len(rows), 'point')} left out: {'; '.join(reasons)}" if rows else ""
 
 
 def set_aside_what_is_left(folder: Path) -> None:

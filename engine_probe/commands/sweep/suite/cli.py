@@ -36,6 +36,12 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     help="Predict instead of measuring, as `sweep --twin`: by the recordings of a run or a sweep, or for a GPU by its "
     "data sheet.",
 )
+@engine(
+    "--ray",
+    "address",
+    metavar="ADDRESS",
+    help="Run the engines of each sweep in parallel on a Ray cluster: auto, local or HOST:PORT.",
+)
 @engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder [default: runs/<name>-<time>].")
 @output("--resume", metavar="FOLDER", help="Continue the suite in this folder; complete sweeps are kept.")
@@ -50,6 +56,7 @@ def command(
     settings: tuple[str, ...],
     model: str | None,
     twin: str | None,
+    address: str | None,
     force: bool,
     out: str | None,
     resume: str | None,
@@ -64,13 +71,15 @@ def command(
     if list_only:
         list_suites()
         return
+    if address is not None:
+        check_fleet(address, twin, device, like)
     if device is not None and not dry_run:
         raise InputError(f"--device {device} is for --dry-run: a suite runs on the GPUs that are here")
     if resume is not None:
         check_resume(name, out, bool(only or settings or model or dry_run or twin))
         from engine_probe.commands.sweep.suite.measure import go_on
 
-        sys.exit(go_on(Path(resume), force, verbose))
+        sys.exit(go_on(Path(resume), address, force, verbose))
     if name is None:
         raise InputError("name a suite: engine_probe suite --list shows those that are shipped")
     from engine_probe.commands.sweep.suite.reading import read
@@ -79,11 +88,20 @@ def command(
     if dry_run:
         from engine_probe.commands.sweep.suite.dry_run import show
 
-        show(state, found, like, device)
+        show(state, found, like, device, address)
         return
     from engine_probe.commands.sweep.suite.measure import start
 
-    sys.exit(start(state, found, Path(out or new_folder(name)), force, verbose))
+    sys.exit(start(state, found, Path(out or new_folder(name)), address, force, verbose))
+
+
+def check_fleet(address: str, twin: str | None, device: str | None, like: Path | None) -> None:
+    """Refuse what is not for the machines of a fleet."""
+    if twin is not None:
+        raise InputError(f"--twin {twin} predicts on this machine: leave --ray {address} out")
+    if device is not None or like is not None:
+        name = f"--device {device}" if device else f"--like {like}"
+        raise InputError(f"{name} predicts times, and those of the fleet's machines are not known: leave it out")
 
 
 def check_resume(name: str | None, out: str | None, changed: bool) -> None:

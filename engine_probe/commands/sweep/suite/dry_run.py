@@ -9,6 +9,7 @@ from rich.table import Table
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.errors import InputError
 from engine_probe.recordings.suite import SuiteState
+from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
 from engine_probe.sweep.preflight.gpu_memory import named_gpu, smallest_gpu
 from engine_probe.sweep.suite.forecast import Forecast, Target, forecast
@@ -19,9 +20,12 @@ from engine_probe.text_format import byte_size, counted, long_duration, plain
 TITLES = ("sweep", "points", "weights", "KV\ntokens", "KV\npool", "of the\npool", "time", "here")
 
 
-def show(state: SuiteState, found: Sequence[Planned], like: Path | None, device: str | None) -> None:
+def show(
+    state: SuiteState, found: Sequence[Planned], like: Path | None, device: str | None, address: str | None = None
+) -> None:
     """Print a row for each sweep, then why some cannot be measured, and the time of the others."""
-    console, target = output_console(PIPED_WIDTH), target_of(like, device)
+    console = output_console(PIPED_WIDTH)
+    target = target_of(like, device) if address is None else fleet_at(address)
     forecasts = {each.state.name: forecast(each.sweep, target) for each in found if each.sweep is not None}
     shown = [cells(forecasts.get(each.state.name)) for each in found]
     filled = [place for place in range(len(TITLES) - 1) if any(row[place] != "-" for row in shown)]
@@ -33,9 +37,9 @@ def show(state: SuiteState, found: Sequence[Planned], like: Path | None, device:
             console.print(section_table(rows, forecasts, filled))
     for line in reasons(found, forecasts):
         console.print(line, soft_wrap=True, markup=False)
-    where = f"on {target.gpu.name}" if target.gpu and device else "here"
+    where = f"on {target.gpu.name}" if target.gpu and device else "here" if address is None else "on this fleet"
     console.print(total(list(forecasts.values()), len(found), where, state), soft_wrap=True)
-    more = f' --device "{device}"' if device else ""
+    more = f' --device "{device}"' if device else f" --ray {address}" if address else ""
     console.print(f"The points of a sweep: engine_probe sweep NAME --dry-run{more}", style="dim", markup=False)
 
 
@@ -47,6 +51,12 @@ def target_of(like: Path | None, device: str | None) -> Target:
         return Target(named_gpu(device))
     hardware, where = hardware_facts(), checked_folder(like) if like else Path("runs")
     return Target(smallest_gpu(hardware["gpus"]), hardware, earlier(where, hardware))
+
+
+def fleet_at(address: str) -> Target:
+    """Return the machines of a fleet, of whose speed and memory nothing is known here."""
+    with connected(address) as cluster:
+        return Target(None, nodes=cluster.nodes())
 
 
 def section_table(rows: Sequence[Planned], forecasts: dict[str, Forecast], filled: Sequence[int]) -> Table:

@@ -14,32 +14,39 @@ from engine_probe.commands.sweep.suite.report import report
 from engine_probe.errors import INTERRUPTED
 from engine_probe.recordings.suite import COMPLETE, SuiteState, SweepState
 from engine_probe.sweep.definition.sweep_file import SweepFile
+from engine_probe.sweep.preflight.earlier_sweeps import earlier
+from engine_probe.sweep.preflight.gpu_memory import smallest_gpu
+from engine_probe.sweep.suite.forecast import Target, forecast
 from engine_probe.sweep.suite.plan import Planned
 from engine_probe.sweep.suite.run import SuiteRun
-from engine_probe.text_format import counted, plain
+from engine_probe.telemetry.hardware import hardware_facts
+from engine_probe.text_format import counted, long_duration, plain
 
 
-def start(state: SuiteState, found: Sequence[Planned], folder: Path, force: bool, verbose: bool) -> int:
+def start(
+    state: SuiteState, found: Sequence[Planned], folder: Path, address: str | None, force: bool, verbose: bool
+) -> int:
     """Measure a suite into a new folder, report it, and return the exit code."""
     with closing(make_folder(folder)):
-        return run(SuiteRun(folder, state, found), force, verbose)
+        return run(SuiteRun(folder, state, found), address, force, verbose)
 
 
-def go_on(folder: Path, force: bool, verbose: bool) -> int:
-    return run(SuiteRun.resumed(folder, lambda state: preparation(state.twin)), force, verbose)
+def go_on(folder: Path, address: str | None, force: bool, verbose: bool) -> int:
+    return run(SuiteRun.resumed(folder, lambda state: preparation(state.twin)), address, force, verbose)
 
 
-def run(suite: SuiteRun, force: bool, verbose: bool) -> int:
+def run(suite: SuiteRun, address: str | None, force: bool, verbose: bool) -> int:
     """Measure what is left and report all of it, also after Ctrl-C."""
+    known = address is None and suite.state.twin is None
 
     def measure(sweep: SweepFile, row: SweepState, place: Path, resume: bool) -> int:
-        heading = plain(progress(suite.state, row))
+        heading = plain(progress(suite.state, row) + (time_left(suite) if known else ""))
         say(heading)
-        check_before_start([sweep], on_fleet=False)
+        check_before_start([sweep], on_fleet=address is not None)
         return measure_sweep(
             sweep,
             row.name,
-            address=None,
+            address=address,
             force=force,
             out=str(place),
             resume=str(place) if resume else None,
@@ -65,6 +72,21 @@ def progress(state: SuiteState, row: SweepState) -> str:
     before = f"; {ended.count(COMPLETE)} complete" if ended else ""
     before += f", {lost} not" if lost else ""
     return f"sweep {len(ended) + 1} of {len(names)}: {row.name}, {state.sections[row.section].title}{before}"
+
+
+def time_left(suite: SuiteRun) -> str:
+    """Say how long what is left will take, as far as points that were measured on this machine tell."""
+    hardware = hardware_facts()
+    past = [*earlier(suite.folder, hardware), *earlier(Path("runs"), hardware)]
+    target = Target(smallest_gpu(hardware["gpus"]), hardware, past)
+    sweeps = [each for place in suite.left if (each := suite.sweep_at(place)) is not None]
+    forecasts = [each for each in (forecast(sweep, target) for sweep in sweeps) if not each.against]
+    timed = [each for each in forecasts if each.seconds is not None and not each.is_bound]
+    if not timed:
+        return ""
+    of = f" for {len(timed)} of {len(forecasts)}" if len(timed) < len(forecasts) else ""
+    seconds = sum(each.seconds or 0.0 for each in timed)
+    return f"; about {long_duration(seconds)} left{of}, by what was measured here"
 
 
 def say(line: str) -> None:

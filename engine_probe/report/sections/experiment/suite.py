@@ -39,7 +39,7 @@ def unfinished(rows: Sequence[SweepState]) -> Iterator[Sentence]:
     """Yield a sentence for each reason, with the sweeps that have it."""
     by_reason: dict[str, list[str]] = {}
     for row in rows:
-        if row.status != COMPLETE:
+        if row.status != COMPLETE or row.reason:
             reason = row.reason or {RUNNING: "interrupted", WAITING: "not measured yet"}.get(row.status, row.status)
             by_reason.setdefault(reason, []).append(row.name)
     for reason, names in by_reason.items():
