@@ -322,9 +322,22 @@ class Close(msgspec.Struct):
 
 
 class PredictedPrice(msgspec.Struct):
-    """Holds the most of a term that any step had from which its price comes; None: the price holds for any number."""
+    """Holds nanoseconds for one of a term, and the most of it that any step had from which they come.
+
+    `most` is None where the price holds for any number.
+    """
 
     most: float | None = None
+    ns: Annotated[float, msgspec.Meta(ge=0, le=1e30)] = 0.0
+    half_width: Annotated[float, msgspec.Meta(ge=0, le=1e30)] = 0.0
+
+
+class PredictedSource(msgspec.Struct):
+    """Holds one term of derived times: its formula, and the figures in it."""
+
+    part: str
+    formula: str
+    figures: str
 
 
 Deviation = Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -342,6 +355,8 @@ class PredictedTimes(msgspec.Struct):
     """Holds prices, and how far predictions lay from recordings left out: a standard deviation of logarithms."""
 
     prices: dict[str, PredictedPrice] = {}
+    host: dict[str, PredictedPrice] = {}
+    sources: list[PredictedSource] = []
     error: Deviation | None = None
     recordings: Recordings = 0
     errors: dict[str, PredictedFigure] = {}

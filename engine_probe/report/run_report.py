@@ -13,7 +13,7 @@ from engine_probe.report.charts.requests import request_charts
 from engine_probe.report.charts.run import load_charts, origin_ns, stall_charts, step_charts
 from engine_probe.report.charts.telemetry import telemetry_charts
 from engine_probe.report.document import Document, Picture, Section, says
-from engine_probe.report.sections.load.prediction import document_title, with_prediction
+from engine_probe.report.sections.load.prediction import document_title, sources_section, with_prediction
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
 from engine_probe.report.sections.run.collectives import collectives_section
@@ -49,7 +49,7 @@ def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Do
         document_title(run.model_name, [run]),
         origin(run),
         verdict,
-        (quality_section(run), *sections, *paid, *settings),
+        (quality_section(run), *sections, sources_section([run]), *paid, *settings),
     )
 
 

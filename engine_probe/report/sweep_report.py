@@ -33,7 +33,7 @@ from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
 from engine_probe.report.sections.load.makespan import burst_section
-from engine_probe.report.sections.load.prediction import document_title, with_prediction
+from engine_probe.report.sections.load.prediction import document_title, sources_section, with_prediction
 from engine_probe.report.sections.load.users import users_section
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
@@ -140,8 +140,13 @@ def sweep_page_document(swept: Swept, curves: Sequence[Curve], evaluation: Evalu
     engines = swept.first_runs
     if not engines:
         return document
-    first = next(iter(engines.values()))
-    below = each_point(swept), settings_section(engines, LOADS), ceilings_section(first.facts)
+    runs = list(engines.values())
+    below = (
+        each_point(swept),
+        sources_section(runs),
+        settings_section(engines, LOADS),
+        ceilings_section(runs[0].facts),
+    )
     return replace(document, sections=(*document.sections, *below))
 
 

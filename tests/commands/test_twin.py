@@ -17,6 +17,8 @@ from engine_probe.files.config_file import convert
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.preflight.device_plan import plan_on
+from kernels_bench.results import MEASURED, Result
+from tests.support.hardware_reports import box, measured
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 MS = 1_000_000
@@ -191,3 +193,37 @@ def recorded_with(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
     known = facts()
     known["engine"]["arguments"] |= sections
     return known
+
+
+def written(folder: Path, report: object) -> Path:
+    path = folder / "kernels.json"
+    path.write_bytes(msgspec.json.encode(report))
+    return path
+
+
+def test_a_report_of_kernels_is_a_device(tmp_path: Path) -> None:
+    attention = Result(MEASURED, (), "cuda:0", measured("attention", "decode", "B/s", 3.5e12))
+    found = msgspec.structs.replace(box(), results=(*box().results, attention))
+    twin = twin_of(
+        predicted(
+            asked(tmp_path, arguments="max_model_len = 4096", model="llama-3.1-8b"), str(written(tmp_path, found))
+        )
+    )
+    assert not twin.bounds
+    assert twin.step_times.overlaps
+    assert twin.limits["async_scheduling"] is True
+    assert twin.limits["num_gpu_blocks_override"] > 10_000
+    assert {source.part for source in twin.step_times.sources} >= {"matrix products", "attention"}
+
+
+def test_a_report_that_says_too_little_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, box())
+    with pytest.raises(InputError, match="did not measure the attention of answers"):
+        predicted(asked(tmp_path, arguments="max_model_len = 4096", model="llama-3.1-8b"), str(path))
+
+
+def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.json"
+    path.write_text("{}")
+    with pytest.raises(InputError, match="is not a report of kernels_bench"):
+        predicted(asked(tmp_path, arguments="max_model_len = 4096", model="llama-3.1-8b"), str(path))

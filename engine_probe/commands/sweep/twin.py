@@ -1,4 +1,4 @@
-"""`sweep --twin FOLDER`: the sweep on a twin whose step times come from the recordings in FOLDER."""
+"""`sweep --twin`: the sweep on a twin whose step times come from recordings, measured kernels or a data sheet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on
+from engine_probe.commands.sweep.kernel_twin import kernel_twin, measured_kernels
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.memory_model import batch_limits
 from engine_probe.engine.spec import EngineSpec
@@ -40,9 +41,14 @@ NAMES = {"cache_dtype": "kv_cache_dtype"}  # where vLLM's argument has another n
 
 
 def predicted(sweep: SweepFile, folder: str) -> SweepFile:
-    """Return the sweep with twins in place of its engines; `folder` may also name a GPU of the data sheets."""
+    """Return the sweep with twins in place of its engines.
+
+    `folder` may also name a GPU of the data sheets, or a file that `engine_probe validate --json` wrote.
+    """
     if not Path(folder).exists():
         return on_device(sweep, folder)
+    if Path(folder).is_file():
+        return on_kernels(sweep, Path(folder))
     runs = recorded(Path(folder))
     first = runs[0].facts
     check_alike(runs, folder)
@@ -58,6 +64,13 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
         return twin()
 
     return on_twins(sweep, twin_of)
+
+
+def on_kernels(sweep: SweepFile, path: Path) -> SweepFile:
+    """Return the sweep on twins of the device whose kernels a report of `engine_probe validate` measured."""
+    check_sweep(sweep)
+    kernels = measured_kernels(path)
+    return on_twins(sweep, lambda points: kernel_twin(kernels, path, points))
 
 
 def on_device(sweep: SweepFile, name: str) -> SweepFile:

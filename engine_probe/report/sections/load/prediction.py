@@ -7,11 +7,14 @@ from typing import Any
 
 from engine_probe.analysis.batch.step_prices import beyond, step_sample
 from engine_probe.analysis.statistics.student import quantile
+from engine_probe.engine.twin.step_times import TERMS
 from engine_probe.recordings.run import Run
-from engine_probe.report.document import Section, Sentence
+from engine_probe.report.document import Column, Section, Sentence, Table
+from engine_probe.text_format import duration
 
 WIDE = 1.25  # an interval from which on it is told as a factor
 CONFIDENCE = 0.9
+SOURCES = "Where the step times come from"
 
 
 def document_title(text: str, runs: Sequence[Run]) -> str:
@@ -39,9 +42,55 @@ def error_words(times: dict[str, Any]) -> list[str]:
         return []
     factor = math.exp(min(quantile(parts, CONFIDENCE) * error, 100.0))
     within = f"± {factor - 1:.1%}" if factor < WIDE else f"a factor of {factor:.2g}"
+    if times.get("sources"):
+        return [
+            f"The measured kernels' own noise is {within}. The host's part, sampling and what lies between kernels are "
+            "not in it."
+        ]
     return [
         f"Checked on {parts} parts that were left out of the fit: nine in ten lie within {within} of the prediction."
     ]
+
+
+def sources_section(runs: Sequence[Run]) -> Section:
+    """Return the terms of a prediction's step times: fitted prices, or formulas and figures. Empty for other runs."""
+    predicted = [run.facts["predicted"]["step_times"] for run in runs if run.predicted]
+    if not predicted:
+        return Section(SOURCES)
+    times = predicted[0]
+    tables = [fitted_table(times)] if times.get("recordings") and not times.get("sources") else []
+    if times.get("sources"):
+        columns = (Column("term", words=True), Column("formula", words=True), Column("from", words=True))
+        rows = tuple((each["part"], each["formula"], each["figures"]) for each in times["sources"])
+        tables.append(Table(columns, rows))
+    return Section(SOURCES, tables=tuple(tables))
+
+
+def fitted_table(times: dict[str, Any]) -> Table:
+    """Return the fitted prices of the device's and the host's part, with their 95 % intervals."""
+    columns = (
+        Column("term", words=True),
+        Column("device"),
+        Column("±"),
+        Column("host"),
+        Column("±"),
+        Column("for", words=True),
+    )
+    device, host = times.get("prices", {}), times.get("host", {})
+    rows = [
+        (name, *price_cells(device.get(name)), *price_cells(host.get(name)), meaning)
+        for name, meaning in TERMS.items()
+        if any((prices.get(name) or {}).get("ns") for prices in (device, host))
+    ]
+    return Table(
+        columns, tuple(rows), note="Terms that were not seen apart share their time: their intervals are wide."
+    )
+
+
+def price_cells(price: dict[str, Any] | None) -> tuple[str, str]:
+    if not price or not price.get("ns"):
+        return "-", "-"
+    return duration(price["ns"]), duration(price.get("half_width") or 0.0)
 
 
 def beyond_words(runs: Sequence[Run], prices: dict[str, Any]) -> list[str]:

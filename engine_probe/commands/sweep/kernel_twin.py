@@ -1,0 +1,68 @@
+"""The twin of one engine on a device that `kernels_bench` measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine_probe.engine.memory_model import BLOCK, batch_limits, memory_of_rank
+from engine_probe.engine.twin.build import check_twin
+from engine_probe.engine.twin.derived_times import derived_times
+from engine_probe.engine.twin.measured_kernels import Kernels
+from engine_probe.engine.twin.settings import Twin
+from engine_probe.errors import InputError
+from engine_probe.sweep.definition.kv_demand import longest
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.preflight.device_plan import configuration
+from kernels_bench.errors import InputError as UnreadableReport
+from kernels_bench.judge.fleet import FleetReport
+from kernels_bench.output.json_file import read_any
+
+
+def measured_kernels(path: Path) -> Kernels:
+    try:
+        report = read_any(path, "--twin ")
+    except UnreadableReport as error:
+        raise InputError(str(error)) from error
+    if isinstance(report, FleetReport):
+        raise InputError(f"--twin {path} is of a fleet: give the report of one machine")
+    return Kernels.of(report, f"--twin {path}")
+
+
+def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
+    """Return the twin of one engine; refuse one that cannot start on the device, or whose times are not derivable."""
+    spec, name = points[0].engine.spec, f"--twin {path}"
+    check_twin(spec.arguments)
+    config, device = configuration(spec.model), kernels.device
+    most = max(longest(point.workload) or 2 for point in points)
+    batch = batch_limits(spec.arguments, device.name, float(device.memory_bytes))
+    times = derived_times(config, spec.arguments, batch, kernels, name)
+    limits = {
+        "max_num_batched_tokens": batch[0],
+        "max_num_seqs": batch[1],
+        "async_scheduling": device.is_cuda,
+        **pool(kernels, config, spec.arguments, most, name),
+    }
+    return Twin(f"the kernels of {device.name} in {path}", times, limits)
+
+
+def pool(
+    kernels: Kernels, config: Mapping[str, Any], arguments: Mapping[str, Any], most: int, name: str
+) -> dict[str, Any]:
+    """Return the KV pool that the device's memory holds, unless the sweep gives its blocks."""
+    device, block = kernels.device, arguments.get("block_size", BLOCK)
+    if "num_gpu_blocks_override" in arguments:
+        return {"block_size": block}
+    if not device.is_cuda:
+        raise InputError(
+            f"{name}: how large vLLM's KV pool on {device.name} would be is not known: give "
+            f"engine.arguments.num_gpu_blocks_override"
+        )
+    memory = memory_of_rank(config, arguments, device.name, float(device.memory_bytes), most)
+    if memory is None:
+        raise InputError(f"{name}: the memory of model_type {config.get('model_type')!r} is not known here")
+    if memory.refusal:
+        raise InputError(f"{name}: the engine cannot start: {memory.refusal}")
+    blocks = memory.pool_tokens // memory.block_size + 1  # one more is vLLM's null block
+    return {"block_size": memory.block_size, "num_gpu_blocks_override": blocks}
