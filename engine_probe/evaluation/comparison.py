@@ -242,8 +242,8 @@ def paired(
         pairs = [replace(pair, changes=found.drifted(pair.name, pair.changes, slo)) for pair in pairs]
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
     return Comparison(
-        place_name(before),
-        place_name(after),
+        old.named(place_name(before)),
+        new.named(place_name(after)),
         pairs,
         setting_differences(old.points[shared[0]].runs[0], new.points[shared[0]].runs[0]) if shared else None,
         only_in(old, new),

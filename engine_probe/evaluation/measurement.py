@@ -38,6 +38,11 @@ class Opened(NamedTuple):
         sides = enumerate(self.points.values())
         return in_rounds((number, run.facts["clock"]["wall_ns"]) for number, side in sides for run in side.runs)
 
+    def named(self, name: str) -> str:
+        """Return a name of this measurement, which says so if a twin predicted a part of it."""
+        is_predicted = any(run.predicted for side in self.points.values() for run in side.runs)
+        return f"{name} (predicted)" if is_predicted else name
+
     @property
     def started_ns(self) -> int:
         """Return when the first of its runs began, by the wall clock."""

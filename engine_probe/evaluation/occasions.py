@@ -46,8 +46,8 @@ def between(
         dict.fromkeys(name for each in side for name in (*each.points, *each.notes)) for side in (old, new)
     )
     return Comparison(
-        side_name(before),
-        side_name(after),
+        old[0].named(side_name(before)),
+        new[0].named(side_name(after)),
         pairs,
         setting_differences(old[0].points[names[0]].runs[0], new[0].points[names[0]].runs[0]),
         only_before=[name for name in asked_before if name not in asked_after],

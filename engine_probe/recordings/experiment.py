@@ -47,6 +47,11 @@ class Experiment(NotebookView):
         return self.together.question
 
     @property
+    def predicted(self) -> bool:
+        """Return whether a twin predicted any of it."""
+        return any(run.predicted for run in self.together.runs)
+
+    @property
     def curves(self) -> list[Curve]:
         return curves(self.together.points)
 
@@ -59,7 +64,8 @@ class Experiment(NotebookView):
         return self.together.to_pandas()
 
     def __repr__(self) -> str:
-        return f"<Experiment of {', '.join(self.sweeps)} ({len(self.together.points)} points)>"
+        made = "Predicted experiment" if self.predicted else "Experiment"
+        return f"<{made} of {', '.join(self.sweeps)} ({len(self.together.points)} points)>"
 
 
 def load_experiment(*folders: str | os.PathLike[str]) -> Experiment:

@@ -124,7 +124,8 @@ class Swept(NotebookView):
         without = sum(point.unprobed for point in self.points)
         also = f", {without} without the probe" if without else ""
         measured = sum(point.measured for point in self.points)
-        return f"<Swept {self.folder} ({measured} of {len(self.points)} points measured{also})>"
+        how = "predicted" if any(run.predicted for run in self.runs) else "measured"
+        return f"<Swept {self.folder} ({measured} of {len(self.points)} points {how}{also})>"
 
 
 def is_sweep(folder: Path) -> bool:

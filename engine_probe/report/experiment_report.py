@@ -19,6 +19,7 @@ from engine_probe.report.document import Document, Section
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_section
 from engine_probe.report.sections.experiment.verdict import experiment_verdict
+from engine_probe.report.sections.load.prediction import document_title, with_prediction
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 from engine_probe.report.sections.run.gpu_health import health_section
@@ -63,7 +64,8 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
     told = [curve for curve in curves if curve.worth_words or not growth.sentences]
     verdict = experiment_verdict(experiment, curves, runs, lambda: with_published(throughput_charts(curves)), told)
     verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
-    return Document(experiment.title, experiment_origin(experiment), verdict, sections)
+    verdict = with_prediction(verdict, swept.runs)
+    return Document(document_title(experiment.title, swept.runs), experiment_origin(experiment), verdict, sections)
 
 
 def load_charts(curves: Sequence[Curve]) -> Iterator[Lines]:

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 import engine_probe
-from engine_probe.evaluation.money.costs import run_money
+from engine_probe.analysis.compare.gates import read_gate
+from engine_probe.evaluation.money.costs import run_money, sweep_money
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
+from engine_probe.report.compare_document import compare_document
 from engine_probe.report.document import Cell, Document
-from engine_probe.report.renderers.json import run_figures
-from engine_probe.report.renderers.notebook import run_html
+from engine_probe.report.experiment_report import experiment_document
+from engine_probe.report.renderers.json import comparison_figures, experiment_figures, run_figures
+from engine_probe.report.renderers.junit import junit
+from engine_probe.report.renderers.notebook import comparison_html, experiment_html, run_html
 from engine_probe.report.run_report import run_document
 from engine_probe.report.sections.run.latencies import latency_table
 from engine_probe.report.sections.sweep.levels import level_tables
@@ -122,3 +126,33 @@ def test_a_comparison_names_the_side_that_is_predicted(tmp_path: Path) -> None:
     (difference,) = setting_differences(engine_probe.load(real), engine_probe.load(twin))
     assert (difference.title, difference.before) == ("made by", "a real engine")
     assert difference.after == "prediction from runs/real"
+
+
+def predicted_sweep(folder: Path, name: str = "tiny") -> Path:
+    swept = write_sweep(folder, (1, 4, 8), name=name)
+    for run in sorted((swept / "points").iterdir()):
+        predicted(run, 0.02)
+    return swept
+
+
+def test_a_comparison_names_the_predicted_side_in_every_form(tmp_path: Path) -> None:
+    measured, twin = write_sweep(tmp_path / "real", (1, 4, 8)), predicted_sweep(tmp_path / "twin")
+    found = engine_probe.compare(measured, twin)
+    gates = [read_gate("output_tokens_per_s < -5%")]
+    assert "twin (predicted) against" in repr(found)
+    assert compare_document([found], gates).title == "twin (predicted) against real"
+    for text in (junit([found], gates), comparison_figures([found], gates), comparison_html(found)):
+        assert "twin (predicted)" in text
+        assert "real (predicted)" not in text
+
+
+def test_an_experiment_of_predictions_says_so_in_every_form(tmp_path: Path) -> None:
+    found = engine_probe.load_experiment(*(predicted_sweep(tmp_path / name, name) for name in ("small", "large")))
+    document = experiment_document(found, found.curves)
+    assert document.title.startswith("Predicted: ")
+    assert document.verdict.sentences[0].label == "Predicted"
+    assert repr(found).startswith("<Predicted experiment of")
+    assert "Predicted: " in experiment_html(found)
+    assert "points predicted" in repr(found.sweeps["small"])
+    money = sweep_money(found.together, found.curves, None, None, tmp_path)
+    assert json.loads(experiment_figures(found, found.curves, money))["predicted"]

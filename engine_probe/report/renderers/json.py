@@ -219,6 +219,7 @@ def experiment_figures(experiment: Experiment, curves: Sequence[Curve], money: M
     return encoded(
         {
             "kind": "experiment",
+            "predicted": experiment.predicted,
             "title": experiment.title,
             "sweeps": [
                 {"name": name, "folder": str(swept.folder), "question": swept.question}

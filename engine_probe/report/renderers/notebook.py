@@ -177,11 +177,14 @@ def sweep_html(swept: Swept) -> str:
 @html_of.register
 def experiment_html(found: Experiment) -> str:
     """Return what each curve of an experiment comes to, and all of them in the charts that have room in a notebook."""
-    head = element("div", element("b", found.title), element("div", ", ".join(found.sweeps), style=SOFT))
+    runs = found.together.runs
+    title = document_title(found.title, runs)
+    head = element("div", element("b", title), element("div", ", ".join(found.sweeps), style=SOFT))
     swept, measured = found.together, found.curves
     sizes = (chart for chart in across_charts(swept, measured) if chart.title in SATURATION_TITLES)
     charts = joined((*throughput_charts(measured), *map(lines_chart, sizes)))
-    return page_of(head, *section_parts(experiment_verdict(found, measured, swept.first_runs, tuple), [charts]))
+    verdict = with_prediction(experiment_verdict(found, measured, swept.first_runs, tuple), runs)
+    return page_of(head, *section_parts(verdict, [charts]))
 
 
 @html_of.register
