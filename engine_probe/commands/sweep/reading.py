@@ -6,7 +6,7 @@ from engine_probe.errors import InputError
 from engine_probe.recordings.remote_folder import is_uri, local_copy
 from engine_probe.sweep.argument_search.checks import check_can_search
 from engine_probe.sweep.definition.checkpoints import check_any_here
-from engine_probe.sweep.definition.checks import check_requests
+from engine_probe.sweep.definition.checks import check_questions_here, check_requests
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.perplexity_points import check_texts, texts
 from engine_probe.sweep.definition.request_memory import check_plans
@@ -17,9 +17,11 @@ from kernels_bench.devices.cpu import cpu
 
 
 def read(name: str, settings: tuple[str, ...], model: str | None) -> SweepFile:
-    """Read a sweep, also from a URI, and refuse points whose KV pool cannot hold a request."""
+    """Read a sweep, also from a URI; refuse a broken question set, and points whose KV pool cannot hold a request."""
     sweep = read_sweep(str(local_copy(name)) if is_uri(name) else name, settings, model)
-    check_fit(apart(points(sweep)))
+    found = apart(points(sweep))
+    check_questions_here(found)
+    check_fit(found)
     return sweep
 
 

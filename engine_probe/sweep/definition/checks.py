@@ -18,7 +18,7 @@ from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset, Texts, check_answers, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from engine_probe.workload.question_set.question_file import read_question_sets
+from engine_probe.workload.question_set.question_file import are_here, read_question_sets
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import check_fits, make_plan
 from engine_probe.workload.spec import prompt_files
@@ -251,12 +251,13 @@ def check_requests(found: list[Point]) -> None:
 
 def check_tokenizer(engine: EngineSection, why: str) -> None:
     """Refuse text, asked or answered, for a model without a tokenizer."""
-    without = engine.model in catalogue_names() and "tokenizer" not in engine.arguments
-    if without or engine.arguments.get("skip_tokenizer_init"):
+    if engine.model in catalogue_names() and "tokenizer" not in engine.arguments:
         raise InputError(
             f"{why}, and {engine.model} has no tokenizer: name one (engine argument tokenizer), "
             "or use a folder with weights and tokenizer as the model"
         )
+    if engine.arguments.get("skip_tokenizer_init"):
+        raise InputError(f"{why}, and skip_tokenizer_init leaves the engine without a tokenizer: leave it out")
 
 
 def check_chat_template(engine: EngineSection, path: str) -> None:
@@ -284,6 +285,13 @@ def check_entries(dataset: Dataset, with_answers: bool) -> None:
         return
     for _ in read_entries(dataset):
         pass
+
+
+def check_questions_here(found: list[Point]) -> None:
+    """Refuse a broken line of a question set whose file is on this machine, as in a dry run."""
+    for prompts in dict.fromkeys(point.workload.prompts for point in found):
+        if isinstance(prompts, Questions) and are_here(prompts.paths):
+            read_question_sets(prompts.paths)
 
 
 def check_files(found: list[Point]) -> None:

@@ -36,7 +36,7 @@ from engine_probe.sweep.preflight.search_space import show_search
 from engine_probe.text_format import counted, long_duration, model_name, plain
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from engine_probe.workload.question_set.question_file import read_question_sets, shipped_sets
+from engine_probe.workload.question_set.question_file import are_here, read_question_sets
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, answered
@@ -269,8 +269,9 @@ def request_count(work: WorkloadSection) -> int | None:
 @cache
 def requests_in_file(prompts: Dataset | Questions | Trace) -> int | None:
     if isinstance(prompts, Questions):
-        here = all(name in shipped_sets() or Path(name).is_file() for name in prompts.paths)
-        return sum(len(question.asked) for question in read_question_sets(prompts.paths)) if here else None
+        if not are_here(prompts.paths):
+            return None
+        return sum(len(question.asked) for question in read_question_sets(prompts.paths))
     if not all(Path(path).is_file() for path in prompt_files(prompts)):
         return None
     if isinstance(prompts, Trace):

@@ -103,6 +103,11 @@ def find_question_set(name: str) -> Path:
     )
 
 
+def are_here(names: Iterable[str]) -> bool:
+    """Return whether all of these question sets can be read on this machine."""
+    return all(name in shipped_sets() or Path(name).expanduser().is_file() for name in names)
+
+
 def read_question_sets(names: Iterable[str]) -> list[Question]:
     """Read and check all questions of some sets."""
     return [placed.question for placed in checked(found for name in names for found in placed_lines(name))]

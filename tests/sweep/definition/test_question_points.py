@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine_probe.commands.sweep.reading import read
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import read_sweep
@@ -44,6 +45,21 @@ def test_a_broken_line_is_refused_before_an_engine_starts(mine: Path) -> None:
     mine.write_text(json.dumps({**LINE, "answer": {"choice": "B"}}))
     with pytest.raises(InputError, match=r"mine.jsonl:1: answer.choice is 'B'"):
         check_requests([point])
+
+
+def test_a_dry_run_refuses_a_broken_line_of_a_file_that_is_here(mine: Path) -> None:
+    setting = (f"workload.prompts.path={mine}",)
+    read("answer_quality", setting, None)
+    mine.write_text(json.dumps({**LINE, "answer": {}}))
+    with pytest.raises(InputError, match=r"mine.jsonl:1: answer has no key"):
+        read("answer_quality", setting, None)
+    mine.unlink()
+    read("answer_quality", setting, None)
+
+
+def test_a_tokenizer_that_an_argument_takes_away_is_said_to_be_missing_by_it() -> None:
+    with pytest.raises(InputError, match="skip_tokenizer_init leaves the engine without a tokenizer: leave it out"):
+        sweep_points("engine.arguments.skip_tokenizer_init=true")
 
 
 def test_a_model_that_cannot_chat_is_refused_before_an_engine_starts(tmp_path: Path) -> None:
