@@ -44,7 +44,7 @@ from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.slo import offers_section
 from engine_probe.report.sections.sweep.advice import advice_section
 from engine_probe.report.sections.sweep.claims import claims_section
-from engine_probe.report.sections.sweep.integrity import integrity_sections, sampled_section
+from engine_probe.report.sections.sweep.integrity import asked_verdicts, integrity_sections, sampled_section
 from engine_probe.report.sections.sweep.lengths.growth import growth_section
 from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
@@ -83,7 +83,10 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     scores = with_accuracy(evaluation.scores, qualities)
     tested = {curve.label: load_effects(swept.curves[curve.label], scores) for curve in curves}
     growth, works = growth_section(curves), same_work(swept)
+    compared, for_answers = integrity(swept), bool(swept.asked.get("check_integrity"))
+    answers = (*integrity_sections(compared), sampled_section(sampled_runs(swept)))
     sections = (
+        *(answers if for_answers else ()),
         *claim_sections(swept, reference, tested, qualities),
         *quality_sections(qualities),
         replace(growth, sentences=()),
@@ -91,8 +94,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         raised_section(curves),
         pareto_section(works),
         precision_section(swept, reference),
-        *integrity_sections(integrity(swept)),
-        sampled_section(sampled_runs(swept)),
+        *(() if for_answers else answers),
         advice_section(advised(swept, curves)),
         offers_section(swept, curves),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),
@@ -110,7 +112,8 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         verdict = cluster_verdict(swept)
     else:
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
-        verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
+        first = asked_verdicts(compared) if for_answers else ()
+        verdict = replace(verdict, sentences=(*first, *verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     analysed = [point.run for point in swept.points if point.run is not None and point.analysis is not None]
     title, verdict = document_title(swept.question, analysed), with_prediction(verdict, analysed)
     return Document(title, sweep_origin(swept), verdict, sections)

@@ -4,6 +4,7 @@ A claim about load holds if its test over the points of the curve rejects "load 
 The tests are those of the sweep's own sections (`load_effect`, `quality`). "Not shown" is no proof of the opposite.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -107,7 +108,7 @@ def worse_answers(name: str) -> Callable[[Evidence], Finding]:
         levels = [(level.load, level.rate(name)) for level in quality.levels] if quality else []
         known = [(load, rate) for load, rate in levels if rate is not None]
         if quality is None or not known:
-            return Finding("not measured", NO_TEXT)
+            return Finding("not measured", why_not_judged(quality, name) if quality else NO_TEXT)
         words = ", ".join(f"{rate.share:.0%} at {load:g}" for load, rate in known)
         if len(known) < 2:
             return Finding("not measured", f"{words}; {ONE_LOAD}")
@@ -117,6 +118,13 @@ def worse_answers(name: str) -> Callable[[Evidence], Finding]:
         return Finding("holds" if any(up != (name == CORRECT) for up in rising) else "does not hold", words)
 
     return finding
+
+
+def why_not_judged(quality: CurveQuality, name: str) -> str:
+    """Return why no answer has this verdict, with the number of answers for each reason."""
+    verdicts = (getattr(answer.verdicts, name) for level in quality.levels for answer in level.answers)
+    reasons = Counter(verdict.reason for verdict in verdicts).most_common()
+    return f"no answer can be judged ({', '.join(f'{reason}: {count}' for reason, count in reasons)})"
 
 
 def lost_kv_cache(evidence: Evidence) -> Finding:

@@ -36,7 +36,7 @@ from engine_probe.sweep.preflight.search_space import show_search
 from engine_probe.text_format import counted, long_duration, model_name, plain
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from engine_probe.workload.question_set.question_file import are_here, read_question_sets
+from engine_probe.workload.question_set.question_file import are_here, read_question_sets, shipped_sets
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, answered

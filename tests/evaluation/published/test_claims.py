@@ -64,6 +64,15 @@ def test_a_fault_that_comes_with_load_holds_and_one_that_was_there_before_is_not
     assert judged("leaked_prompt", came) == Finding("not shown", "0% at 1, 0% at 32")
 
 
+def test_answers_that_cannot_be_judged_are_counted_by_the_reason(tmp_path: Path) -> None:
+    unsure = dict.fromkeys(ASKED, "I am not sure.")
+    found = judged("contradiction", write_judged_sweep(tmp_path, {1: unsure, 32: unsure}))
+    assert found.holds == "not measured"
+    choices = 2 * sum(bool(question.asked[turn].choices) for question, turn in ENGLISH)
+    assert f"announces no letter: {choices}" in found.words
+    assert f"no choices: {2 * len(ASKED) - choices}" in found.words
+
+
 @pytest.mark.parametrize("measure", sorted(MEASURES))
 def test_what_was_not_measured_is_said(tmp_path: Path, measure: str) -> None:
     found = judged(measure, write_sweep(tmp_path, (8,)))

@@ -63,7 +63,10 @@ def test_they_make_other_points_and_their_absence_leaves_the_identity_of_earlier
     [
         (point(KeepAnswers("tokens"), probe=False), "probe = false: nothing is recorded: leave answers out"),
         (point(KeepAnswers("text"), "llama-3.1-8b"), 'keep = "text" asks for text, and llama-3.1-8b has no tokenizer'),
-        (point(KeepAnswers("text"), skip_tokenizer_init=True), "skip_tokenizer_init leaves the engine without a tokenizer"),
+        (
+            point(KeepAnswers("text"), skip_tokenizer_init=True),
+            "skip_tokenizer_init leaves the engine without a tokenizer",
+        ),
         (point(KeepAnswers("tokens", logprobs=True), logprobs_mode="raw_logits"), "logprobs_mode is raw_logits"),
         (point(KeepAnswers("tokens", logprobs=True), max_logprobs=1), "max_logprobs is 1: raise it to 2"),
     ],

@@ -1,9 +1,10 @@
 """Do greedy answers stay the same under load: the verdict, shares by load, and what divergence depends on."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
-from engine_probe.analysis.answers.integrity.compare import Comparison, Kind
+from engine_probe.analysis.answers.integrity.compare import FAULTS, Comparison, Kind
 from engine_probe.analysis.answers.integrity.dependence import Dependence
 from engine_probe.analysis.answers.integrity.margin_noise import STRETCH, MarginNoise
 from engine_probe.analysis.statistics.student import SIGNIFICANT
@@ -76,6 +77,11 @@ def verdicts(curve: CurveIntegrity) -> Iterator[Sentence]:
     yield Sentence(own_noise(curve))
     if curve.changed:
         yield from says(cause_words(curve.tests))
+
+
+def asked_verdicts(found: Sequence[CurveIntegrity]) -> Iterator[Sentence]:
+    """Yield the answer to the question of a sweep that was made to compare answers: one sentence for each curve."""
+    yield from (replace(headline(curve), label=curve.label) for curve in found)
 
 
 def headline(curve: CurveIntegrity) -> Sentence:
@@ -169,7 +175,8 @@ def charts(curve: CurveIntegrity) -> Iterator[Lines]:
     levels = [level for level in curve.levels if level.compared > level.kinds[Kind.FAILED]]
     if len(levels) < 2:
         return
-    shares = [100 * level.changed / (level.compared - level.kinds[Kind.FAILED]) for level in levels]
+    answered = [level.compared - level.kinds[Kind.FAILED] for level in levels]
+    unexplained = [sum(level.kinds[kind] for kind in FAULTS) for level in levels]
     yield Lines(
         title="Divergence against load",
         note="Share of the answers that are not identical; bars: 95 % as if requests were independent.",
@@ -179,11 +186,16 @@ def charts(curve: CurveIntegrity) -> Iterator[Lines]:
         series=[
             Series(
                 "changed",
-                list(shares),
+                [100 * level.changed / count for level, count in zip(levels, answered, strict=True)],
                 style="both",
                 low=[100 * level.interval[0] for level in levels],
                 high=[100 * level.interval[1] for level in levels],
-            )
+            ),
+            Series(
+                "in a way that numerics do not explain",
+                [100 * faults / count for faults, count in zip(unexplained, answered, strict=True)],
+                style="both",
+            ),
         ],
     )
 
