@@ -62,9 +62,11 @@ def question_plan(llm: Any) -> Plan:
     return Plan(sessions, Sampling(), 0, None, 0, CALM, [])
 
 
-def neighbours() -> list[WrongBlock]:
+def neighbours(first: int) -> list[WrongBlock]:
     """Return a fault for every other request, whose donor is the request behind it, at different tokens."""
-    return [WrongBlock(str(victim), 4 + victim // 2, str(victim + 1)) for victim in range(0, PROMPTS, 2)]
+    return [
+        WrongBlock(str(victim), 4 + victim // 2, str((victim + 1) % PROMPTS)) for victim in range(first, PROMPTS, 2)
+    ]
 
 
 def moves(pair: Pair, begin: int = 0) -> list[float]:
@@ -103,12 +105,14 @@ PLANS = {"smollm2": question_plan, "tiny": random_plan}
 
 
 def measured(llm: Any, model: str) -> dict[str, Any]:
-    plan, faults = PLANS[model](llm), neighbours()
+    plan = PLANS[model](llm)
     reference = engine_answers(llm, plan)
-    with planted_faults(llm, faults):
-        damaged = engine_answers(llm, plan)
     busy = engine_answers(llm, msgspec.structs.replace(plan, max_concurrency=BUSY))
-    clean, hit = aligned(reference, busy), aligned(reference, damaged)
+    clean, blocks = aligned(reference, busy), []
+    for faults in (neighbours(0), neighbours(1)):
+        with planted_faults(llm, faults):
+            damaged = engine_answers(llm, plan)
+        blocks += effects(plan, {pair.other.prompt_id: pair for pair in aligned(reference, damaged).pairs}, faults)
     verdicts = compare([clean])
     return {
         "origin": [
@@ -120,7 +124,7 @@ def measured(llm: Any, model: str) -> dict[str, Any]:
         "changed": sum(each.changed for each in verdicts.comparisons),
         "margins": [np.round(pair.logprobs[0].margins, 4).tolist() for pair in clean.pairs if pair.logprobs],
         "noise": [moves(pair) for pair in clean.pairs],
-        "wrong_blocks": list(effects(plan, {pair.other.prompt_id: pair for pair in hit.pairs}, faults)),
+        "wrong_blocks": blocks,
     }
 
 

@@ -10,9 +10,10 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from engine_probe.analysis.answers.integrity.margin_noise import STRETCH
 from engine_probe.analysis.answers.quality.language import language_detector
 from engine_probe.analysis.statistics.share import share_interval
-from tests.support.simulated_faults import FAULTS, MEASURED, REQUESTS, TOKENS, Count, rates
+from tests.support.simulated_faults import FAULTS, MEASURED, REQUESTS, TOKENS, WRONG_BLOCK, Count, rates
 from tests.support.simulated_text_faults import LANGUAGES, text_rates
 
 AIM = 0.95  # of runs with faults in one request of a hundred
@@ -56,7 +57,7 @@ def document(seeds: int) -> Iterator[str]:
     yield from ("# Planted faults", "")
     yield f"{FAULTS} of {REQUESTS} requests have a fault. In runs without any, {accused(found.clean)} are accused."
     yield from ("", "## Against the same prompts at another load (`sweep integrity`)", "", *table(found.by_kind), "")
-    yield from missed(found.by_kind)
+    yield from (*missed(found.by_kind), *why_missed(found.by_kind[WRONG_BLOCK]))
     yield from ("", "## In the text alone (verdicts on quality)", "", *table(texts), "", *origin(seeds))
 
 
@@ -66,6 +67,16 @@ def missed(counts: Mapping[str, Count]) -> Iterator[str]:
         if count.runs_found < AIM * count.runs:
             share = percent(count.runs_found, count.runs)
             yield f"**Missed:** of the runs with a {name}, {share} show one ({AIM:.0%} aimed at)."
+
+
+def why_missed(count: Count) -> Iterator[str]:
+    """Yield why wrong blocks are missed: how many moved nothing further than numerics moved another request."""
+    near, found = count.planted - count.visible, percent(count.visible_found, count.visible)
+    yield f"**Why wrong KV blocks are missed:** with {near} of {count.planted} the largest move of a margin, the"
+    yield f"largest of {STRETCH} margins in a row, and the shift that a changed token needs lie within those of the"
+    yield "requests without a fault in the same run, so that no limit on these figures finds them without accusing such"
+    yield f"a request. Of the {count.visible} others {found} are found; {count.runs_visible} of {count.runs} runs have"
+    yield "one."
 
 
 def moved(requests: Sequence[Sequence[float]]) -> str:

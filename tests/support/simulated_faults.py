@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.answers.integrity.answers import aligned
-from engine_probe.analysis.answers.integrity.compare import Comparison, Kind, compare
+from engine_probe.analysis.answers.integrity.answers import Pair, aligned
+from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind, compare
+from engine_probe.analysis.answers.integrity.margin_noise import margin_shifts, stretches
 from tests.support.simulated_answers import SCHEMA, Engine, Integers, Reals, normal
 
 MEASURED: dict[str, Any] = json.loads(Path(__file__).with_name("measured_margins.json").read_text())
@@ -91,8 +92,9 @@ class FaultKind(NamedTuple):
     is_named: Callable[[Comparison], bool]
 
 
+WRONG_BLOCK = "wrong KV block"
 KINDS = (
-    FaultKind("wrong KV block", None, lambda each: each.kind is Kind.DIVERGED or each.disturbed_token is not None),
+    FaultKind(WRONG_BLOCK, None, lambda each: each.kind is Kind.DIVERGED or each.disturbed_token is not None),
     FaultKind("lost token", lose_a_token, lambda each: each.why.endswith("without 1 token")),
     FaultKind("swapped answers", swap_answers, lambda each: "answer to prompt" in each.why),
     FaultKind("truncated answer", cut_answers, lambda each: each.kind is Kind.CUT_SHORT),
@@ -110,10 +112,17 @@ class Count:
     runs_found: int = 0  # at least one fault in the run was found
     clean: int = 0  # requests without a fault
     accused: int = 0  # of them
+    visible: int = 0  # faults that moved log-probabilities further than numerics moved those of any other request
+    visible_found: int = 0
+    runs_visible: int = 0  # at least one fault in the run is visible
 
-    def add(self, comparisons: Sequence[Comparison], victims: Sequence[int], kind: FaultKind | None) -> None:
-        hit = set(map(str, victims))
+    def add(self, run: Compared, victims: Sequence[int], kind: FaultKind | None) -> None:
+        hit, comparisons = set(map(str, victims)), run.comparisons
         found = [each for each in comparisons if each.prompt_id in hit and each.is_fault]
+        visible = visible_faults(run, hit)
+        self.visible += len(visible)
+        self.visible_found += sum(each.prompt_id in visible for each in found)
+        self.runs_visible += bool(visible)
         named = sum(map(kind.is_named, found)) if kind else 0
         accused = sum(each.is_fault for each in comparisons) - len(found)
         self.add_run(len(hit), len(found), named, len(comparisons) - len(hit), accused)
@@ -128,6 +137,24 @@ class Count:
         self.accused += accused
 
 
+def visible_faults(run: Compared, victims: set[str]) -> set[str]:
+    """Return the victims with a figure beyond those of all other requests.
+
+    The figures are what the verdict rests on: the largest move of a margin, the largest of a stretch, and the shift
+    that a changed token needs. Of a victim whose figures all lie within, a test of them can tell no more than of the
+    other request.
+    """
+    pairs = {pair.other.prompt_id: pair for pair in run.aligned.pairs}
+    figures = {each.prompt_id: moved(each, pairs[each.prompt_id]) for each in run.comparisons}
+    others = np.array([figure for name, figure in figures.items() if name not in victims]).max(axis=0)
+    others[2] = max(others[0], others[2])
+    return {name for name in victims if (figures[name] > others).any()}
+
+
+def moved(each: Comparison, pair: Pair) -> Reals:
+    return np.array([each.shift, stretches(margin_shifts(pair)).max(initial=0.0), each.needed_shift or 0.0])
+
+
 @dataclass
 class Rates:
     """Counts without faults and with each kind."""
@@ -140,18 +167,18 @@ def rates(seeds: Sequence[int]) -> Rates:
     """Compare runs without faults, and with faults of each kind, with a run of the same engine without noise."""
     found = Rates()
     for seed in seeds:
-        for kind, victims, comparisons in compared(seed):
+        for kind, victims, run in compared(seed):
             count = found.by_kind[kind.name] if kind else found.clean
-            count.add(comparisons, victims, kind)
+            count.add(run, victims, kind)
     return found
 
 
-def compared(seed: int) -> Iterator[tuple[FaultKind | None, Sequence[int], list[Comparison]]]:
+def compared(seed: int) -> Iterator[tuple[FaultKind | None, Sequence[int], Compared]]:
     """Yield the verdicts on a run without faults, and on the same run with faults of each kind."""
     engine, chance = MeasuredEngine(REQUESTS, TOKENS, seed), np.random.default_rng((seed, 2))
     reference = engine.answers(2 * seed, normal(0.0))
     clean = engine.answers(2 * seed + 1, measured_noise)
-    yield None, (), compare([aligned(reference, clean)]).comparisons
+    yield None, (), compare([aligned(reference, clean)]).runs[0]
     for kind in KINDS:
         victims = chance.choice(REQUESTS, FAULTS, replace=False).tolist()
         if kind.damage is None:
@@ -161,4 +188,4 @@ def compared(seed: int) -> Iterator[tuple[FaultKind | None, Sequence[int], list[
             rows = clean.to_pylist()
             kind.damage(rows, victims, chance)
             table = pa.Table.from_pylist(rows, SCHEMA)
-        yield kind, victims, compare([aligned(reference, table)]).comparisons
+        yield kind, victims, compare([aligned(reference, table)]).runs[0]

@@ -13,7 +13,9 @@ from tools import planted_faults
 def test_the_page_has_rates_with_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = Count(planted=10, found=5, named=4, runs=2, runs_found=2, clean=990, accused=0)
     clean = Count(runs=2, clean=1000, accused=1)
-    monkeypatch.setattr(planted_faults, "rates", lambda seeds: Rates(clean, {"lost token": count}))
+    blocks = Count(planted=10, found=5, runs=20, runs_found=18, clean=990, visible=6, visible_found=5, runs_visible=19)
+    found = Rates(clean, {"lost token": count, "wrong KV block": blocks})
+    monkeypatch.setattr(planted_faults, "rates", lambda seeds: found)
     monkeypatch.setattr(planted_faults, "text_rates", lambda seeds, detector: {"language switch": count})
     page = tmp_path / "page.md"
     monkeypatch.setattr("sys.argv", ["planted_faults", "--seeds", "2", "--write", str(page)])
@@ -23,3 +25,7 @@ def test_the_page_has_rates_with_intervals(tmp_path: Path, monkeypatch: pytest.M
     row = "5 of 10 | 18.7% to 81.3% | 40.0% | 2 of 2 (at least 15.8%) | 0 of 990 (at most 0.372%) |"
     assert f"| lost token | {row}" in text
     assert f"| language switch | {row}" in text
+    assert "of the runs with a wrong KV block, 90.0% show one (95% aimed at)" in text
+    words = " ".join(text.split())
+    assert "are missed:** with 4 of 10 the largest move of a margin" in words
+    assert "Of the 6 others 83.3% are found; 19 of 20 runs have one." in words

@@ -98,6 +98,19 @@ def test_missing_log_probabilities_are_said(tmp_path: Path) -> None:
     assert "Without log-probabilities a near-tie cannot be told from a fault" in sure.sentences[0].text
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_sweep_that_was_made_to_compare_answers_says_so_first(tmp_path: Path, asked: bool) -> None:
+    folder = write_answered_sweep(tmp_path, [Answered(1), Answered(1), Answered(8, damage=cut(5, 20))])
+    written = json.loads((folder / "sweep.json").read_text())
+    written["sweep"]["check_integrity"] = asked
+    (folder / "sweep.json").write_text(json.dumps(written))
+    swept = load_sweep(folder)
+    document = sweep_document(swept, curves(swept.points))
+    first = document.verdict.sentences[0].text.startswith("Answers are not right under load: 1 of ")
+    assert first is asked
+    assert (next(section.title for section in document.sections if section.title) == "Answers under load") is asked
+
+
 @pytest.mark.lengthy
 def test_the_section_is_in_the_report_and_in_its_json(tmp_path: Path) -> None:
     swept = load_sweep(write_answered_sweep(tmp_path, [Answered(1), Answered(1), Answered(8, NOISE)]))
