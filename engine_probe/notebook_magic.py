@@ -32,6 +32,7 @@ def register(shell: Any) -> None:
         ENGINE is the name of a vllm.LLM, and may be left out if there is one; FOLDER is new or empty [default:
         runs/<time>-<pid>]. The run is the cell's result. If the cell fails, what was recorded is kept.
         """
+        __tracebackhide__ = True  # an error of the cell is shown as without the magic
         return recorded(shell, line, cell)
 
     shell.register_magic_function(probe, "cell", "probe")
@@ -41,6 +42,7 @@ def recorded(shell: Any, line: str, cell: str) -> Run:
     """Run a cell with a probe on its engine; refusals are one sentence, errors of the cell are its own."""
     from IPython.core.error import UsageError
 
+    __tracebackhide__ = True
     failure: BaseException | None = None
     try:
         asked = arguments(line)
@@ -106,7 +108,9 @@ def is_engine(name: str, value: Any) -> bool:
 
 
 def run_cell(shell: Any, cell: str) -> None:
-    """Execute a cell in the user's names, with a traceback that shows its lines."""
+    """Execute a cell in the user's names, with a traceback that shows its lines under its own number."""
+    __tracebackhide__ = True
     source = shell.transform_cell(cell)
-    code = shell.compile(source, shell.compile.cache(source, shell.execution_count, raw_code=cell), "exec")
+    number = len(shell.user_ns["In"]) - 1 or shell.execution_count  # IPython counts on before it runs a cell
+    code = shell.compile(source, shell.compile.cache(source, number, raw_code=cell), "exec")
     exec(code, shell.user_ns)

@@ -38,6 +38,7 @@ def test_a_cell_that_fails_raises_its_own_error_and_keeps_what_was_recorded(
     assert isinstance(result.error_in_exec, ZeroDivisionError)
     printed = "".join(capsys.readouterr())
     assert printed.count("1 / 0") == 1  # the traceback shows the line of the cell, once
+    assert "notebook_magic.py" not in printed  # and nothing of the magic
     assert f"what was recorded until then is in {tmp_path / 'run'}" in printed
     run = engine_probe.load(tmp_path / "run")
     assert run.requests.num_rows == 3
