@@ -34,7 +34,7 @@ sweep: $(SWEEP_READY) ## set up, then profile the embedded model on the real vLL
 	@$(BIN)/python -m engine_probe sweep $(ARGS)
 
 # What the notebooks open. A folder that is there is kept.
-RECORDINGS := anatomy hardware.json inside integrity knee pool ranks
+RECORDINGS := anatomy elsewhere hardware.json inside integrity knee pool ranks
 recordings: $(RECORDINGS:%=runs/%) ## what the notebooks open: runs and sweeps of a small real model (minutes)
 
 notebooks: recordings | $(READY) ## every notebook on those recordings, from the first cell to the last
@@ -49,6 +49,19 @@ runs/knee: | $(SWEEP_READY)
 
 runs/hardware.json: | $(SWEEP_READY)
 	@mkdir -p runs && { $(BIN)/python -m engine_probe validate --quick --only memory,gemm --json $@ || test -s $@; }
+
+# Predictions alone: of four published engines, of the sweep and the run of other notebooks, and of cards that are not here.
+PUBLISHED := gpt2-xl deepseek-llm-7b-chat qwen1.5-14b-chat falcon-40b
+runs/elsewhere: | $(SWEEP_READY) runs/knee runs/anatomy
+	@rm -rf $@.part && mkdir -p $@.part
+	@for model in $(PUBLISHED); do $(BIN)/python -m engine_probe plan --model $$model --device "H100 NVL" --dtype float16 \
+		--max-num-batched-tokens 8192 --max-num-seqs 1024 --json $@.part/$$model.json || exit 1; done
+	@$(BIN)/python -m engine_probe plan --model llama-3.1-8b --devices L4,L40S,H100,H200 --max-model-len 8192 \
+		--slo ttft:500 tpot:30 --requests-per-second 20 --json $@.part/plan.json
+	@$(BIN)/python -m engine_probe sweep smoke --twin runs/knee --out $@.part/twin
+	@$(BIN)/python -m engine_probe predict runs/anatomy --set "num_gpu_blocks_override=[49,145,193]" --out $@.part/what_if \
+		--json $@.part/what_if.json
+	@mv $@.part $@
 
 # After the hardware, whose ceilings it carries.
 runs/inside: | $(SWEEP_READY) runs/hardware.json

@@ -65,6 +65,7 @@ __all__ = [
     "load_experiment",
     "load_suite",
     "load_sweep",
+    "read_reference",
     "trend_over",
 ]
 
@@ -84,6 +85,7 @@ _HOMES = {
     "load_experiment": "engine_probe.recordings.experiment",
     "load_suite": "engine_probe.recordings.suite",
     "load_sweep": "engine_probe.recordings.sweep",
+    "read_reference": "engine_probe.evaluation.published.reference",
     "trend_over": "engine_probe.evaluation.trend",
 }
 

@@ -17,7 +17,7 @@ from tests.support.answered_sweeps import Answered, cut, write_answered_sweep
 from tests.support.hardware_facts import hardware, memory
 from tests.support.hardware_reports import box
 from tests.support.notebooks import NOTEBOOKS as FOLDER
-from tests.support.notebooks import executed, pictures, said, write_pools, write_ranks
+from tests.support.notebooks import executed, pictures, said, write_elsewhere, write_pools, write_ranks
 from tests.support.recordings import ran, write_run, write_sweep
 from tests.support.simulated_answers import normal
 
@@ -125,3 +125,15 @@ def test_does_the_answer_stay_right_under_load(tmp_path: Path, monkeypatch: pyte
     assert pictures(outputs) == 3
     assert "near-tie" in said(outputs)
     assert "cut short" in said(outputs)
+
+
+@pytest.mark.lengthy
+def test_what_would_other_hardware_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a twin that is exact, and a pool that takes six requests fewer."""
+    write_elsewhere(tmp_path / "elsewhere")
+    monkeypatch.setenv("ENGINE_PROBE_ELSEWHERE", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("ENGINE_PROBE_SWEEP", str(write_sweep(tmp_path / "real", (1, 4, 8, 12))))
+    outputs = executed("what_would_other_hardware_do")
+    assert pictures(outputs) == 4
+    assert "<b>Predicted: " in said(outputs)
+    assert "Within ttft:500 tpot:30 at 20 requests/s, the fewest GPUs: 1 x H100" in said(outputs)

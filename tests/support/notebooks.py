@@ -12,9 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from engine_probe.cli import cli
 from tests.support.command import ENGINE_SECONDS
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings import facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -90,6 +92,34 @@ def with_ranks(tables: dict[str, pa.Table], ranks: int) -> dict[str, pa.Table]:
             moments |= {"sample_ns": 20_000, "bookkeep_ns": 5_000, "scheduled_tokens": step["scheduled_tokens"]}
             rows.append({"iteration": step["iteration"], "rank": rank} | moments)
     return tables | {"workers": table("workers", rows)}
+
+
+def write_elsewhere(path: Path) -> Path:
+    """Write what `make runs/elsewhere` makes: plans, a sweep that a twin predicted, and a what-if."""
+    path.mkdir()
+    published = ("gpt2-xl", "deepseek-llm-7b-chat", "qwen1.5-14b-chat", "falcon-40b")
+    theirs = ("--dtype", "float16", "--max-num-batched-tokens", "8192", "--max-num-seqs", "1024")
+    for model in published:
+        plan("--model", model, "--device", "H100 NVL", *theirs, "--json", str(path / f"{model}.json"))
+    slo = ("--slo", "ttft:500", "tpot:30", "--requests-per-second", "20")
+    cards = ("--devices", "L4,L40S,H100,H200", "--max-model-len", "8192")
+    plan("--model", "llama-3.1-8b", *cards, *slo, "--json", str(path / "plan.json"))
+    write_sweep(path / "twin", (1, 4, 8, 12))
+    times = {"error": 0.03, "recordings": 4, "errors": {"TTFT p50": {"deviation": 0.1, "recordings": 4}}}
+    for run in (path / "twin" / "points").iterdir():
+        known = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(known | {"predicted": {"calibrated_from": "x", "step_times": times}}))
+    figures = {"ttft_p90_ms": 80.0, "preemptions": 12}
+    changed = {f"num_gpu_blocks_override={blocks}": figures for blocks in (49, 145)}
+    decided = {"steps": 200, "recorded": 400, "predicted": 410}
+    found = {"recorded": figures, "unchanged": figures, "changed": changed, "same_decisions": decided}
+    (path / "what_if.json").write_text(json.dumps(found))
+    return path
+
+
+def plan(*words: str) -> None:
+    done = CliRunner().invoke(cli, ["plan", *words])
+    assert done.exit_code == 0, done.output
 
 
 def main() -> None:
