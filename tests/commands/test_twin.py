@@ -18,6 +18,7 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.preflight.device_plan import plan_on
 from kernels_bench.results import MEASURED, Result
+from tests.support.hardware_facts import loaded
 from tests.support.hardware_reports import box, measured
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
@@ -187,6 +188,38 @@ def test_too_few_steps_are_refused(tmp_path: Path, sweep: SweepFile) -> None:
     run = write_run(tmp_path / "run", ran(1))
     with pytest.raises(InputError, match="recorded steps are too few"):
         predicted(sweep, str(run))
+
+
+def test_recordings_at_one_load_do_not_tell_a_tokens_time(tmp_path: Path, sweep: SweepFile) -> None:
+    run = write_run(tmp_path / "run", ran(1, output=300))
+    with pytest.raises(InputError, match=r"its recorded steps all continue 1 answer, so that .* at least two loads"):
+        predicted(sweep, str(run))
+
+
+def test_another_number_format_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ran(8), facts())
+    dtype = facts()["model"]["dtype"]
+    other = "float16" if dtype != "float16" else "bfloat16"
+    with pytest.raises(InputError, match=rf"dtype = '{other}', but --twin .* recorded '{dtype}'"):
+        predicted(asked(tmp_path, arguments=f'dtype = "{other}"'), str(run))
+
+
+def test_a_model_of_the_same_shape_but_another_size_is_refused(tmp_path: Path) -> None:
+    known = facts()
+    known["model"] |= {"num_layers": 32, "head_size": 128}
+    known["loaded"] = [{**loaded(), "parameters": 7_241_732_096}]
+    run = write_run(tmp_path / "run", ran(8), known)
+    with pytest.raises(InputError, match=r"has 8.03 billion parameters, the recordings in --twin .* 7.24"):
+        predicted(asked(tmp_path, model="llama-3.1-8b"), str(run))
+
+
+def test_recordings_of_two_machines_are_refused(tmp_path: Path, sweep: SweepFile, swept: Path) -> None:
+    for number, point in enumerate(sorted((swept / "points").iterdir())):
+        document = json.loads((point / "run.json").read_text())
+        gpus = [{"name": "L4" if number else "H100 NVL"}]
+        (point / "run.json").write_text(json.dumps(document | {"hardware": {"gpus": gpus}}))
+    with pytest.raises(InputError, match=r"recordings of 2 machines \(H100 NVL; L4\), .* give the recordings of one"):
+        predicted(sweep, str(swept))
 
 
 def recorded_with(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on
+from engine_probe.commands.sweep.calibration_checks import check_loads, check_machines, check_recorded_model
 from engine_probe.commands.sweep.kernel_twin import kernel_twin, measured_kernels
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.memory_model import batch_limits
@@ -52,11 +53,14 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
     runs = recorded(Path(folder))
     first = runs[0].facts
     check_alike(runs, folder)
+    check_machines(runs, folder)
     check_sweep(sweep)
 
     @cache
     def twin() -> Twin:
-        return Twin(str(folder), step_times(runs), limits(first))
+        times = step_times(runs)
+        check_loads(runs, folder)
+        return Twin(str(folder), times, limits(first))
 
     def twin_of(points: Sequence[Point]) -> Twin:
         check_settings(points[0].engine, first, folder)
@@ -177,6 +181,7 @@ def check_settings(engine: EngineSection, facts: Mapping[str, Any], folder: str)
             f"engine.model {engine.model!r} has {mine[0]} layers and heads of {mine[1]}, the recordings in --twin "
             f"{folder} {theirs[0]} and {theirs[1]}: step times of another model predict nothing"
         )
+    check_recorded_model(engine, facts, folder)
     for section, names in PRICED.items():
         for name in names:
             argument, known = NAMES.get(name, name), recorded_argument(facts, section, name)
