@@ -97,8 +97,29 @@ class CurveIntegrity:
 
 def integrity(swept: Swept) -> list[CurveIntegrity]:
     """Compare the answers within each curve whose reference run and another run kept tokens of greedy answers."""
-    found = (curve_integrity(label, points) for label, points in swept.curves.items())
+    found = (curve_integrity(*curve) for curve in recorded_curves(swept))
     return [each for each in found if each is not None]
+
+
+Recorded = tuple[SweptPoint, Run]
+
+
+def recorded_curves(swept: Swept) -> Iterator[tuple[str, list[Recorded]]]:
+    """Yield each curve with its recordings: one of a point, or one of each engine that measured it.
+
+    Engines of a mix have curves of their own, because another model gives other answers.
+    """
+    for label, points in swept.curves.items():
+        kinds: dict[int, list[Recorded]] = {}
+        for point in points:
+            engines = point.cluster.engines if point.cluster else ()
+            for engine in engines:
+                kinds.setdefault(engine.kind, []).append((point, engine.run))
+            if not engines and point.run is not None and point.analysis:
+                kinds.setdefault(0, []).append((point, point.run))
+        for kind, recorded in kinds.items():
+            own = f"mix[{kind - 1}]" if kind else ""
+            yield ", ".join(filter(None, [label, own])), recorded
 
 
 def sampled_runs(swept: Swept) -> list[Run]:
@@ -106,13 +127,12 @@ def sampled_runs(swept: Swept) -> list[Run]:
     return [run for run in swept.runs if has_tokens(run) and is_sampled(run)]
 
 
-def curve_integrity(label: str, points: Sequence[SweptPoint]) -> CurveIntegrity | None:
-    """Compare the runs of one curve with the first run at its lowest load. None without answers to compare."""
-    kept = [
-        (point, point.run)
-        for point in points
-        if point.run is not None and point.analysis and has_tokens(point.run) and not is_sampled(point.run)
-    ]
+def curve_integrity(label: str, recorded: Sequence[Recorded]) -> CurveIntegrity | None:
+    """Compare the runs of one curve with the first run at its lowest load. None without answers to compare.
+
+    Engines that measured a point together got the same requests, so each of them is held against the reference.
+    """
+    kept = [(point, run) for point, run in recorded if has_tokens(run) and not is_sampled(run)]
     if len(kept) < 2:
         return None
     ordered = sorted(kept, key=lambda each: (each[0].load, each[1].facts["clock"]["wall_ns"]))

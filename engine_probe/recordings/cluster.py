@@ -57,6 +57,20 @@ class ClusterEngine:
 
 
 @dataclass(frozen=True)
+class ClusterGoodput:
+    """How many requests of all engines met all limits of an SLO; it is met where each engine meets it."""
+
+    requests_per_s: float
+    kept: int
+    judged: int
+    met: bool | None
+
+    @property
+    def share(self) -> float | None:
+        return self.kept / self.judged if self.judged else None
+
+
+@dataclass(frozen=True)
 class Cluster(ByName):
     """The figures of a point: the sum in the window in which all engines run, and latencies of all requests.
 
@@ -77,6 +91,8 @@ class Cluster(ByName):
         """Return those metrics of a run that a cluster has, too, by their names in tables and JSON."""
         found: dict[str, float | None] = {"output_tokens_per_s": self.output_tokens_per_s}
         found[SUCCESS_RATE] = self.success.rate if self.success else None
+        if goodput := self.goodput:
+            found |= {"goodput_requests_per_s": goodput.requests_per_s, "goodput_share": goodput.share}
         for latency in self.latencies:
             for percent, ns in latency.percentiles_ns.items():
                 found[f"{latency.name.lower()}_p{percent}_ms"] = milliseconds(ns)
@@ -87,6 +103,11 @@ class Cluster(ByName):
     def gpus(self) -> int | None:
         """Return the GPUs of all engines. None on CPUs, or if a recording does not tell."""
         return gpus_of(self.engines)
+
+    @property
+    def goodput(self) -> ClusterGoodput | None:
+        """Return the goodput of all engines. None unless limits were named."""
+        return goodput_of(self.engines)
 
     @property
     def kinds(self) -> list[list[int]]:
@@ -149,6 +170,19 @@ def cluster_of(
 def gpus_of(engines: Sequence[ClusterEngine]) -> int | None:
     counts = [engine.gpus for engine in engines]
     return None if None in counts else sum(count or 0 for count in counts) or None
+
+
+def goodput_of(engines: Sequence[ClusterEngine]) -> ClusterGoodput | None:
+    found = [one for engine in engines if (one := engine.analysis.summary.goodput) is not None]
+    if not found or len(found) < len(engines):
+        return None
+    met = [one.met for one in found]
+    return ClusterGoodput(
+        sum(one.requests_per_s for one in found),
+        sum(one.kept for one in found),
+        sum(one.judged for one in found),
+        False if False in met else None if None in met else True,
+    )
 
 
 def latencies_of(engines: Sequence[ClusterEngine]) -> tuple[LatencyFigures, ...]:

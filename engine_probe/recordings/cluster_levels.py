@@ -9,7 +9,7 @@ from engine_probe.analysis.cluster.scaling import ScalingLevel, scaling
 from engine_probe.analysis.run.latency_figures import LatencyFigures
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.engine.parallelism import DATA, SPLIT_WEIGHTS
-from engine_probe.recordings.cluster import Cluster, ClusterEngine, gpus_of, latencies_of
+from engine_probe.recordings.cluster import Cluster, ClusterEngine, ClusterGoodput, goodput_of, gpus_of, latencies_of
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.workload.load import load_of
@@ -54,6 +54,11 @@ class ClusterPart:
     def gpus(self) -> int | None:
         """Return the GPUs of these engines. None on CPUs, or if a recording does not tell."""
         return gpus_of(self.engines)
+
+    @cached_property
+    def goodputs(self) -> list[ClusterGoodput]:
+        """Return the goodput of each repeat; empty unless limits were named."""
+        return [found for engines in self.repeats if (found := goodput_of(engines)) is not None]
 
     @cached_property
     def latencies(self) -> list[tuple[LatencyFigures, ...]]:
@@ -104,6 +109,11 @@ class ClusterLevel:
         found = repeated([cluster.output_tokens_per_s for cluster in self.clusters])
         assert found is not None
         return found
+
+    @cached_property
+    def goodputs(self) -> list[ClusterGoodput]:
+        """Return the goodput of each repeat; empty unless limits were named."""
+        return [found for cluster in self.clusters if (found := cluster.goodput) is not None]
 
     @cached_property
     def parts(self) -> list[ClusterPart]:

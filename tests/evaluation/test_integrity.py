@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,27 @@ def test_the_figures_name_each_changed_request(tmp_path: Path) -> None:
     assert (request["prompt_id"], request["kind"], request["first_divergent_token"]) == ("5", "cut short", 20)
     assert told["levels"][0]["kinds"]["identical"] == PROMPTS - 1
     assert told["levels"][0]["changed_interval"] == pytest.approx((0.00105, 0.2112), abs=1e-3)
+
+
+def test_each_engine_of_a_point_is_held_against_the_first(tmp_path: Path) -> None:
+    """Two engines at two loads; the second of them cut an answer at the higher one."""
+    path = write_answered_sweep(tmp_path, [Answered(1), Answered(1), Answered(4), Answered(4, damage=cut(5, 9))])
+    file = path / "sweep.json"
+    document = json.loads(file.read_text())
+    rows = []
+    for load in (0, 2):
+        for engine in (0, 1):
+            (path / "points" / f"p{load + engine}").rename(path / "points" / f"c{load}-{engine}")
+            place = path / "points" / f"c{load}"
+            place.mkdir(exist_ok=True)
+            (path / "points" / f"c{load}-{engine}").rename(place / f"replica-{engine + 1}")
+        row = document["points"][load]
+        rows.append(row | {"id": f"c{load}", "point": row["point"] | {"replicas": 2, "repeat": 0}})
+    file.write_text(json.dumps(document | {"points": rows}))
+    (found,) = integrity(load_sweep(path))
+    assert [(level.load, level.runs, level.compared) for level in found.levels] == [
+        (1, 1, PROMPTS),
+        (4, 2, 2 * PROMPTS),
+    ]
+    (change,) = found.changes
+    assert (change.point, change.comparison.kind) == ("c2", Kind.CUT_SHORT)

@@ -48,10 +48,9 @@ def check_together(sweep: SweepFile) -> None:
     counts = [sum(count for _, count in point.engine_counts) for point in found]
     if more := next((count for count in counts if count > MOST_ENGINES), 0):
         raise InputError(f"{what}: {more:,} engines are more than {MOST_ENGINES} at a point: lower replicas")
-    if section := "adaptive" if sweep.adaptive else "search" if sweep.search else None:
-        raise InputError(f"{what}: a search measures one engine at a time: leave [{section}] out")
-    if sweep.check_integrity:
-        raise InputError(f"{what}: check_integrity compares the answers of one engine: leave it out")
+    if sweep.adaptive and sweep.adaptive.slo and sweep.adaptive.slo.whole_limits:
+        limits = sweep.adaptive.slo.whole_words
+        raise InputError(f"{what}: adaptive.slo limits {limits}, which engines beside each other share: leave it out")
     if not all(point.probe for point in found):
         raise InputError(f"{what}: probe = false: the sum over engines is counted in their recordings: leave it out")
 

@@ -1,6 +1,7 @@
 """One adaptive search over a base point: each load to measure follows from the rows before it."""
 
 from collections import Counter
+from pathlib import Path
 from statistics import fmean
 
 import msgspec
@@ -10,6 +11,7 @@ from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import put
+from engine_probe.recordings.cluster import open_cluster
 from engine_probe.recordings.run import Run, load
 from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.axes import label as label_of
@@ -33,8 +35,8 @@ class SearchRun:
         self._search, self._tried = adaptive.search(repeats), Counter[int]()
         self._dearness: dict[int, list[float]] = {}  # by value, the ratios of costs and energies to their limits
         self._value: int | None = next(self._search)
-        self.engines = [base.engine]
-        self.needs = [need_of(self._point(adaptive.last, 0))]
+        self.engines = [one.engine for one in base.each_engine]
+        self.needs = [need_of(one) for one in self._point(adaptive.last, 0).each_engine]
         self.name = curve_name(base.curve)
         self.found = Found(None, None, None)
         self.problem: str | None = None  # why it ended early
@@ -79,13 +81,13 @@ class SearchRun:
     def _score(self, row: PointResult, value: int) -> float:
         if self._adaptive.slo is None:
             return row.reached.output_tokens_per_s
-        goodput = judged(load(self._folders.of(row.point)), self._adaptive.slo)
-        assert goodput.request_strain is not None
-        assert goodput.whole_strain is not None
-        self._dearness.setdefault(value, []).append(goodput.whole_strain)
-        if goodput.request_strain > 1 or goodput.whole_strain <= 1 or self._dearer_than_below(value):
-            return 1 - max(goodput.request_strain, goodput.whole_strain)
-        return 1 - goodput.request_strain  # a higher load may be cheaper
+        found = [judged(run, self._adaptive.slo) for run in recordings(self._folders.of(row.point), row.point)]
+        requests = max(each.request_strain or 0.0 for each in found)  # each engine has to meet the SLO
+        whole = max(each.whole_strain or 0.0 for each in found)
+        self._dearness.setdefault(value, []).append(whole)
+        if requests > 1 or whole <= 1 or self._dearer_than_below(value):
+            return 1 - max(requests, whole)
+        return 1 - requests  # a higher load may be cheaper
 
     def _dearer_than_below(self, value: int) -> bool:
         """Return whether a token costs more than at a lower load, so that it will not become cheaper above."""
@@ -99,6 +101,13 @@ class SearchRun:
             return None
         self.found = msgspec.structs.replace(self.found, best=None)
         return f"up to {best}, the highest load within the other limits, {slo.whole_words} is missed"
+
+
+def recordings(folder: Path, point: Point) -> list[Run]:
+    """Return the recording of a point, or those of each engine that measured it."""
+    if not point.together:
+        return [load(folder)]
+    return [engine.run for engine in open_cluster(folder, msgspec.to_builtins(point)).engines]
 
 
 def judged(run: Run, slo: Slo) -> Goodput:

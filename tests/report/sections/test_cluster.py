@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from engine_probe.analysis.run.slo import read_goodput
 from engine_probe.analysis.run.success import Success
 from engine_probe.commands.report import command
 from engine_probe.recordings.cluster_levels import cluster_levels, scaling_of
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.experiment import open_experiment
-from engine_probe.recordings.sweep import load_sweep
+from engine_probe.recordings.sweep import load_sweep, open_sweep
 from engine_probe.report.document import Document, cell_words
 from engine_probe.report.experiment_report import experiment_document
 from engine_probe.report.renderers.html_document import html_page
@@ -129,3 +130,21 @@ def test_the_page_has_each_engine_and_json_its_figures(tmp_path: Path) -> None:
     engines = point["cluster"]["engines"]
     assert point["cluster"]["output_tokens"] == sum(engine["output_tokens"] for engine in engines)
     assert [Path(engine["folder"]).name for engine in engines] == ["replica-1", "replica-2"]
+
+
+def test_with_an_slo_it_has_a_goodput_and_the_load_that_each_engine_takes(tmp_path: Path) -> None:
+    """The second engine is twice as slow: only the first keeps a limit between the two."""
+    write_rows(tmp_path, [write_point(tmp_path, "two", (1.0, 2.0))])
+    alike = open_sweep(tmp_path).points[0].cluster
+    assert alike is not None
+    fast, slow = (engine.analysis.summary.tpot.percentiles_ns[50] or 0.0 for engine in alike.engines)
+    swept = open_sweep(tmp_path, read_goodput([f"tpot:{(fast + slow) / 2e6:g}"], 90))
+    (level,) = cluster_levels(swept)
+    (goodput,) = level.goodputs
+    assert (goodput.kept, goodput.judged, goodput.met) == (16, 32, False)
+    assert goodput.requests_per_s == pytest.approx(16 / alike.engines[0].analysis.summary.seconds)
+    told = sweep_document(swept, curves(swept.points)).verdict
+    assert any("meets it at none of the loads" in sentence.text for sentence in told.sentences)
+    assert any("50%" in cell_words(cell) for cell in told.tables[0].rows[0])
+    assert swept.points[0].cluster is not None
+    assert swept.points[0].cluster.metrics["goodput_share"] == 0.5

@@ -79,10 +79,16 @@ def test_what_a_sweep_wrote_reads_as_the_same_points(sweep: Any) -> None:
         ("replicas = 2", "[axes]\nprobe = [true, false]\n", "probe = false: the sum over engines is counted"),
         (
             "replicas = 2",
-            '[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 4\n',
-            "a search measures one engine",
+            "[search]\ntrials = 4\n[search.arguments.max_num_seqs]\nlow = 2\nhigh = 8\n",
+            "search varies the arguments of one engine",
         ),
-        ("replicas = 2\ncheck_integrity = true", "", "check_integrity compares the answers of one engine"),
+        (
+            "replicas = 2",
+            '[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 4\ngoal = "slo"\n'
+            "slo = { joules_per_token = 1.0 }\n",
+            "adaptive.slo limits .*, which engines beside each other share",
+        ),
+        ("replicas = 2\ncheck_integrity = true", "", "compares the answers of several loads, and there is only 4"),
         ("replicas = 100000", "", "100,000 engines are more than 1024 at a point"),
         ("", "[[mix]]\nreplicas = 2\n", r"mix\[0\].engine is missing"),
         (
@@ -102,3 +108,13 @@ def test_what_a_sweep_wrote_reads_as_the_same_points(sweep: Any) -> None:
 def test_what_cannot_be_is_refused(sweep: Any, top: str, below: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         sweep(top, below)
+
+
+def test_engines_together_are_searched_and_their_answers_compared(sweep: Any) -> None:
+    searched = sweep("replicas = 2", '[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 4\n')
+    assert searched.adaptive is not None
+    compared = sweep(
+        "replicas = 2\ncheck_integrity = true", "num_prompts = 8\n[axes]\n'workload.concurrency' = [1, 4]\n"
+    )
+    assert sorted(point.load for point in points(compared)) == [1, 1, 4]
+    assert all(point.answers and point.answers.logprobs for point in points(compared))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 
 from engine_probe.analysis.cluster.scaling import ScalingLevel
 from engine_probe.analysis.run.success import summed
@@ -27,6 +28,8 @@ COLUMNS = (
     Column("TTFT p50", short="TTFT\np50"),
     Column("TTFT p99", short="TTFT\np99", room="spare"),
     Column("TPOT p50", short="TPOT\np50", room="spare"),
+    Column("goodput, requests/s", short="good-\nput/s"),
+    Column("requests within the SLO", short="within\nthe SLO"),
     Column("efficiency", short="effi-\nciency"),
 )
 NOTE = (
@@ -49,6 +52,7 @@ def cluster_section(swept: Swept, title: str = "Several engines together") -> Se
         *says(failures(levels), "problem"),
         *says(short_windows(levels), "caution"),
         *says(scaling_words(scaled) if scaled else map(sum_words, levels)),
+        *says(slo_words(levels)),
         *balance_sentences(levels),
     )
     return Section(
@@ -163,7 +167,15 @@ def cluster_rows(level: ClusterLevel, efficiencies: dict[int, float]) -> Iterato
 
 
 def total_cells(level: ClusterLevel) -> list[str]:
-    return [str(level.engines), rate_words(level), per_gpu(level), "-", "-", *latency_cells(level)]
+    return [
+        str(level.engines),
+        rate_words(level),
+        per_gpu(level),
+        "-",
+        "-",
+        *latency_cells(level),
+        *goodput_cells(level),
+    ]
 
 
 def part_cells(part: ClusterPart) -> list[str]:
@@ -177,6 +189,7 @@ def part_cells(part: ClusterPart) -> list[str]:
         "-" if found is None else f"{min(found.means):,.1f} to {max(found.means):,.1f}",
         "-" if found is None else f"{found.spread:.1%}",
         *latency_cells(part),
+        *goodput_cells(part),
     ]
 
 
@@ -189,6 +202,27 @@ def latency_cells(found: ClusterLevel | ClusterPart) -> Iterator[str]:
     for latency, percent in (("TTFT", 50), ("TTFT", 99), ("TPOT", 50)):
         mean = found.mean_ns(latency, percent)
         yield "-" if mean is None else duration(mean.mean)
+
+
+def goodput_cells(found: ClusterLevel | ClusterPart) -> Iterator[str]:
+    """Yield the goodput and the share of requests that meet the SLO, as means over the repeats."""
+    goodputs = found.goodputs
+    shares = [each.share for each in goodputs if each.share is not None]
+    yield f"{fmean(each.requests_per_s for each in goodputs):.3g}" if goodputs else "-"
+    yield f"{fmean(shares):.0%}" if shares else "-"
+
+
+def slo_words(levels: Sequence[ClusterLevel]) -> Iterator[str]:
+    """Yield up to which load each configuration meets the SLO: in every repeat, and each of its engines."""
+    by_name: dict[str, list[ClusterLevel]] = {}
+    for level in levels:
+        if level.goodputs:
+            by_name.setdefault(level.configuration, []).append(level)
+    for name, alike in by_name.items():
+        ordered = sorted(alike, key=lambda level: level.points[0].load)
+        met = [level for level in ordered if all(each.met for each in level.goodputs)]
+        words = "at none of the loads" if not met else f"up to {level_words(*met[-1].parts[0].load)} for each engine"
+        yield f"SLO: {name} meets it {words}."
 
 
 def failures(levels: Sequence[ClusterLevel]) -> Iterator[str]:
