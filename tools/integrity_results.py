@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine_probe.analysis.answers.integrity.compare import Kind
 from engine_probe.errors import EngineProbeError
@@ -37,9 +38,27 @@ def document(folders: Sequence[Path]) -> Iterator[str]:
     for claim, words in ((CHANGED, changed), (PREEMPTED, preempted), (ENDED_EARLY, ended_early)):
         told = " ".join(f"{named(swept, curve)}: {words(curve)}" for swept, curve in found)
         yield f"| {claim} | {told} |"
+    yield from ("", *compared_settings(found))
     for (swept, curve), section in zip(found, integrity_sections([curve for _, curve in found]), strict=True):
         yield from ("", f"## {named(swept, curve)}")
         yield from list(section_lines(section, 3))[2:]
+
+
+def compared_settings(found: Sequence[tuple[Swept, CurveIntegrity]]) -> Iterator[str]:
+    """Yield a table of the settings: how many answers changed under each, and how far margins moved."""
+    yield "| sweep | number format | changed | not explained | preempted | margins that moved | at most |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    for swept, curve in found:
+        noise, preempted = curve.noise, sum(level.preempted for level in curve.levels)
+        moved = f"{noise.shifted:,} of {noise.tokens:,} | {noise.largest:.2g}" if noise else "- | -"
+        yield (
+            f"| {named(swept, curve)} | {facts_of(swept)['model']['dtype']} | {curve.changed} of {curve.compared} | "
+            f"{curve.faults} | {preempted} | {moved} |"
+        )
+
+
+def facts_of(swept: Swept) -> Mapping[str, Any]:
+    return swept.runs[0].facts
 
 
 def named(swept: Swept, curve: CurveIntegrity) -> str:
@@ -48,7 +67,7 @@ def named(swept: Swept, curve: CurveIntegrity) -> str:
 
 def settings(swept: Swept) -> str:
     """Return what was measured: model, precision, prompts, KV pool and machine."""
-    facts = swept.runs[0].facts
+    facts = facts_of(swept)
     host = (facts.get("hardware") or {}).get("host") or {}
     loads = " / ".join(f"{load:g}" for load in sorted({point.load for point in swept.points}))
     kv = facts["kv"]

@@ -28,6 +28,8 @@ def test_divergence_is_told_with_its_tests(tmp_path: Path) -> None:
     told = page(tmp_path / "noisy", Answered(1), Answered(32, normal(0.05), blocks=40))
     assert "at near-ties, 0 that numerics do not explain; batch size" in told
     assert "no margin moved below 48 tokens of context" in told
+    (row,) = (line for line in told.splitlines() if line.startswith("| noisy | "))
+    assert " of 24 | 0 | " in row
 
 
 def test_cut_answers_are_counted(tmp_path: Path) -> None:

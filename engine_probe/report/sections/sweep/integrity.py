@@ -195,6 +195,7 @@ def charts(curve: CurveIntegrity) -> Iterator[Lines]:
                 "in a way that numerics do not explain",
                 [100 * faults / count for faults, count in zip(unexplained, answered, strict=True)],
                 style="both",
+                colour=3,
             ),
         ],
     )
