@@ -188,11 +188,18 @@ class Run(NotebookView):
 
     def summary(self, slo: Slo | None = None) -> Summary:
         """Summarise the run; with an SLO also its goodput."""
+        from engine_probe.analysis.run.summary import judged
+
+        tables = (self.facts, self.iterations, self.requests, self.answers)
+        return self._summary if slo is None else judged(self._summary, slo, *tables)
+
+    @cached_property
+    def _summary(self) -> Summary:
         from engine_probe.analysis.run.summary import summarise
 
         if not self.iterations.num_rows:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
-        tables = (self.iterations, self.requests, slo, self.answers)
+        tables = (self.iterations, self.requests, self.answers)
         return summarise(self.facts, self.status, self.notes, *tables, self.gpus)
 
     def analysis(self, slo: Slo | None = None) -> RunAnalysis:

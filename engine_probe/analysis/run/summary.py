@@ -140,20 +140,10 @@ class Summary(ByName, NotebookView):
         )
 
 
-def summarise(
-    facts: dict[str, Any],
-    status: str,
-    notes: list[str],
-    iterations: pa.Table,
-    requests: pa.Table,
-    slo: Slo | None = None,
-    answers: pa.Table = NO_ANSWERS,
-    gpus: GpuUse = NO_GPUS,
+def judged(
+    summary: Summary, slo: Slo, facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, answers: pa.Table
 ) -> Summary:
-    """Summarise the tables of a run that is at least one iteration long; with an SLO also its goodput."""
-    summary = unjudged(facts, status, notes, iterations, requests, answers, gpus)
-    if slo is None:
-        return summary
+    """Add the prices of an SLO and, if it has limits, the goodput."""
     summary = replace(summary, prices=slo.price_list or NO_PRICES)
     if slo.is_empty:
         return summary
@@ -161,15 +151,16 @@ def summarise(
     return replace(summary, goodput=goodput(measured, summary.seconds, slo, profiled, answers, summary.costs))
 
 
-def unjudged(
+def summarise(
     facts: dict[str, Any],
     status: str,
     notes: list[str],
     iterations: pa.Table,
     requests: pa.Table,
-    answers: pa.Table,
-    gpus: GpuUse,
+    answers: pa.Table = NO_ANSWERS,
+    gpus: GpuUse = NO_GPUS,
 ) -> Summary:
+    """Summarise the tables of a run that is at least one iteration long."""
     column, ends = {name: iterations[name].to_numpy() for name in iterations.column_names}, update_end_ns(iterations)
     whole_ns, profiled = int(ends[-1]) - int(column["start_ns"][0]), profiled_span(facts, iterations)
     seconds, measured = whole_ns / 1e9, without_further(facts, requests)
@@ -205,12 +196,19 @@ def unjudged(
         goodput=None,
         after_warm_up=later,
         after_warm_up_latencies=latencies(iterations, measured, profiled, later.window) if later else (),
-        probe_share=int(column["probe_ns"].sum()) / whole_ns,
-        probe_median_ns=float(np.median(column["probe_ns"])),
-        probe_uncounted=uncounted_cost(facts, column["running_requests"], whole_ns),
+        **probe_costs(facts, column, whole_ns),
         gpus=gpus,
         within=predicted_within(facts, iterations, requests),
     )
+
+
+def probe_costs(facts: dict[str, Any], column: dict[str, npt.NDArray[Any]], whole_ns: int) -> dict[str, Any]:
+    """Return the cost of the probe: as it counted it in each step, and what it cannot count itself."""
+    return {
+        "probe_share": int(column["probe_ns"].sum()) / whole_ns,
+        "probe_median_ns": float(np.median(column["probe_ns"])),
+        "probe_uncounted": uncounted_cost(facts, column["running_requests"], whole_ns),
+    }
 
 
 def predicted_within(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> Mapping[str, float]:

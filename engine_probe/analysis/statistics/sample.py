@@ -66,7 +66,8 @@ class Sample:
         """
         places = (self.count - 1) * (np.asarray(percents) / 100)
         below = np.floor(places).astype(np.int64)
-        low, high = np.split(self._ranked(np.r_[below, np.minimum(below + 1, self.count - 1)]), 2)
+        ranked = self._ranked(np.concatenate([below, np.minimum(below + 1, self.count - 1)]))
+        low, high = ranked[: len(below)], ranked[len(below) :]
         share, distance = places - below, high - low
         found: Values = np.where(share < 0.5, low + distance * share, high - distance * (1 - share))  # as numpy rounds
         return found
@@ -74,7 +75,7 @@ class Sample:
     def _ranked(self, ranks: npt.NDArray[np.int64]) -> Values:
         """Return the values at these ranks, from 0, of the sorted sample."""
         if self.weights is None:
-            found: Values = np.partition(self.values, np.unique(ranks))[ranks]
+            found: Values = np.partition(self.values, ranks)[ranks]
             return found
         order = np.argsort(self.values)
         ranked: Values = self.values[order][np.searchsorted(np.cumsum(self.weights[order]), ranks, side="right")]

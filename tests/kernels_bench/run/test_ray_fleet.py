@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from kernels_bench.judge.fleet import FleetReport, fleet_exit_code
 from kernels_bench.run import ray_fleet
 from kernels_bench.run.ray_fleet import NodeCommand, NodeRun, ended, run
 
-pytestmark = pytest.mark.lengthy
+pytestmark = [
+    pytest.mark.lengthy,
+    pytest.mark.skipif(find_spec("ray") is None, reason="no ray in this environment"),
+]
 
-pytest.importorskip("ray", reason="no ray in this environment")
 HOLDER = """
 import sys, time, ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
