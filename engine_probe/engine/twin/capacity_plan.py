@@ -1,21 +1,23 @@
 """What an engine on a GPU holds, and what bounds its speed, from the model's shape and the GPU's data sheet alone.
 
 The capacity is predicted by the memory model. Times are bounds and no predictions: no step is faster than reading the
-weights of its layers and the KV cache once at the full bandwidth of the memory, or than multiplying its tokens by those
-weights at the full rate of the tensor cores. Attention's products, the vocabulary, collectives, launches and the host
-come on top and are not known.
+weights of its layers, the vocabulary and the KV cache once at the full bandwidth of the memory, or than multiplying its
+tokens by those weights at the full rate of the tensor cores; and all-reduces between GPUs come on top at the full rate
+of the link, without latency, because layers wait for them. Attention's products, launches, sampling and the host come
+on top of that and are not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine_probe.engine.memory_model import RankMemory, batch_limits, kv_bytes_of_rank, memory_of_rank
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
-from engine_probe.engine.parallelism import rank_count, weight_shards
-from engine_probe.engine.twin.step_times import Price, StepTimes
+from engine_probe.engine.parallelism import parallel_size, rank_count, weight_shards
+from engine_probe.engine.twin.derived_times import ALL_REDUCES, captured_sizes, hidden_size
+from engine_probe.engine.twin.step_times import Price, Source, StepTimes
 from engine_probe.engine.twin.virtual_clock import SECOND_NS
 
 OPERATIONS = 2  # of each parameter for a token: a multiplication and an addition
@@ -27,6 +29,7 @@ class Rates:
 
     bytes_per_second: float
     operations_per_second: float | None  # in the number format of the activations; None: not in the data sheet
+    link_bytes_per_second: float | None = None  # to other GPUs, in one direction; None: not in the data sheet
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class Plan:
     parameters: int
     kv_bytes_per_token: float  # of all ranks
     layers_bytes: float  # weights of the layers on one rank
+    vocabulary_bytes: float  # of the matrix that makes logits, on one rank
+    reduced_bytes: float  # that cross each GPU's link for one token, by all-reduces of tensor parallelism
+    graph_sizes: tuple[int, ...]  # tokens of the CUDA graphs that vLLM captures
     operations: float  # of one token in the layers on one rank
     rates: Rates
     most_running: int  # max_num_seqs
@@ -81,19 +87,26 @@ class Plan:
     def bounds(self, concurrency: int) -> Bounds:
         """Return the least times with so many requests; prompts are computed between the answers' steps."""
         context = self.input_len + self.output_len / 2
-        read = self.layers_bytes + concurrency * context * self.memory.kv_bytes_per_token
+        weights = self.layers_bytes + self.vocabulary_bytes
+        read = weights + concurrency * context * self.memory.kv_bytes_per_token
         reading = read / self.rates.bytes_per_second
-        step = max(reading, self._multiplying(concurrency))
-        prompt = max(self.layers_bytes / self.rates.bytes_per_second, self._multiplying(self.input_len))
+        step = max(reading, self._multiplying(concurrency)) + self._reducing(concurrency)
+        prompt = max(weights / self.rates.bytes_per_second, self._multiplying(self.input_len))
+        prompt += self._reducing(self.input_len)
         # Chunks of prompts share steps with answers: both limits hold for the sum of all of it.
         every = concurrency * (self.input_len + self.output_len)
-        answers = max(self.output_len * reading, self._multiplying(every))
+        answers = max(self.output_len * reading, self._multiplying(every)) + self._reducing(every)
         return Bounds(concurrency, prompt, step, concurrency * self.output_len / answers)
 
     def _multiplying(self, tokens: int) -> float:
         """Return the least seconds that multiplying so many tokens takes. 0 where the rate is not known."""
         rate = self.rates.operations_per_second
         return 0.0 if rate is None else tokens * self.operations / rate
+
+    def _reducing(self, tokens: int) -> float:
+        """Return the least seconds of the all-reduces of so many tokens. 0 where the link is not known."""
+        rate = self.rates.link_bytes_per_second
+        return 0.0 if rate is None else tokens * self.reduced_bytes / rate
 
 
 def capacity_plan(
@@ -103,9 +116,11 @@ def capacity_plan(
     rates: Mapping[str, float],
     bytes_per_second: float,
     lengths: tuple[int, int],
+    link: float | None = None,
 ) -> Plan | None:
     """Plan an engine on a GPU, given as its name and bytes; `rates` are operations per second by number format.
 
+    `link` are the bytes that a GPU sends others in a second.
     None for a shape or a number format that is not known.
     """
     memory = memory_of_rank(config, arguments, *device, least_tokens=sum(lengths))
@@ -115,7 +130,8 @@ def capacity_plan(
     asked = str(arguments.get("dtype", "auto"))
     computed = shape.dtype if asked == "auto" else asked
     per_rank, _ = kv_bytes_of_rank(shape, arguments)
-    ranks = rank_count(arguments)
+    ranks, tensor, width = rank_count(arguments), parallel_size(arguments, "tensor_parallel_size"), BYTES[computed]
+    limits = batch_limits(arguments, *device)
     return Plan(
         device=device[0],
         gpus=ranks,
@@ -125,24 +141,59 @@ def capacity_plan(
         parameters=shape.parameters,
         kv_bytes_per_token=per_rank * ranks,
         layers_bytes=layers_bytes(shape, asked) / shards,
+        vocabulary_bytes=int(config["vocab_size"]) * hidden_size(config) * width / tensor,
+        reduced_bytes=ALL_REDUCES * shape.layers * hidden_size(config) * width * 2 * (tensor - 1) / tensor,
+        graph_sizes=captured_sizes(arguments, limits),
         operations=OPERATIONS * shape.linear_parameters / shards,
-        rates=Rates(bytes_per_second, rates.get(computed) if computed in BYTES else None),
-        most_running=batch_limits(arguments, *device)[1],
+        rates=Rates(bytes_per_second, rates.get(computed), link),
+        most_running=limits[1],
     )
 
 
 def least_times(plan: Plan) -> StepTimes:
-    """Return the least times of steps: reading weights and KV cache, or multiplying, whichever takes longer."""
+    """Return the least times of steps, term by term.
+
+    Reading weights and KV cache or multiplying, whichever takes longer, and the all-reduces between GPUs.
+    """
     per_byte = SECOND_NS / plan.rates.bytes_per_second
-    rate = plan.rates.operations_per_second
+    rate, link = plan.rates.operations_per_second, plan.rates.link_bytes_per_second
     multiplied = 0.0 if rate is None else plan.operations / rate * SECOND_NS
+    reduced = 0.0 if link is None else plan.reduced_bytes / link * SECOND_NS
     return StepTimes(
         {
-            "step": Price(plan.layers_bytes * per_byte),
+            "step": Price((plan.layers_bytes + plan.vocabulary_bytes) * per_byte),
             "answer attention": Price(plan.memory.kv_bytes_per_token * per_byte),
         },
-        beside={"prompt token": Price(multiplied), "answer token": Price(multiplied)},
+        beside=dict.fromkeys(("prompt token", "answer token", "padding"), Price(multiplied)),
+        matrices=((1.0, reduced), (2.0, 2 * reduced)) if reduced else (),
+        graph_sizes=plan.graph_sizes,
+        overlaps=True,
+        sources=tuple(least_terms(plan)),
     )
+
+
+def least_terms(plan: Plan) -> Iterator[Source]:
+    """Yield the terms of the least times, each with its formula and figures."""
+    rates = plan.rates
+    memory = f"{rates.bytes_per_second / 1e9:,.0f} GB/s"
+    weights = (
+        f"{plan.layers_bytes / 1e9:.3g} GB of layers, {plan.vocabulary_bytes / 1e9:.3g} GB of vocabulary, {memory}"
+    )
+    yield Source("weights", "bytes of layers and vocabulary on a rank / memory bandwidth", weights)
+    cache = f"{plan.memory.kv_bytes_per_token / 1024:.4g} KiB a token, {memory}"
+    yield Source("KV cache", "bytes of the tokens that answers attend to / memory bandwidth", cache)
+    if rates.operations_per_second is not None:
+        products = f"{plan.operations / 1e9:.3g} GFLOP a token, {rates.operations_per_second / 1e12:,.0f} TFLOP/s"
+        formula = "operations of the tokens, padded ones too / rate; beside reading, the longer one counts"
+        yield Source("products", formula, products)
+    if plan.graph_sizes:
+        sizes = f"{len(plan.graph_sizes)} sizes up to {plan.graph_sizes[-1]:,} tokens"
+        yield Source("padding", "tokens of the smallest graph that holds a step - its tokens", sizes)
+    if plan.reduced_bytes:
+        link = rates.link_bytes_per_second
+        figures = "no link in the data sheet: left out" if link is None else f"{link / 1e9:,.0f} GB/s in one direction"
+        formula = "2 all-reduces of each layer x 2 (n - 1) / n of a token's activations / rate of the link"
+        yield Source("collectives", formula, f"{plan.reduced_bytes / 1024:,.4g} KiB a token, {figures}")
 
 
 def layers_bytes(shape: Geometry, dtype: str) -> float:

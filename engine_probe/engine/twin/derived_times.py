@@ -60,13 +60,18 @@ def engine_of(config: Config, arguments: Mapping[str, Any]) -> Engine:
     dtype = shape.dtype if asked == "auto" else asked
     return Engine(
         shape,
-        int(config.get("hidden_size") or config["n_embd"]),
+        hidden_size(config),
         int(config["vocab_size"]),
         dtype,
         shape.linear_bytes if shape.quantized else BYTES[dtype],
         weight_shards(arguments),
         kv_bytes_of_rank(shape, arguments)[0],
     )
+
+
+def hidden_size(config: Config) -> int:
+    """Return the width of the activations between layers, under its name in GPT-2 and in others."""
+    return int(config.get("hidden_size") or config["n_embd"])
 
 
 def derived_times(

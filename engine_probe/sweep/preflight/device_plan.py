@@ -27,7 +27,8 @@ def plan_on(
         )
     assert gpu.speed is not None  # of a named GPU it is
     rates = {**gpu.speed.multiplies}
-    plan = capacity_plan(config, arguments, (gpu.name, gpu.memory_bytes), rates, gpu.speed.bytes_per_second, lengths)
+    speed, link = gpu.speed.bytes_per_second, gpu.link_bytes_per_second
+    plan = capacity_plan(config, arguments, (gpu.name, gpu.memory_bytes), rates, speed, lengths, link)
     if plan is None:
         kind, dtypes = config.get("model_type"), [arguments.get(name) for name in ("dtype", "kv_cache_dtype")]
         asked = ", ".join(str(dtype) for dtype in dtypes if dtype) or "its own number format"

@@ -30,6 +30,7 @@ class Gpu(NamedTuple):
     memory_bytes: float
     speed: DeviceSpeed | None = None  # by its datasheet; None: as measured here
     doubts: tuple[str, ...] = ()  # about its memory
+    link_bytes_per_second: float | None = None  # to other GPUs, in one direction; None: not known
 
 
 def named_gpu(name: str, refusal: str = "") -> Gpu:

@@ -18,9 +18,15 @@ PUBLISHED = {  # KV tokens on one H100 NVL of 93.6 GiB, of which vLLM took 0.9
 THEIRS = {"dtype": "float16", "gpu_memory_utilization": 0.9, "max_num_batched_tokens": 8192, "max_num_seqs": 1024}
 
 
-def plan(model: str, memory_gib: float, lengths: tuple[int, int] = (512, 256), **arguments: object) -> Plan:
+def plan(
+    model: str,
+    memory_gib: float,
+    lengths: tuple[int, int] = (512, 256),
+    link: float | None = None,
+    **arguments: object,
+) -> Plan:
     rates = {"bfloat16": 1e15, "float16": 1e15}
-    found = capacity_plan(catalogue_config(model), arguments, ("GPU", memory_gib * GIB), rates, 1e12, lengths)
+    found = capacity_plan(catalogue_config(model), arguments, ("GPU", memory_gib * GIB), rates, 1e12, lengths, link)
     assert found is not None
     return found
 
@@ -57,10 +63,11 @@ def test_what_does_not_fit_holds_nothing() -> None:
     assert short.concurrency == 0
 
 
-def test_a_step_reads_its_layers_and_its_requests() -> None:
+def test_a_step_reads_its_layers_the_vocabulary_and_its_requests() -> None:
     """At 1 TB/s: 32 layers of 218 million values in two bytes, and 640 tokens of 128 KiB for each request."""
     found = plan("llama-3.1-8b", 80)
     layers = 32 * (4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336 + 2 * 4096) * 2
+    layers += 128_256 * 4096 * 2
     assert found.bounds(1).step_seconds == pytest.approx((layers + 640 * 131_072) / 1e12)
     assert found.bounds(40).step_seconds == pytest.approx((layers + 40 * 640 * 131_072) / 1e12)
 
@@ -84,6 +91,34 @@ def test_the_least_times_of_steps_are_the_bounds() -> None:
     prompt = StepWork(1, 512, 0, 512 * 513 // 2, 0)
     assert times.ns(prompt) == pytest.approx(found.bounds(1).prompt_seconds * 1e9, rel=1e-6)
     assert all(price.most is None for price in times.prices.values())
+
+
+def test_all_reduces_take_the_time_of_their_bytes_on_the_link() -> None:
+    """Two in each of 32 layers, of 4,096 values in two bytes; of two GPUs each sends as many bytes as it holds."""
+    near, far = (plan("llama-3.1-8b", 80, link=rate, tensor_parallel_size=2) for rate in (None, 1e10))
+    token = 2 * 32 * 4096 * 2 / 1e10
+    assert far.bounds(40).step_seconds - near.bounds(40).step_seconds == pytest.approx(40 * token)
+    assert far.bounds(1).prompt_seconds - near.bounds(1).prompt_seconds == pytest.approx(512 * token)
+    decode = StepWork(40, 0, 40, 0, 40 * 640)
+    assert least_times(far).ns(decode) == pytest.approx(far.bounds(40).step_seconds * 1e9, rel=1e-6)
+    assert plan("llama-3.1-8b", 80, link=1e10).reduced_bytes == 0
+
+
+def test_steps_are_padded_to_graphs_unless_there_are_none() -> None:
+    graphs, eager = (
+        least_times(plan("llama-3.1-8b", 4000, max_num_seqs=1024, **more)) for more in ({}, {"enforce_eager": True})
+    )
+    odd = StepWork(497, 0, 497, 0, 0)  # the next graph has 512 tokens
+    assert graphs.graph_sizes[-1] == 512
+    assert graphs.beside is not None
+    assert graphs.ns(odd) >= 512 * graphs.beside["padding"].ns - 1
+    assert graphs.ns(StepWork(600, 0, 600, 0, 0)) == eager.ns(StepWork(600, 0, 600, 0, 0))
+
+
+def test_every_term_of_a_bound_names_its_formula() -> None:
+    split = least_times(plan("llama-3.1-8b", 80, link=1e10, tensor_parallel_size=2))
+    assert [source.part for source in split.sources] == ["weights", "KV cache", "products", "padding", "collectives"]
+    assert "10 GB/s in one direction" in split.sources[-1].figures
 
 
 def test_an_unknown_shape_is_no_plan() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine_probe.engine.twin.capacity_plan import Plan
+from engine_probe.engine.twin.capacity_plan import Plan, least_terms
 from engine_probe.engine.twin.engine_choice import Candidate
 from engine_probe.report.charts.curves.capacity_plan import bounds_chart
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
@@ -68,7 +68,10 @@ def plan_document(found: Planned, words: Sequence[str] = (), choice: Choice | No
     )
     compared = () if choice is None else (choice_section(choice),)
     terms = Section("Memory of one GPU", tables=tuple(map(terms_table, plans)))
-    return Document(title, "from the model's shape and data sheets; nothing was measured", verdict, (*compared, terms))
+    steps = Section("Least time of a step", tables=tuple(map(step_table, plans)))
+    return Document(
+        title, "from the model's shape and data sheets; nothing was measured", verdict, (*compared, terms, steps)
+    )
 
 
 def money_lines(found: Planned) -> Iterator[str]:
@@ -79,8 +82,8 @@ def money_lines(found: Planned) -> Iterator[str]:
 
 
 NOTE = (
-    "TPOT and tokens/s with as many requests in flight as the pool holds. Bounds from the data sheet: layers' weights "
-    "and KV cache read once a step, tokens multiplied at full rate; everything else comes on top."
+    "TPOT and tokens/s with as many requests in flight as the pool holds. Bounds from the data sheet: weights and "
+    "KV cache read once a step, tokens multiplied and reduced over GPUs at full rates; everything else comes on top."
 )
 
 
@@ -130,6 +133,13 @@ def terms_table(plan: Plan) -> Table:
         for term in memory.terms
     ]
     return Table(columns, (share, *rows), title=named(plan))
+
+
+def step_table(plan: Plan) -> Table:
+    """Return the terms of the least times, each with its formula and figures."""
+    columns = (Column("term", words=True), Column("formula", words=True), Column("figures", words=True))
+    rows = [(source.part, source.formula, source.figures) for source in least_terms(plan)]
+    return Table(columns, tuple(rows), title=named(plan))
 
 
 def plan_json(found: Planned, choice: Choice | None = None) -> dict[str, Any]:
