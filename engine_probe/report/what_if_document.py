@@ -80,8 +80,11 @@ def verdict_lines(found: WhatIf) -> Iterator[str]:
     base, recorded = (each.summary().output_tokens_per_s for each in (found.unchanged, found.recorded))
     for name, run in found.changed.items():
         rate = run.summary().output_tokens_per_s
-        change = change_words(base, rate)
-        yield f"With {name}: {rate:,.1f} output tokens/s, {change} against the same engine unchanged."
+        if same_decisions(found.unchanged.iterations, run.iterations).all:
+            yield f"With {name} nothing changes: the scheduler decides the same in every step."
+        else:
+            change = change_words(base, rate)
+            yield f"With {name}: {rate:,.1f} output tokens/s, {change} against the same engine unchanged."
         if name in found.measured:
             real = found.measured[name].summary().output_tokens_per_s
             yield f"Measured with {name}: {real:,.1f}; the prediction is {change_words(real, rate)} off."

@@ -41,6 +41,8 @@ def run(tmp_path: Path) -> Run:
         (["enable_prefix_caching=maybe"], "enable_prefix_caching is"),
         (["max_num_seqs=256"], "--set max_num_seqs=256: the run had that"),
         (["max_num_seqs=[]"], "names no value"),
+        (["num_gpu_blocks_override=5"], "4 blocks of 16 tokens do not hold one request of max_model_len = 128"),
+        (["max_model_len=4096"], "set num_gpu_blocks_override to at least 257, or a smaller max_model_len, too"),
         (["max_num_seqs=[2,4]", "max_num_batched_tokens=[64,128]"], "max_num_seqs is a list already"),
     ],
 )
@@ -133,6 +135,8 @@ def test_the_report_sets_the_models_own_error_beside_the_change(run: Run, tmp_pa
     assert "decides the same as in the run in all" in text
     assert "+0.0%: the model's own error" in text
     assert "max_num_seqs=4, measured" in text
+    nothing = markdown(what_if_document(WhatIf(run, same, {"max_num_seqs=99": same}, {})))
+    assert "nothing changes: the scheduler decides the same in every step" in nothing
     written = what_if_json(found)
     assert written["predicted"] is True
     assert written["changed"]["max_num_seqs=4"]["peak_running"] == 4

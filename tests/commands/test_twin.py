@@ -162,6 +162,11 @@ def test_each_engine_of_a_sweep_has_its_own_twin(tmp_path: Path) -> None:
     assert one.limits["num_gpu_blocks_override"] < two.limits["num_gpu_blocks_override"]
 
 
+def test_curves_are_named_by_settings_and_not_by_twins(tmp_path: Path) -> None:
+    found = [point.curve for point in points(two_engines(tmp_path, "H200"))]
+    assert found == [{"tensor_parallel_size": 1}, {"tensor_parallel_size": 2}]
+
+
 def test_an_engine_that_cannot_start_has_the_reason_in_place_of_a_twin(tmp_path: Path) -> None:
     one, two = (msgspec.convert(point.engine.twin, Twin) for point in points(two_engines(tmp_path, "L40S")))
     assert str(one.refusal).startswith("--twin L40S: llama-3.1-70b-fp8 cannot start: the weights take")

@@ -13,6 +13,7 @@ from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 Settings = Mapping[str, Any]
 
 NEVER = {"repeat", "label", "seed", "curve"}
+TWIN = "twin"  # of the engine: how it is predicted, and no setting of it
 LOAD_KEYS = {CONCURRENCY: "concurrency", USERS: "users", RATE: "request_rate"}
 UNIT = "load in"
 
@@ -46,6 +47,8 @@ def flat(settings: Settings) -> dict[str, Any]:
     """Return settings by their last name: `workload.input_len` is `input_len`."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
+        if name == TWIN:
+            continue
         found |= flat(value) if isinstance(value, dict) and name != "curve" else {name: value}
     return found
 

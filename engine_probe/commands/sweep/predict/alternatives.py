@@ -59,6 +59,7 @@ def alternatives(folder: Path, settings: Sequence[str], times_from: Path | None)
         check_twin(engine.arguments)
         if all(arguments.get(key) == value for key, value in change.items()):
             raise InputError(f"--set {name}: the run had that, and is predicted unchanged anyway: leave it out")
+        check_pool(name, engine.arguments)
     return Alternatives(run, times, times_from or folder, changes)
 
 
@@ -109,6 +110,18 @@ def check_name(name: str, setting: str) -> None:
     if name not in OF_THE_SCHEDULER:
         hint = suggestion(name, OF_THE_SCHEDULER) or f": these can be changed: {', '.join(OF_THE_SCHEDULER)}"
         raise InputError(f"--set {setting}: the recorded step times hold for settings of the scheduler only{hint}")
+
+
+def check_pool(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse a pool that does not hold the longest request, with which vLLM does not start."""
+    block, longest = arguments["block_size"], arguments["max_model_len"]
+    blocks = arguments["num_gpu_blocks_override"] - 1  # one is vLLM's null block
+    if blocks * block < longest:
+        raise InputError(
+            f"--set {name}: {blocks:,} blocks of {block:,} tokens do not hold one request of max_model_len = "
+            f"{longest:,}: set num_gpu_blocks_override to at least {-(-longest // block) + 1:,}, or a smaller "
+            "max_model_len, too"
+        )
 
 
 def check_here(run: Run) -> None:
