@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine_probe.analysis.batch.prediction_interval import RATE
+from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.sweep_file import points
+from tools.twin_accuracy import ENGINES, FIGURES, Compared, coverage, document, seed, sweep_text, verdict
+
+
+def row(figure: str, predicted: float, low: float, high: float) -> Compared:
+    return Compared("plain", "8 users", figure, 100.0, predicted, low, high)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_every_point_is_in_the_sweep_once_with_its_own_seed(engine: object, tmp_path: Path) -> None:
+    assert engine in ENGINES
+    file = tmp_path / "sweep.toml"
+    file.write_text(sweep_text("tiny", engine, engine.cases))
+    found = points(read_sweep(str(file)))
+    assert [point.workload.seed for point in found] == [seed(engine, case) for case in engine.cases]
+    assert [point.workload.num_prompts for point in found] == [case.requests for case in engine.cases]
+
+
+def test_points_for_the_fit_and_held_out_ones_take_turns() -> None:
+    plain, *others = ENGINES
+    assert [case.fitted for case in plain.cases] == [True, False] * 6
+    assert not any(case.fitted for engine in others for case in engine.cases)
+
+
+def test_errors_are_medians_and_coverage_a_share() -> None:
+    rows = [row(figure, 104.0, 90.0, 110.0) for figure in FIGURES] + [row("E2EL p50", 80.0, 70.0, 90.0)]
+    assert coverage(rows) == pytest.approx(len(FIGURES) / len(rows))
+    table = list(verdict(rows))
+    assert "| E2EL p50 | 12.0% | 6.7% |" in table
+    assert f"| {RATE} | 4.0% | 10.0% |" in table
+
+
+def test_the_page_names_command_commit_and_what_lies_outside() -> None:
+    rows = [row(figure, 104.0, 90.0, 110.0) for figure in FIGURES] + [row(RATE, 80.0, 70.0, 90.0)]
+    page = "\n".join(document({"tiny": rows}, {}, "abc1234"))
+    assert "`python -m tools.twin_accuracy` at abc1234" in page
+    assert "| plain | 8 users | output tokens/s | 100 | 80 | -20.0% | 70 to 90 | outside |" in page
