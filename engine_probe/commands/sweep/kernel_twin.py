@@ -15,19 +15,6 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight.device_plan import configuration
-from kernels_bench.errors import InputError as UnreadableReport
-from kernels_bench.judge.fleet import FleetReport
-from kernels_bench.output.json_file import read_any
-
-
-def measured_kernels(path: Path) -> Kernels:
-    try:
-        report = read_any(path, "--twin ")
-    except UnreadableReport as error:
-        raise InputError(str(error)) from error
-    if isinstance(report, FleetReport):
-        raise InputError(f"--twin {path} is of a fleet: give the report of one machine")
-    return Kernels.of(report, f"--twin {path}")
 
 
 def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:

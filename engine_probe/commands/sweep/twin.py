@@ -11,12 +11,13 @@ import msgspec
 
 from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on
 from engine_probe.commands.sweep.calibration_checks import check_loads, check_machines, check_recorded_model
-from engine_probe.commands.sweep.kernel_twin import kernel_twin, measured_kernels
+from engine_probe.commands.sweep.kernel_twin import kernel_twin
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.memory_model import batch_limits
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.capacity_plan import least_times
+from engine_probe.engine.twin.measured_kernels import read_kernels
 from engine_probe.engine.twin.settings import Twin, Twins
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.errors import InputError
@@ -73,7 +74,7 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
 def on_kernels(sweep: SweepFile, path: Path) -> SweepFile:
     """Return the sweep on twins of the device whose kernels a report of `engine_probe validate` measured."""
     check_sweep(sweep)
-    kernels = measured_kernels(path)
+    kernels = read_kernels(path, f"--twin {path}")
     return on_twins(sweep, lambda points: kernel_twin(kernels, path, points))
 
 

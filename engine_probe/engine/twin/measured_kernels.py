@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine_probe.errors import InputError
+from kernels_bench.errors import InputError as UnreadableReport
+from kernels_bench.judge.fleet import FleetReport
+from kernels_bench.output.json_file import read_any
 from kernels_bench.results import FAIL, INVALID, Device, Figure, Report, Result
 
 QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
@@ -60,6 +64,17 @@ class Kernels:
         """Return the figures of a test whose names begin so."""
         found = [each for each in self.results(test) if each.name.startswith(begins)]
         return [(each.figure, _measured(each)) for each in found if each.figure]
+
+
+def read_kernels(path: Path, name: str) -> Kernels:
+    """Read the report of one machine; `name` begins the sentence on what cannot be used."""
+    try:
+        report = read_any(path, f"{name.removesuffix(str(path))}")
+    except UnreadableReport as error:
+        raise InputError(str(error)) from error
+    if isinstance(report, FleetReport):
+        raise InputError(f"{name} is of a fleet: give the report of one machine")
+    return Kernels.of(report, name)
 
 
 def _measured(result: Result) -> Measured:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich import box
@@ -13,6 +14,7 @@ from engine_probe.engine.build import model_config, model_geometry
 from engine_probe.engine.memory_model import BLOCK, RankMemory, memory_of_rank
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.measured_kernels import read_kernels
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import Point, apart
@@ -20,9 +22,10 @@ from engine_probe.sweep.preflight.duration_estimate import SMALL_BYTES, DeviceSp
 from engine_probe.sweep.preflight.memory_fit import pool_tokens
 from engine_probe.text_format import model_name
 from kernels_bench.devices.cpu import cpu
-from kernels_bench.devices.specifications import specification_of, specifications
+from kernels_bench.devices.specifications import Specification, specification_of, specifications
 
 FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # of a datasheet, and vLLM's words
+MEMORY_TESTS = ("read", "copy", "triad")
 
 
 class Gpu(NamedTuple):
@@ -34,7 +37,12 @@ class Gpu(NamedTuple):
 
 
 def named_gpu(name: str, refusal: str = "") -> Gpu:
-    """Return a GPU of the table of specifications; `refusal` begins the sentence on one that is not in it."""
+    """Return a GPU of the table of specifications, or the one that a report of measured kernels is of.
+
+    `refusal` begins the sentence on one that is not in the table.
+    """
+    if name.endswith(".json"):
+        return measured_gpu(Path(name), f"--device {name}")
     sized = {alias.removeprefix("NVIDIA "): row for row in specifications() for alias in row.names if row.memory_gib}
     short = [row for alias, row in sized.items() if alias.lower().startswith(f"{name.lower()} ")]
     row = specification_of(name) or next(iter(short), None)  # "H100": the first of its kind
@@ -47,7 +55,32 @@ def named_gpu(name: str, refusal: str = "") -> Gpu:
     title = row.names[0].removeprefix("NVIDIA ")
     doubts = (f"no document confirms the {row.memory_gib:g} GiB of {title}",) if "memory_gib" in row.unconfirmed else ()
     speed = DeviceSpeed(row.memory_gb_per_s * 1e9, (), products, title, SMALL_BYTES)  # no GPU's cache is larger
-    return Gpu(title, row.memory_gib * GIB, speed, doubts)
+    return Gpu(title, row.memory_gib * GIB, speed, doubts, link(row))
+
+
+def measured_gpu(path: Path, name: str) -> Gpu:
+    """Return the device of a report with the rates that were measured of it."""
+    kernels = read_kernels(path, name)
+    read = kernels.figure("memory", *MEMORY_TESTS)
+    if read is None:
+        raise InputError(f"{name} did not measure the bandwidth of its memory: run `engine_probe validate --json FILE`")
+    found = {FORMATS[short]: kernels.figure("gemm", f"{short} square", f"{short} best shape") for short in FORMATS}
+    products = {dtype: measured for dtype, measured in found.items() if measured is not None}
+    links = [measured.value for _, measured in kernels.rows("p2p", "one way")]
+    title = f"{kernels.device.name} (measured)"
+    told = dict.fromkeys(doubt for each in (read, *products.values()) for doubt in each.doubts)
+    doubts = (f"rates of {title} are those of {path}{': ' if told else ''}{'; '.join(told)}",)
+    rates = {dtype: measured.value for dtype, measured in products.items()}
+    speed = DeviceSpeed(read.value, (), rates, title)
+    return Gpu(title, float(kernels.device.memory_bytes), speed, doubts, min(links, default=None))
+
+
+def link(row: Specification) -> float | None:
+    """Return the bytes per second that a GPU sends others: over NVLink, which makers count in both directions, or PCIe.
+
+    None if the table has neither.
+    """
+    return row.nvlink_gb_per_s * 1e9 / 2 if row.nvlink_gb_per_s else row.ceiling("pcie", "to card")
 
 
 def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> Gpu | None:

@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -20,6 +21,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Workl
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.gpu_memory import check_memory, engine_names, memories, named_gpu, smallest_gpu
 from engine_probe.sweep.suite.forecast import Target, against
+from tests.support.hardware_reports import box
 
 
 def card(gib: float) -> dict[str, Any]:
@@ -133,3 +135,26 @@ def test_every_shipped_sweep_has_memory_and_a_time_or_a_command_that_tells_on_a_
         assert "KV pool," in text  # the column of its tokens
     timed = "≥ " in text
     assert timed or "how fast this machine runs" in text or "is not here" in text or "No time" in text
+
+
+def test_a_report_of_measured_kernels_is_a_gpu(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.json"
+    path.write_bytes(msgspec.json.encode(box()))
+    gpu = named_gpu(str(path))
+    assert gpu.name == "NVIDIA H200 (measured)"
+    assert gpu.memory_bytes == 141 << 30
+    assert gpu.speed is not None
+    assert gpu.speed.bytes_per_second == pytest.approx(4.3e12)
+    assert gpu.speed.multiplies == {"bfloat16": pytest.approx(8e14)}
+    assert gpu.link_bytes_per_second == pytest.approx(3.2e11)  # the slowest of its links
+    assert str(path) in gpu.doubts[0]
+
+
+def test_a_report_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--device .*missing.json cannot be read"):
+        named_gpu(str(tmp_path / "missing.json"))
+
+
+@pytest.mark.parametrize(("name", "link"), [("H200", 450e9), ("L40S", 31.5e9), ("H100 NVL", 300e9)])
+def test_gpus_send_each_other_what_one_direction_of_their_link_takes(name: str, link: float) -> None:
+    assert named_gpu(name).link_bytes_per_second == pytest.approx(link, rel=0.01)
