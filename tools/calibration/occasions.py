@@ -7,26 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from engine_probe.analysis.compare.changes import changes_between, corrected
 from engine_probe.analysis.compare.occasions import together_between
 from tools.calibration import comparisons
-from tools.calibration.claims import Claim
+from tools.calibration.claims import MORE_SWEEPS, Claim
 from tools.calibration.comparisons import COUNT, EFFECT, POWER_NOISE, Compared, broken, draw_side, told
 from tools.calibration.simulated.noise import KINDS
 from tools.calibration.simulated.shapes import between
 
 SWEEPS = 3  # of each side
-PLANNED = "-5 % at 2 % noise, 3 sweeps a side"
+PLANNED = "-5 % at 2 % noise, as many sweeps a side as the claim says"
 
 
-def draw_occasions(rng: np.random.Generator, kind: str, effect: float, deviation: float, repeats: int) -> Compared:
+def draw_occasions(
+    rng: np.random.Generator, kind: str, effect: float, deviation: float, repeats: int, sweeps: int = SWEEPS
+) -> Compared:
     """Draw several sweeps of each side over the same loads and compare them."""
     rates = np.sort(rng.uniform(10, 1000, int(rng.integers(5, 16))))
     sides = [
-        [draw_side(rng, kind, rates * ratio, deviation, repeats) for _ in range(SWEEPS)] for ratio in (1.0, 1 + effect)
+        [draw_side(rng, kind, rates * ratio, deviation, repeats) for _ in range(sweeps)] for ratio in (1.0, 1 + effect)
     ]
     before, after = (list(zip(*side, strict=True)) for side in sides)  # by point, then by sweep
     found = [changes_between(old, new) for old, new in zip(before, after, strict=True)]
@@ -39,8 +42,12 @@ def occasions(rng: np.random.Generator, index: int) -> tuple[str, list[Claim]]:
     """Simulate a comparison between occasions: in turns A/A, A/B by 5 %, and the one whose power is shown."""
     kind, turn = list(KINDS)[index % len(KINDS)], index // len(KINDS) % 3
     if turn == 2:
-        compared = draw_occasions(rng, "shared by the occasion", EFFECT, POWER_NOISE, 3)
-        return PLANNED, list(power_claims(compared))
+        three, *others = (
+            draw_occasions(rng, "shared by the occasion", EFFECT, POWER_NOISE, 3, sweeps)
+            for sweeps in (SWEEPS, *MORE_SWEEPS)
+        )
+        more = (whole_claims(other, sweeps) for other, sweeps in zip(others, MORE_SWEEPS, strict=True))
+        return PLANNED, [*power_claims(three), *chain(*more)]
     deviation, repeats = between(rng, 0.01, 0.10), int(rng.integers(1, 4))
     compared = draw_occasions(rng, kind, EFFECT if turn else 0.0, deviation, repeats)
     claims = alarm_claims(compared) if not turn else bound_claims(compared)
@@ -75,9 +82,15 @@ def interval_claims(compared: Compared) -> Iterator[Claim]:
 
 def power_claims(compared: Compared) -> Iterator[Claim]:
     """Yield whether a loss is told."""
-    whole = compared.of(compared.whole)
     for point in compared.points:
         change = compared.of(point)
         yield Claim("3 a side: -5 %: told worse at a point", change is not None and change.verdict == "worse")
-    yield Claim("3 a side: -5 %: told worse over all points together", whole is not None and whole.verdict == "worse")
-    yield Claim("3 a side: -5 %: gate at 0 % broken over all points together", broken("0%", [whole]))
+    yield from whole_claims(compared, SWEEPS)
+
+
+def whole_claims(compared: Compared, sweeps: int) -> Iterator[Claim]:
+    """Yield whether it is told over all points together, with so many sweeps of each side."""
+    whole, of = compared.of(compared.whole), f"{sweeps} a side: -5 %"
+    worse = whole is not None and whole.verdict == "worse"
+    yield Claim(f"{of}: told worse over all points together", worse)
+    yield Claim(f"{of}: gate at 0 % broken over all points together", broken("0%", [whole]))
