@@ -39,17 +39,19 @@ def compared(name: str, cases: int, seed: int) -> dict[str, Any]:
 
 
 def document(found: Sequence[dict[str, Any]], cases: int, seed: int) -> Iterator[str]:
-    total = {name: sum(each[name] for each in found) for name in ("cases", "steps", "preemptions")}
+    total = {name: sum(each[name] for each in found) for name in ("cases", "steps", "preemptions", "counted")}
     yield "# Whether the twin decides what a real engine decides"
     yield ""
-    cases, steps, preemptions = (f"{number:,}" for number in total.values())
-    yield f"In {cases} of {cases} random workloads the twin's scheduler decided in every step what the real CPU"
-    yield f"engine's decided: {steps} steps with {preemptions} preemptions."
+    every, steps, preemptions, counted = (f"{number:,}" for number in total.values())
+    yield f"In {every} of {every} random workloads the twin's scheduler decided in every step what the real CPU"
+    yield f"engine's decided: {steps} steps with {preemptions} preemptions. In {counted} of them the twin counted"
+    yield "requests instead of asking vLLM about each (`engine_probe/engine/twin/counting_scheduler.py`)."
     yield ""
-    yield "| engine | workloads | steps | preemptions |"
-    yield "|---|--:|--:|--:|"
+    yield "| engine | workloads | steps | preemptions | counted |"
+    yield "|---|--:|--:|--:|--:|"
     yield from (
-        f"| {each['engine']} | {each['cases']} | {each['steps']:,} | {each['preemptions']:,} |" for each in found
+        f"| {each['engine']} | {each['cases']} | {each['steps']:,} | {each['preemptions']:,} | {each['counted']:,} |"
+        for each in found
     )
     yield ""
     yield f"    python -m tools.twin_faithfulness --cases {cases} --seed {seed} --write {WRITTEN}"
@@ -60,7 +62,9 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int) -> Iterator
     yield "  samples each, three priorities, aborts. The pool has 8 to 32 blocks of 32 tokens, 2 to 16 requests run,"
     yield "  and a step has 256 to 512 tokens. A difference is shrunk to the smallest workload that shows it."
     yield "- Sampled tokens are the real engine's in both: two samples that draw the same one share blocks."
-    yield "- The real engine computes every token of the embedded `tiny` on vLLM's CPU build."
+    yield "- The real engine computes every token of the embedded `tiny` on vLLM's CPU build. That build switches"
+    yield "  asynchronous scheduling off; for this comparison it is on in both, and each step is scheduled before the"
+    yield "  one before it is updated, as on a GPU."
 
 
 def main() -> None:

@@ -107,10 +107,10 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]
         return ModelRunnerOutput(
             req_ids=ids,
             req_id_to_index={request_id: index for index, request_id in enumerate(ids)},
-            sampled_token_ids=[[] if each in partial else [self._token(each, places[each])] for each in ids],
+            sampled_token_ids=[[] if each in partial else [self.token(each, places[each])] for each in ids],
         )
 
-    def _token(self, request_id: str, place: int) -> int:
+    def token(self, request_id: str, place: int) -> int:
         return ANSWER_TOKEN
 
     def take_draft_token_ids(self) -> None:

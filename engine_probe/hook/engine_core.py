@@ -47,6 +47,9 @@ def answer_so_far(llm_engine: Any, request_id: str) -> AnswerSoFar | None:
     vLLM returns nothing of a request that is aborted unless its tokens are streamed, which costs time in every step.
     """
     try:
+        scheduler = llm_engine.engine_core.engine_core.scheduler
+        if hasattr(scheduler, "catch_up"):  # a twin's, which brings answers up to date when something happens
+            scheduler.catch_up()
         state = llm_engine.output_processor.request_states[request_id]
         return AnswerSoFar(list(state.detokenizer.output_token_ids), state.logprobs_processor.logprobs)
     except (AttributeError, KeyError):

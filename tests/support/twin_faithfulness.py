@@ -23,6 +23,8 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from engine_probe.engine.build import build_llm, llm_arguments
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.build import as_on_a_gpu
+from engine_probe.engine.twin.counting_scheduler import count_requests
 from engine_probe.engine.twin.executor import TwinExecutor, twin_executor
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 from tests.support.decisions import Answers, Asked, Decision, Limits, decisions, plain
@@ -73,20 +75,31 @@ class Answering(TwinExecutor):
 
     answers: ClassVar[Answers] = {}
 
-    def _token(self, request_id: str, place: int) -> int:
+    def token(self, request_id: str, place: int) -> int:
         sample, _, name = plain(request_id).rpartition("_")
         known = self.answers.get((name, int(sample or 0)), [])
-        return known[place] if place < len(known) else super()._token(request_id, place)
+        return known[place] if place < len(known) else super().token(request_id, place)
 
 
 def engines(name: str) -> tuple[Any, Any]:
     """Start the real engine and its twin, in this process."""
     spec = EngineSpec("tiny", {**COMMON, **ENGINES[name]})
-    real = build_llm(spec).llm_engine
+    with as_on_a_gpu():
+        real = build_llm(spec).llm_engine
     executor = type("Answering", (Answering, twin_executor(VirtualClock(), lambda work: 1_000_000)), {})
     arguments = {**llm_arguments(spec), "distributed_executor_backend": executor, "skip_tokenizer_init": True}
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the twin's blocks
-    return real, LLMEngine(EngineArgs(**arguments).create_engine_config(), executor, log_stats=False)
+    with as_on_a_gpu():
+        twin = LLMEngine(EngineArgs(**arguments).create_engine_config(), executor, log_stats=False)
+    for engine in (real, twin):
+        asynchronous = engine.vllm_config.scheduler_config.async_scheduling
+        assert (
+            asynchronous
+            is (engine.engine_core.engine_core.batch_queue is not None)
+            is ENGINES[name]["async_scheduling"]
+        )
+    assert count_requests(twin) is ("long_prefill_token_threshold" not in ENGINES[name])
+    return real, twin
 
 
 def first_difference(real: list[Decision], twin: list[Decision]) -> str | None:
@@ -116,7 +129,8 @@ def checked(name: str, number: int, seed_number: int, tell: Callable[[dict[str, 
         preempted += sum(len(each.preempted) for each in found)
 
     compare()
-    tell({"engine": name, "cases": compared, "steps": steps, "preemptions": preempted})
+    counted = getattr(twin.engine_core.engine_core.scheduler, "counted_steps", 0)
+    tell({"engine": name, "cases": compared, "steps": steps, "preemptions": preempted, "counted": counted})
 
 
 def main() -> None:

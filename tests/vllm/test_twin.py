@@ -59,6 +59,7 @@ def test_the_twin_decides_what_the_engine_decides(name: str, cases: int) -> None
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["cases"] == cases
     assert found["preemptions"] > 0, "no case was hard enough"
+    assert (found["counted"] > 0) is (name != "short chunks"), "the twin left every step to vLLM, or none"
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from engine_probe.engine.build import choose_process, llm_arguments
@@ -39,9 +41,38 @@ def build_twin(
     choose_process(multiprocess=False)
     from vllm import LLM
 
+    from engine_probe.engine.twin.counting_scheduler import count_requests
     from engine_probe.engine.twin.executor import twin_executor
 
     try:
-        return LLM(**{**arguments, "distributed_executor_backend": twin_executor(clock, times.drawn(), times.overlaps)})
+        executor = twin_executor(clock, times.drawn(), times.overlaps)
+        with as_on_a_gpu():
+            llm = LLM(**{**arguments, "distributed_executor_backend": executor})
+        count_requests(llm.llm_engine)
+        gc.freeze()  # what an engine consists of stays; looking through it costs as much as the steps
+        return llm
     except Exception as error:  # any cause becomes one sentence, with the cause chained
         raise startup_error(spec.model, error) from error
+
+
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Let engines that are built in the block schedule asynchronously where they would on a GPU.
+
+    vLLM's CPU build ends the resolution of an engine's arguments by switching it off, as not required.
+    """
+    from vllm.platforms import current_platform
+
+    kind = type(current_platform)
+    resolve = kind.check_and_update_config
+
+    def resolve_all_else(config: Any) -> None:
+        asynchronous = config.scheduler_config.async_scheduling
+        resolve(config)
+        config.scheduler_config.async_scheduling = asynchronous
+
+    kind.check_and_update_config = staticmethod(resolve_all_else)
+    try:
+        yield
+    finally:
+        kind.check_and_update_config = resolve

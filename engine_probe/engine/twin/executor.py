@@ -7,7 +7,10 @@ from concurrent.futures import Future
 from typing import Any
 from zlib import crc32
 
+from vllm.v1.outputs import ModelRunnerOutput
+
 from engine_probe.engine.null_executor import ANSWER_TOKEN, SubstituteExecutor
+from engine_probe.engine.twin.counting_scheduler import CountedOutput
 from engine_probe.engine.twin.step_times import DeviceAndHost
 from engine_probe.engine.twin.step_work import StepWork, step_work
 from engine_probe.engine.twin.virtual_clock import VirtualClock
@@ -16,6 +19,11 @@ StepTime = Callable[[StepWork], DeviceAndHost]
 
 # Tokens of sampled answers: apart from ANSWER_TOKEN and from what small vocabularies keep for beginnings and ends.
 FIRST_SAMPLED, SAMPLED_TOKENS = ANSWER_TOKEN + 1, 240
+
+
+NOTHING_SAMPLED = ModelRunnerOutput(req_ids=[], req_id_to_index={})
+COMPUTED: Future[None] = Future()
+COMPUTED.set_result(None)
 
 
 class DeviceFuture(Future[Any]):
@@ -59,24 +67,42 @@ class TwinExecutor(SubstituteExecutor):
         for data in scheduler_output.scheduled_new_reqs:
             if data.sampling_params is not None and data.sampling_params.temperature > 0:
                 self._drawn.add(data.req_id)
-        if scheduler_output.total_num_scheduled_tokens:
-            work = step_work(scheduler_output, self._prompt_tokens)
-            device_ns, host_ns = type(self).step_time(work)
-            if type(self).overlaps:
-                self.clock.advance_to(self.clock.now_ns() + host_ns)
-            else:
-                device_ns += host_ns
-            self._free_ns = max(self._free_ns, self.clock.now_ns()) + device_ns
-        return super().execute_model(scheduler_output, non_block)
+        if not scheduler_output.total_num_scheduled_tokens:
+            return super().execute_model(scheduler_output, non_block)
+        device_ns, host_ns = type(self).step_time(self._work(scheduler_output))
+        if type(self).overlaps:
+            self.clock.advance_to(self.clock.now_ns() + host_ns)
+        else:
+            device_ns += host_ns
+        self._free_ns = max(self._free_ns, self.clock.now_ns()) + device_ns
+        self._to_sample.append(scheduler_output)
+        return COMPUTED if non_block else None
+
+    def _work(self, output: Any) -> StepWork:
+        if type(output) is not CountedOutput:
+            return step_work(output, self._prompt_tokens)
+        number = len(output.counted)
+        if output.rest is None:
+            return StepWork(number, 0, number, 0, output.context)
+        work = step_work(output.rest, self._prompt_tokens)
+        return work._replace(
+            requests=work.requests + number,
+            answer_tokens=work.answer_tokens + number,
+            answer_context=work.answer_context + output.context,
+        )
 
     def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
-        output = self._sample(self._to_sample.popleft())
+        asked = self._to_sample.popleft()
+        if type(asked) is CountedOutput:  # which asks for the tokens of counted requests later
+            output = NOTHING_SAMPLED if asked.rest is None else self._sample(asked.rest)
+        else:
+            output = self._sample(asked)
         if non_block:
             return DeviceFuture(self.clock, output, self._free_ns)
         self.clock.advance_to(self._free_ns)
         return output
 
-    def _token(self, request_id: str, place: int) -> int:
+    def token(self, request_id: str, place: int) -> int:
         if request_id not in self._drawn:
             return ANSWER_TOKEN
         return FIRST_SAMPLED + crc32(f"{request_id}/{place}".encode()) % SAMPLED_TOKENS
