@@ -108,3 +108,54 @@ def test_the_first_token_of_each_document_is_predicted_after_bos_or_else_eos(
 def test_a_tokenizer_without_either_is_refused() -> None:
     with pytest.raises(InputError, match="this tokenizer has neither"):
         by_document(engine(None, None), Quality("t", window=8, per="word"), "text")
+
+
+# What lm_eval 0.4.13 makes of two pages: wikitext_detokenizer and process_results of its task wikitext,
+# get_rolling_token_windows and make_disjoint_window (a context length of 1) of its utils, weighted_perplexity of its
+# metrics.
+PAGES = (
+    ' = Robert " Bob " Boulter = \n \n Robert Boulter is an English film , television and theatre actor . He had a '
+    "guest @-@ starring role on the series The Bill in 2000 ; this was followed by a role in the play Herons ( written "
+    "by Simon Stephens ) , which was performed in 2001 at the Royal Court Theatre . \n \n = = Career = = \n \n = = = "
+    "2000 – 2005 = = = \n \n It cost $ 1 @,@ 250 @.@ 50 , at 20 ° C : \" Craig \" ' s actors ' fees [ see below ] were "
+    "N % ; what 's more ? \n",
+    " = Du Fu = \n \n Du Fu was a poet ! \n",
+)
+LM_EVAL_TEXTS = (
+    ' = Robert "Bob" Boulter =\n\nRobert Boulter is an English film, television and theatre actor. He had a '
+    "guest-starring role on the series The Bill in 2000; this was followed by a role in the play Herons (written by "
+    "Simon Stephens), which was performed in 2001 at the Royal Court Theatre.\n\n== Career ==\n\n=== 2000 – 2005 ===\n"
+    "\nIt cost $ 1,250.50, at 20°C: \"Craig\"'s actors' fees [see below] were 1 %; what's more?\n",
+    " = Du Fu =\n\nDu Fu was a poet!\n",
+)
+LM_EVAL_WORDS = (112, 12)
+
+
+def test_pages_have_the_text_and_the_words_that_lm_eval_gives_them() -> None:
+    found = documents("".join(PAGES))
+    assert tuple(document.text for document in found) == LM_EVAL_TEXTS
+    assert tuple(document.words for document in found) == LM_EVAL_WORDS
+
+
+@pytest.mark.parametrize(
+    ("length", "most", "windows", "last"),
+    [
+        (10, 4, [(1, 4), (1, 4), (3, 2)], [105, 106, 107, 108, 109]),
+        (4, 4, [(1, 4)], [0, 100, 101, 102, 103]),
+        (9, 4, [(1, 4), (1, 4), (4, 1)], [104, 105, 106, 107, 108]),
+        (1, 4, [(1, 1)], [0, 100]),
+        (23, 7, [(1, 7), (1, 7), (1, 7), (6, 2)], [115, 116, 117, 118, 119, 120, 121, 122]),
+    ],
+)
+def test_windows_are_those_of_lm_eval(length: int, most: int, windows: list[tuple[int, int]], last: list[int]) -> None:
+    """Tokens of context and tokens scored in each; lm_eval's `max_seq_len` leaves out the token before the first."""
+    found = list(rolling(range(100, 100 + length), 0, most + 1))
+    assert [(each.first_scored, len(each.token_ids) - each.first_scored) for each in found] == windows
+    assert found[-1].token_ids == last
+
+
+def test_sums_are_divided_by_words_as_lm_eval_divides_them() -> None:
+    """Its weighted_perplexity of (-40.0, 10) and (-30.0, 7): exp(70 / 17)."""
+    found = perplexity([40.0, 30.0], [12, 9])
+    assert found is not None
+    assert found.per_word(10 + 7) == pytest.approx(61.414567261145805, rel=1e-12)
