@@ -3,13 +3,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import engine_probe
-from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on, figures, moved
+from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on, figures, moved, ratios
 from engine_probe.analysis.batch.prediction_interval import RATE, figure_of, interval, log_widths
-from engine_probe.analysis.batch.step_prices import StepSample, every_step
+from engine_probe.analysis.batch.step_prices import StepSample, every_step, predicted_ns
 from engine_probe.engine.twin.step_times import TERMS
 from engine_probe.recordings.run import Run
 from tests.support.recordings import facts, ran, write_run, write_sweep
@@ -90,3 +91,33 @@ def test_metrics_know_their_figure() -> None:
         RATE,
         None,
     ]
+
+
+@pytest.mark.slow
+def test_intervals_cover_nine_of_ten_figures_of_levels_that_were_not_fitted(tmp_path: Path) -> None:
+    """Each recording has a machine of its own speed, and each step its own noise; levels between are predicted."""
+    levels = (1, 2, 3, 4, 6, 8, 10, 12, 16)
+    each = [recorded(run) for run in engine_probe.load_sweep(write_sweep(tmp_path / "swept", levels)).runs]
+    held_out = {3, 6, 10}
+    inside = total = 0
+    for seed in range(12):
+        chance = np.random.default_rng(seed)
+        noisy = [
+            moved(one, busy(one) * math.exp(chance.normal(0, 0.08)) * chance.lognormal(0, 0.1, len(busy(one))))
+            for one in each
+        ]
+        fitted = [one for one, level in zip(noisy, levels, strict=True) if level not in held_out]
+        times = calibrated_on(fitted)
+        for clean, one, level in zip(each, noisy, levels, strict=True):
+            if level not in held_out:
+                continue
+            steps = every_step(clean.facts, clean.iterations, clean.requests)
+            prices = [np.array([part[name].ns for name in TERMS]) for part in (times.prices, times.host)]
+            guess = figures(moved(clean, predicted_ns(steps, *prices) * ratios(steps, times.scatter, seed + 1)))
+            widths, real = log_widths(msgspec.to_builtins(times), steps), figures(one)
+            for name in (RATE, "TTFT p50", "TPOT p50", "ITL p99", "E2EL p50"):
+                if name in real and name in guess:
+                    low, high = interval(widths, name, guess[name]) or (0.0, 0.0)
+                    inside, total = inside + (low <= real[name] <= high), total + 1
+    assert total > 100
+    assert 0.84 < inside / total < 0.98
