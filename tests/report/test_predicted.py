@@ -11,6 +11,7 @@ from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.evaluation.money.costs import run_money, sweep_money
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
+from engine_probe.report.charts.sweep import throughput_charts
 from engine_probe.report.compare_document import compare_document
 from engine_probe.report.document import Cell, Document
 from engine_probe.report.experiment_report import experiment_document
@@ -91,6 +92,16 @@ def test_the_levels_of_a_predicted_sweep_have_them_too(tmp_path: Path) -> None:
         predicted(point, 0.02)
     (table,) = level_tables(curves(engine_probe.load_sweep(folder).points))
     assert f"± {math.expm1(T_OF_7 * 0.02):.0%}".replace(" ", "") in table.columns[1].title
+
+
+def test_charts_say_what_the_intervals_of_predictions_are(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", (1, 4, 8))
+    measured = next(throughput_charts(curves(engine_probe.load_sweep(folder).points)))
+    for point in sorted((folder / "points").iterdir()):
+        predicted(point, 0.02)
+    chart = next(throughput_charts(curves(engine_probe.load_sweep(folder).points)))
+    assert "nine of ten measurements" in chart.note
+    assert "nine of ten" not in measured.note
 
 
 def test_steps_beyond_the_recorded_ones_are_named(tmp_path: Path) -> None:

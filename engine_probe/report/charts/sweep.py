@@ -26,6 +26,7 @@ INTERVALS = (
 HELD = "Output tokens/s while the load of each point was held; over its whole run as dots."
 WHOLE_RUN = "Output tokens/s over the whole run of each point."
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."
+OF_PREDICTIONS = " Intervals are those in which nine of ten measurements should lie."
 
 
 def throughput_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
@@ -66,7 +67,7 @@ def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
         rates = over_loads(xs, curve.figures, rate_of_curve(curve.figures), name=RATE)
         series.append(Series(curve.named("output tokens/s"), **rates, style="both", colour=number))
     held = [(number, curve) for number, curve in enumerate(curves) if while_held(curve.figures)]
-    note = f"{HELD if held else WHOLE_RUN}{WHISKERS if any(line.high for line in series) else ''}"
+    note = f"{HELD if held else WHOLE_RUN}{whiskers(curves, series)}"
     for number, curve in held:
         whole = over_loads(xs, curve.figures, whole_run_rate)["values"]
         series.append(Series(curve.named("whole run"), whole, style="dots", colour=number if len(curves) > 1 else 2))
@@ -76,6 +77,15 @@ def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
         series.append(Series(form, numbers([growth.fit.rate(load) for load in xs]), 0, "dashed", 5))
         note += f" RMS error of the fit: {growth.fit.error:.1%}."
     return Lines("Throughput and its regions", note, load_axis(curves[0].unit), [OUTPUT], list(xs), series, shaded)
+
+
+def whiskers(curves: Sequence[Curve], series: Sequence[Series]) -> str:
+    """Explain the intervals of a chart; empty if it has none."""
+    if not any(line.high for line in series):
+        return ""
+    if any(point.summary.within for curve in curves for point in curve.figures):
+        return OF_PREDICTIONS
+    return WHISKERS
 
 
 def regions(curve: Curve) -> list[Region]:
@@ -133,7 +143,7 @@ def latency(xs: Sequence[float], curves: Sequence[Curve], name: str, meaning: st
                 colour = number if len(curves) > 1 else PERCENTILES.index(percent)
                 series.append(Series(curve.named(f"p{percent}"), **line, style=style, colour=colour))
     note = f"{name}, {meaning}; percentiles only of points with enough requests."
-    note += WHISKERS if any(line.high for line in series) else ""
+    note += whiskers(curves, series)
     return Lines(capitalized(meaning), note, load_axis(curves[0].unit), [Axis(name, "ms")], list(xs), series)
 
 

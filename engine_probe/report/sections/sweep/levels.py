@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 
+from engine_probe.analysis.batch.prediction_interval import RATE
 from engine_probe.analysis.curve.levels import PointFigures, while_held, whole_run_rate
 from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.analysis.run.success import summed
@@ -69,7 +70,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
             *[curve.label] * labelled,
             load_cell(repeats, "" if load == curve.unit else " " + curve.unit.removeprefix("requests ")),
             *mean_cells,
-            *[f"{mean(map(whole_run_rate, repeats)):,.1f}"] * held,
+            *[whole_run_cell(repeats)] * held,
             *[success_cell(repeats)] * failed,
             *level_figures(repeats),
             *[cache_cell(repeats)] * cached,
@@ -80,6 +81,13 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     )
     title = curves[0].label if len(curves) == 1 and not labelled else ""
     return table(columns, rows, title=title)
+
+
+def whole_run_cell(repeats: Sequence[PointFigures]) -> str:
+    """Return the rate over the whole run; of a prediction also how far a measurement may lie from it."""
+    rate = mean(map(whole_run_rate, repeats))
+    found = repeats[0].summary.interval(RATE, rate)
+    return f"{rate:,.1f}" + (f" ± {found[1] / rate - 1:.0%}" if found and rate else "")
 
 
 def load_cell(repeats: Sequence[PointFigures], unit: str) -> Cell:
