@@ -9,6 +9,7 @@ import pytest
 import engine_probe
 from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.evaluation.money.costs import run_money, sweep_money
+from engine_probe.evaluation.published.beside import beside
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
 from engine_probe.report.charts.sweep import throughput_charts
@@ -21,6 +22,7 @@ from engine_probe.report.renderers.notebook import comparison_html, experiment_h
 from engine_probe.report.run_report import run_document
 from engine_probe.report.sections.run.latencies import latency_table
 from engine_probe.report.sections.sweep.levels import level_tables
+from engine_probe.report.sections.sweep.published import reference_section
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
@@ -167,3 +169,18 @@ def test_an_experiment_of_predictions_says_so_in_every_form(tmp_path: Path) -> N
     assert "points predicted" in repr(found.sweeps["small"])
     money = sweep_money(found.together, found.curves, None, None, tmp_path)
     assert json.loads(experiment_figures(found, found.curves, money))["predicted"]
+
+
+def test_published_figures_stand_beside_predicted_ones(tmp_path: Path) -> None:
+    table = tmp_path / "table.toml"
+    figure = '[[figures]]\nmodel = "tiny"\nwhat = "kv_capacity_tokens"\nvalue = 960\n'
+    table.write_text(f'title = "A paper"\nsource = "A page"\n{figure}')
+    reference = engine_probe.read_reference(str(table))
+    for folder, word in (
+        (predicted_sweep(tmp_path / "twin"), "predicted"),
+        (write_sweep(tmp_path / "real", (1, 4, 8)), "measured"),
+    ):
+        swept = engine_probe.load_sweep(folder)
+        lines = curves(swept.points)
+        section = reference_section(reference, beside(reference, swept, lines), swept.runs)
+        assert section.tables[0].columns[3].title == word

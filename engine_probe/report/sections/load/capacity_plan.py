@@ -19,6 +19,7 @@ from engine_probe.report.sections.load.engine_choice import (
     costs_json,
     named,
 )
+from engine_probe.text_format import capitalized
 
 GIB = 1 << 30
 COLUMNS = (
@@ -60,7 +61,7 @@ def plan_document(found: Planned, words: Sequence[str] = (), choice: Choice | No
             *says(verdict_lines(found)),
             *says(words, "soft"),
             *says(money_lines(found), "caution"),
-            *says(found.doubts, "caution"),
+            *says((f"{capitalized(doubt)}." for doubt in found.doubts), "caution"),
         ),
         charts=lambda: [] if chart is None else [chart],
         tables=(Table(COLUMNS, tuple(map(row, plans)), note=NOTE), *cost_table(found.engines, found.currency)),

@@ -83,7 +83,9 @@ def engine_words(each: Candidate) -> str:
 
 
 def short_words(each: Candidate) -> str:
-    return f"{each.engines}" + ("" if each.plan.gpus == 1 else f", each TP {each.plan.gpus}")
+    if each.plan.gpus == 1:
+        return f"{each.engines}"
+    return f"{each.engines}, {'TP' if each.engines == 1 else 'each TP'} {each.plan.gpus}"
 
 
 def gpu_words(each: Candidate) -> str:

@@ -4,27 +4,32 @@ from collections.abc import Callable, Sequence
 
 from engine_probe.evaluation.published.beside import Beside
 from engine_probe.evaluation.published.reference import Published, Reference
+from engine_probe.recordings.run import Run
 from engine_probe.report.charts.published import own_settings
 from engine_probe.report.document import Column, Section, says, table
 
-COLUMNS = (
-    Column("figure", words=True),
-    Column("at"),
-    Column("published"),
-    Column("measured"),
-    Column("measured / published", short="ratio"),
-    Column("settings that differ", words=True, short="differs in"),
-    Column("doubts", words=True),
-)
+MEASURED, PREDICTED = "measured", "predicted"
 
 
-def reference_rows(found: Sequence[Beside]) -> list[list[str]]:
+def columns(how: str) -> tuple[Column, ...]:
+    return (
+        Column("figure", words=True),
+        Column("at"),
+        Column("published"),
+        Column(how),
+        Column(f"{how} / published", short="ratio"),
+        Column("settings that differ", words=True, short="differs in"),
+        Column("doubts", words=True),
+    )
+
+
+def reference_rows(found: Sequence[Beside], how: str = MEASURED) -> list[list[str]]:
     return [
         [
             pair.curve.named(pair.figure.words + own_settings(pair)),
             "-" if pair.published.at is None else f"{pair.published.at:g}",
             published_words(pair.published, pair.figure.form),
-            "not measured" if pair.measured is None else pair.figure.form(pair.measured),
+            f"not {how}" if pair.measured is None else pair.figure.form(pair.measured),
             ratio_words(pair),
             ", ".join(pair.differs) or "none of those known",
             pair.published.doubt,
@@ -48,16 +53,17 @@ def ratio_words(pair: Beside) -> str:
     return "within" if pair.ratio is None else f"{pair.ratio:.2f}"
 
 
-def nothing_beside(reference: Reference) -> str:
+def nothing_beside(reference: Reference, how: str) -> str:
     models = ", ".join(dict.fromkeys(figure.model for figure in reference.figures))
-    return f"None of it is about what was measured here: it is about {models}, over {reference.load_in}."
+    return f"None of it is about what was {how} here: it is about {models}, over {reference.load_in}."
 
 
-def reference_section(reference: Reference, found: Sequence[Beside]) -> Section:
+def reference_section(reference: Reference, found: Sequence[Beside], runs: Sequence[Run]) -> Section:
     """Return the published figures with their source. Empty if the source publishes none."""
     if not reference.figures:
         return Section()
+    how = PREDICTED if any(run.predicted for run in runs) else MEASURED
     source = says([f"{reference.source}. {reference.doubt}"], "soft")
-    nothing = says([] if found else [nothing_beside(reference)])
-    tables = (table(COLUMNS, reference_rows(found)),) if found else ()
+    nothing = says([] if found else [nothing_beside(reference, how)])
+    tables = (table(columns(how), reference_rows(found, how)),) if found else ()
     return Section(f"Published: {reference.title}", sentences=(*source, *nothing), tables=tables, shown="always")
