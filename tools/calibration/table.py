@@ -7,7 +7,7 @@ from typing import Literal
 
 from tools.calibration.claims import COSTLY, FALSE_ALARMS, PARTS, POINTS, Part, Topic
 from tools.calibration.simulated.noise import KINDS
-from tools.calibration.tally import ALL, BINS, Count, Tally, bin_of
+from tools.calibration.tally import BINS, Count, Tally, bin_of
 
 Verdict = Literal["holds", "FAILS", "open", ""]
 
@@ -67,23 +67,30 @@ def summary(tally: Tally, apart: Sequence[str] = ()) -> Iterator[str]:
     counts = {each: found.count(each) for each in ("holds", "open", "FAILS")}
     yield ", ".join(f"{counts[each]} {each}" for each in counts) + f" of {sum(counts.values())} claims with a bound."
     failing = [line for topic in topics for line in failures(tally, topic, apart)]
-    yield from ("", *failing) if failing else ("None fails under any kind of noise, nor for any range of certainties.",)
+    cells = sum(bool(verdict(topic, count)) for topic in topics for _, count in judged_cells(tally, topic, apart))
+    yield f"Of {cells:,} figures, each kind of noise and range of certainties by itself, {len(failing) or 'none'} fail."
+    yield from ("", *failing) if failing else ()
 
 
 def failures(tally: Tally, topic: Topic, apart: Sequence[str]) -> Iterator[str]:
     """Yield a line for each row and cell of a claim that says `FAILS`."""
-    common = list(together(tally, topic, apart))
-    cells = [("over all noise", common, ALL)]
-    cells += [(condition, [condition], ALL) for condition in tally.conditions(topic.name)]
-    cells += [(f"stated {name} %", common, name) for name in (bin_of(low / 100) for low, _ in BINS)]
-    for where, conditions, name in cells:
-        count = tally.over(topic.name, conditions, name)
+    for where, count in judged_cells(tally, topic, apart):
         if verdict(topic, count) == "FAILS":
             low, high = count.interval
             yield (
                 f"- FAILS: {topic.name} ({where}): {count.share:.1%} ({low:.1%} to {high:.1%}) of {count.said:,}, "
                 f"promised {promise(topic, count)}"
             )
+
+
+def judged_cells(tally: Tally, topic: Topic, apart: Sequence[str]) -> Iterator[tuple[str, Count]]:
+    """Yield the count of a claim over all noise, under each kind, and for each range of stated certainties."""
+    common = list(together(tally, topic, apart))
+    yield "over all noise", tally.over(topic.name, common)
+    for condition in tally.conditions(topic.name):
+        yield condition, tally.over(topic.name, [condition])
+    for name in (bin_of(low / 100) for low, _ in BINS):
+        yield f"stated {name} %", tally.over(topic.name, common, name)
 
 
 def verdict_table(tally: Tally, topics: Sequence[Topic], apart: Sequence[str]) -> Iterator[str]:
