@@ -25,7 +25,7 @@ from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.memory_fit import pool_tokens
 from engine_probe.text_format import model_name
 
-MOST_RECORDINGS = 8  # of an engine, so that a dry run stays short
+MOST_RECORDINGS = 4  # of an engine, so that a dry run stays short
 # Engine arguments that decide which steps an engine takes, and not what a step costs.
 OF_THE_SCHEDULER = {
     *("max_num_seqs", "max_num_batched_tokens", "num_gpu_blocks_override", "kv_cache_memory_bytes", "max_model_len"),
@@ -89,10 +89,15 @@ class RecordedPrices:
 
 
 def fitted(folders: Sequence[Path]) -> Prices | None:
-    """Fit the prices to recordings: some from each part of the list, which goes from low to high loads."""
+    """Fit the prices to some recordings from each part of the list, or to all if these have too few steps."""
     every = max(1, math.ceil(len(folders) / MOST_RECORDINGS))
+    found = prices_of(folders[::every])
+    return prices_of(folders) if found is None and every > 1 else found
+
+
+def prices_of(folders: Sequence[Path]) -> Prices | None:
     samples = []
-    for folder in folders[::every]:
+    for folder in folders:
         try:
             run = load(folder)
             samples.append(step_sample(run.facts, run.iterations, run.requests))
