@@ -124,3 +124,29 @@ def test_the_same_sweep_is_the_same_to_the_nanosecond(predicted: list[Run], tmp_
     again = engine_probe.load_sweep(tmp_path / "out").runs[0]
     since = [np.diff(run.iterations["start_ns"].to_numpy()) for run in (first, again)]
     assert np.array_equal(*since)
+
+
+@pytest.mark.parametrize(
+    ("asynchronous", "overlaps", "pace_ns"),
+    [
+        (True, True, 4e6),
+        pytest.param(False, True, 7e6, marks=pytest.mark.slow),
+        pytest.param(True, False, 7e6, marks=pytest.mark.slow),
+    ],
+)
+def test_asynchronous_scheduling_hides_the_host_behind_a_device_beside_it(
+    asynchronous: bool, overlaps: bool, pace_ns: float, tmp_path: Path
+) -> None:
+    times = StepTimes({"step": Price(4e6)}, host={"step": Price(3e6)}, overlaps=overlaps)
+    limits = {"block_size": 16, "num_gpu_blocks_override": 200, "max_num_seqs": 16, "async_scheduling": asynchronous}
+    asked = tmp_path / "asked.toml"
+    asked.write_text(SWEEP.partition("[axes]")[0].replace("num_prompts = 24", "num_prompts = 4"))
+    twin = json.dumps(msgspec.to_builtins(Twin("a test", times, {**limits, "max_num_batched_tokens": 256})))
+    done = command(
+        "sweep", asked, "--set", f"engine.twin={twin}", "--set", "workload.concurrency=2", "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (run,) = engine_probe.load_sweep(tmp_path / "out").runs
+    assert run.facts["engine"]["asynchronous"] is asynchronous
+    busy = step_sample(run.facts, run.iterations, run.requests).ns
+    assert np.median(busy) == pytest.approx(pace_ns)
