@@ -98,6 +98,22 @@ def test_ranks_that_come_late_in_turns_both_wait(
     assert [rank.caused_ns for rank in found.ranks] == pytest.approx(caused / STEPS, rel=WITHIN)
 
 
+def test_what_noting_them_takes_a_rank_is_counted(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every reading of this clock takes 1 µs: a third reading follows each collective."""
+    ranks = ranks_of(clock, monkeypatch, tmp_path)
+
+    def read() -> int:
+        clock.spend(US)
+        return clock.ns
+
+    monkeypatch.setattr("engine_probe.hook.workers.collectives.now", read)
+    run_forwards(clock, ranks, [Forward(np.full((SIZE, 3), 50 * US), 10 * US)] * 4)
+    reports = [detach(worker) for worker, _ in ranks]
+    assert [report and report["collectives_probe_ns"] for report in reports] == [4 * 3 * US] * SIZE
+
+
 def test_collectives_outside_the_forward_are_not_counted_and_nothing_is_left(
     clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,7 +2,8 @@
 
 The methods with which vLLM's group computes a collective are replaced on its instance. Only an eager engine on a CPU
 calls them in every step: on a GPU the host merely launches a collective, and compiled code no longer has these calls.
-Timing one costs 0.5 µs (measured); without tensor parallelism and on a GPU nothing is replaced.
+Timing one costs 0.5 µs (measured), which the worker waits for; what a third reading of the clock can see of it is
+counted. Without tensor parallelism and on a GPU nothing is replaced.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class CollectiveTimes:
     ) -> None:
         self._rank, self._patches, self._marks, self._window = rank, patches, marks, window
         self._timed: deque[tuple[int, int]] = deque()  # number of the step and time; for the writing thread
+        self._spent_ns = [0]  # on noting them; a list, because the hooks of all methods add to it
         self._stream: TableStream | None = None
         group = tensor_parallel_group()
         self.missing = None if group is None else why_missing(worker)
@@ -46,6 +48,7 @@ class CollectiveTimes:
     def _hook(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """Return the replacement of one method; in a window of operators it gives the collective a name there."""
         patches, marks, window, note = self._patches, self._marks, self._window, self._timed.append
+        spent = self._spent_ns
 
         def collective(*args: Any, **kwargs: Any) -> Any:
             step = marks.step
@@ -57,7 +60,9 @@ class CollectiveTimes:
                 return call(*args, **kwargs)
             before = now()
             output = call(*args, **kwargs)
-            note((step.number, now() - before))
+            returned = now()
+            note((step.number, returned - before))
+            spent[0] += now() - returned
             return output
 
         return collective
@@ -76,6 +81,11 @@ class CollectiveTimes:
         if self._stream is not None:
             self.drain(unfinished=True)
             self._stream.close()
+
+    @property
+    def probe_ns(self) -> int | None:
+        """Return the time that noting them took the worker. None if collectives are not timed."""
+        return None if self._stream is None else self._spent_ns[0]
 
     @property
     def rows(self) -> int | None:

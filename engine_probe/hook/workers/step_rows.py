@@ -255,6 +255,7 @@ class WorkerHook:
             "device_clock": self._device_clock,
             "collectives": self._collectives.rows,
             "collectives_missing": self._collectives.missing,
+            "collectives_probe_ns": self._collectives.probe_ns,
             "operators": None if self._window is None else self._window.close(),
         }
 

@@ -19,7 +19,7 @@ def collectives_section(found: CollectiveWaits | None, facts: dict[str, Any]) ->
         return Section(TITLE, sentences=says(missing_words(facts), "soft"))
     return Section(
         TITLE,
-        sentences=(*says(share_words(found)), *straggler_words(found)),
+        sentences=(*says(share_words(found)), *straggler_words(found), *says(cost_words(found, facts), "soft")),
         bars=(rank_bars(found),),
         tables=(rank_table(found),),
     )
@@ -40,6 +40,17 @@ def share_words(found: CollectiveWaits) -> Iterator[str]:
         f"{communicating:.1%} was communication, and {1 - found.waiting_share - communicating:.1%} was work, by "
         f"{where} ({counted(found.steps, 'step')}, {found.collectives:.0f} collectives in each)."
     )
+
+
+def cost_words(found: CollectiveWaits, facts: dict[str, Any]) -> Iterator[str]:
+    """Say what the probe's noting took, on the rank where it took most."""
+    ranks = [rank for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("collectives_probe_ns")]
+    if ranks and found.place != DEVICE:
+        most = max(ranks, key=lambda rank: rank["collectives_probe_ns"])
+        each = most["collectives_probe_ns"] / most["collectives"]
+        forward = next(rank.forward_ns for rank in found.ranks if rank.rank == most["rank"])
+        share = f"{duration(each)} of each forward ({each / forward:.2%})"
+        yield f"Noting these times took rank {most['rank']} {share}, at least."
 
 
 def straggler_words(found: CollectiveWaits) -> Iterator[Sentence]:

@@ -26,6 +26,14 @@ def test_the_straggler_is_named_with_what_the_others_waited() -> None:
     assert sum(part.share for part in fast.parts) == pytest.approx(1)
 
 
+def test_what_noting_the_times_took_is_told() -> None:
+    ranks = [
+        {"rank": rank, "collectives": 40, "collectives_probe_ns": 40 * ns} for rank, ns in ((0, 2_000), (1, 5_000))
+    ]
+    cost = collectives_section(waits(3), {"workers": {"ranks": ranks}}).sentences[-1].text
+    assert has_values(cost, "1", "5.00", "0.05%")
+
+
 def test_ranks_that_hardly_wait_have_no_straggler() -> None:
     assert len(collectives_section(waits(0.2), {}).sentences) == 1
 
