@@ -5,6 +5,8 @@ MOST_QUOTED = 300  # characters of another program's message
 
 def plain(text: str) -> str:
     r"""Keep printable characters and escape the others: an ESC becomes the four characters \x1b."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

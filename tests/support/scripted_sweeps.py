@@ -5,6 +5,7 @@ So the imports are paid once, and yet every command is a process that ends as an
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -157,6 +158,7 @@ def sweep_command(*words: str) -> NoReturn:
 def serve() -> None:
     for name in IMPORTS:
         import_module(name)
+    gc.freeze()  # or each command walks through all that was imported when it ends
     for line in sys.stdin:
         words, folder, environment = json.loads(line)
         process = os.fork()

@@ -38,6 +38,7 @@ def test_prices_without_noise_are_found() -> None:
     assert prices_of(calibrated([steps(400, 1), steps(400, 2)])) == pytest.approx(TRUTH, rel=1e-6)
 
 
+@pytest.mark.lengthy  # 36 fits
 def test_prices_lie_in_their_intervals() -> None:
     inside = total = 0
     for seed in range(6):
