@@ -26,7 +26,6 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import as_on_a_gpu
 from engine_probe.engine.twin.counting_scheduler import count_requests
 from engine_probe.engine.twin.executor import TwinExecutor, twin_executor
-from engine_probe.engine.twin.step_times import DeviceAndHost
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 from tests.support.decisions import Answers, Asked, Decision, Limits, decisions, plain
 
@@ -87,9 +86,7 @@ def engines(name: str) -> tuple[Any, Any]:
     spec = EngineSpec("tiny", {**COMMON, **ENGINES[name]})
     with as_on_a_gpu():
         real = build_llm(spec).llm_engine
-    executor = type(
-        "Answering", (Answering, twin_executor(VirtualClock(), lambda work: DeviceAndHost(1_000_000, 0))), {}
-    )
+    executor = type("Answering", (Answering, twin_executor(VirtualClock(), lambda work: (1_000_000, 0))), {})
     arguments = {**llm_arguments(spec), "distributed_executor_backend": executor, "skip_tokenizer_init": True}
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the twin's blocks
     with as_on_a_gpu():
