@@ -270,8 +270,8 @@ OF_SATURATION = """\
   scheduler, not the lengths."""
 OF_SPLIT = """\
 - The document publishes its throughput as plots without numbers. Both columns are bounds: memory, products and the
-  all-reduces at the data sheet's rate of the link, without latency. What the second GPU gains at low load is therefore
-  at most that; the pool, and with it how many requests run, follows from the memory model.
+  all-reduces at the data sheet's rate of the link. The gain is one of bounds: launches and the latency of all-reduces,
+  which two GPUs feel more at low load, are in neither. The pool follows from the memory model.
 - The document calls 67.7 GiB half of a GPU (section 6.3); of 93.6 GiB they are 72 %. On one GPU a request of the 128 k
   context that it names does not fit beside them."""
 OF_BOUNDS = """\
