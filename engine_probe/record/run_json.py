@@ -213,7 +213,7 @@ class Rank(msgspec.Struct):
     device_clock: DeviceClock | None = None
     operators: Profiled | None = None
     collectives: int | None = None  # rows of the table; None if the host does not time them
-    collectives_probe_ns: int | None = None  # what noting their times took the rank, within its forwards
+    collectives_probe_ns: int | None = None  # of noting their times, within the forwards: what a clock sees
     collectives_missing: str | None = None  # why it does not, although the rank shares its layers with others
 
 
