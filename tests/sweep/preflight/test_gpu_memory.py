@@ -67,14 +67,19 @@ def test_a_changed_shape_is_not_judged() -> None:
     assert memories(smallest_gpu([card(14)]), [asked(hf_overrides={})]) == {}
 
 
-def test_a_dry_run_for_a_named_gpu_predicts_pools_and_times_and_refuses_at_its_end() -> None:
+def test_a_dry_run_for_a_named_gpu_predicts_pools_and_times_and_names_what_finds_no_room() -> None:
     levels = "workload.concurrency=[1, 250]"
     words = ["tensor_parallel", "--dry-run", "--set", levels, "--device"]
     outcome = CliRunner().invoke(command, [*words, "H100 80GB HBM3"])
     assert outcome.stdout.count("cannot run") == 2
     assert outcome.stdout.count("≥ ") == 2
-    assert isinstance(outcome.exception, InputError)
-    assert "llama-3.1-70b-fp8 cannot start: weights of 67.7 GiB leave 3.5 of 71.2" in str(outcome.exception)
+    assert outcome.exit_code == 0  # two GPUs hold it
+    assert "llama-3.1-70b-fp8 cannot start: weights of 67.7 GiB leave 3.5 of 71.2" in outcome.stdout
+    alone = CliRunner().invoke(
+        command, [*words, "H100 80GB HBM3", "--set", "engine.arguments.tensor_parallel_size=[1]"]
+    )
+    assert isinstance(alone.exception, InputError)
+    assert "llama-3.1-70b-fp8 cannot start: weights of 67.7 GiB leave 3.5 of 71.2" in str(alone.exception)
     held = CliRunner().invoke(command, [*words, "h100 nvl"])
     assert held.exit_code == 0
     assert "cannot" not in held.stdout
@@ -101,7 +106,8 @@ def test_a_device_that_cannot_be_is_one_sentence(options: list[str], words: str)
 
 
 def test_a_suite_names_the_sweep_that_cannot_start() -> None:
-    sweep = read_sweep("tensor_parallel", ["workload.concurrency=[1]"])
+    ranks = "engine.arguments.tensor_parallel_size=[1]"
+    sweep = read_sweep("tensor_parallel", ["workload.concurrency=[1]", ranks])
     small, large = (Target(smallest_gpu([card(gib)])) for gib in (79.1, 93.6))
     assert "cannot start: weights of 67.7 GiB leave 3.5 of 71.2 GiB" in against(sweep, points(sweep), small)
     assert against(sweep, points(sweep), large) == ""
