@@ -21,7 +21,6 @@ PHASES = (
     ("decode", "first_token_ns", "last_token_ns"),
 )
 PREEMPTED = "preempted"
-ANSWERED_REASONS = pa.array(ANSWERED)
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
 
 
 def is_answered(requests: pa.Table) -> npt.NDArray[np.bool_]:
-    known: npt.NDArray[np.bool_] = pc.is_in(requests["finish_reason"], ANSWERED_REASONS).to_numpy()
+    known: npt.NDArray[np.bool_] = pc.is_in(requests["finish_reason"], pa.array(ANSWERED)).to_numpy()
     return known
 
 
