@@ -236,7 +236,7 @@ def test_every_point_of_every_shipped_sweep_is_shown_by_a_dry_run(name: str, tmp
     assert outcome.exit_code == 0, outcome.output
     shown = [line.split("  ")[0].strip() for line in outcome.output.splitlines()]
     labels = [point.label for point in points(read_sweep(name))]
-    assert [label for label in shown if label in labels] == labels
+    assert list(dict.fromkeys(label for label in shown if label in labels)) == labels  # engines are named alike, below
 
 
 @pytest.mark.parametrize(
