@@ -100,6 +100,14 @@ def test_a_setting_is_held_against_the_shipped_sweep(row: dict[str, object], wor
     assert ours.of_sweep(Stated(what="x", kind="setting", **row)).startswith(words)  # type: ignore[arg-type]
 
 
+def test_what_preemption_does_is_read_from_the_page_on_integrity() -> None:
+    words = ours.effect_of_preemption(ours.INTEGRITY.read_text())
+    assert "requests were preempted, " in words
+    assert "p = " in words
+    assert words in ours.ours_of_claim("lost_kv_cache")
+    assert ours.ours_of_claim("failures") == ours.JUDGED
+
+
 def test_a_withheld_capacity_is_never_guessed() -> None:
     rows = [row for section in read_document("thesis").sections for row in section.stated if row.is_withheld]
     assert [ours.ours_of(row, {}) for row in rows] == ["not guessed"] * 3

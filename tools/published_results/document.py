@@ -16,14 +16,12 @@ from engine_probe.evaluation.published.figures import FIGURES
 from engine_probe.evaluation.published.reference import Published, Reference
 from engine_probe.report.sections.sweep.published import published_words
 from tools.published_results.ours import (
-    CLAIMS,
     JUDGED,
     NEEDS_A_GPU,
-    NOTHING,
-    QUOTED,
     Recorded,
     number,
     ours_of,
+    ours_of_claim,
     ours_of_figure,
     ours_of_memory,
 )
@@ -50,6 +48,11 @@ class Row(NamedTuple):
     kind: str
     ours: str
     doubt: str
+    stands: bool  # whether a figure of ours is in `ours`, not only what would give one
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return self.figure, self.published, self.kind, self.ours, self.doubt
 
     @property
     def of_reference(self) -> tuple[str, str, str, str]:
@@ -78,17 +81,20 @@ def rows_of_table(reference: Reference, title: str, recorded: Recorded) -> Itera
         if (figure.section or reference.section) == title:
             ours = ours_of_figure(figure, reference, recorded)
             value = published_words(figure, FIGURES[figure.what].form)
-            yield Row(figure_words(figure, reference), value, figure.kind or reference.kind, ours, figure.doubt)
+            kind = figure.kind or reference.kind
+            yield Row(figure_words(figure, reference), value, kind, ours, figure.doubt, ours != NEEDS_A_GPU)
     for precision in reference.precisions if reference.section == title else ():
         memory = ours_of_memory(precision)
-        yield Row(f"{precision.name}: perplexity", f"{precision.perplexity:g}", reference.kind, WEIGHTS, "")
-        yield Row(f"{precision.name}: throughput", f"{precision.throughput:g} x", reference.kind, WEIGHTS, "")
-        yield Row(f"{precision.name}: memory", f"{precision.memory:g} x", reference.kind, memory, "")
+        yield Row(f"{precision.name}: perplexity", f"{precision.perplexity:g}", reference.kind, WEIGHTS, "", False)
+        yield Row(f"{precision.name}: throughput", f"{precision.throughput:g} x", reference.kind, WEIGHTS, "", False)
+        yield Row(f"{precision.name}: memory", f"{precision.memory:g} x", reference.kind, memory, "", True)
     for claim in reference.claims:
         if (claim.section or reference.section) == title:
-            yield Row(claim.claim, claim.published, "claim", CLAIMS.get(claim.measure, JUDGED), claim.doubt)
+            ours = ours_of_claim(claim.measure)
+            yield Row(claim.claim, claim.published, "claim", ours, claim.doubt, ours != JUDGED)
 
 
+GPUS = (NEEDS_A_GPU, "12 GPUs", "two GPUs", "a GPU")
 WEIGHTS = f"{NEEDS_A_GPU} and such weights; sweeps/precision.toml"
 
 
@@ -100,7 +106,8 @@ def figure_words(figure: Published, reference: Reference) -> str:
 
 def stated_rows(section: DocumentSection, recorded: Recorded) -> Iterator[Row]:
     for row in section.stated:
-        yield Row(row.what, stated_words(row), row.kind, ours_of(row, recorded), row.doubt)
+        stands = bool(row.check or row.geometry or row.sweep or row.recorded in recorded)
+        yield Row(row.what, stated_words(row), row.kind, ours_of(row, recorded), row.doubt, stands)
 
 
 def stated_words(row: Stated) -> str:
@@ -131,19 +138,19 @@ def page(recorded: Recorded) -> Iterator[str]:
 
 
 def summary(documents: dict[str, list[Section]]) -> Iterator[str]:
-    """Yield a table: each document's rows, those with something of ours beside them, and the doubts."""
+    """Yield a table: each document's rows, those with a figure of ours beside them, and the doubts."""
     yield from ("| document | rows | with ours | need a GPU | doubts |", "|---|--:|--:|--:|--:|")
     for name, found in documents.items():
         rows = [row for section in found for row in section.rows]
-        without = sum(row.ours.startswith((NEEDS_A_GPU, "12 GPUs", "two GPUs", "a GPU")) for row in rows)
-        nothing = sum(row.ours in (NOTHING, QUOTED, "not guessed", "not tested here") for row in rows)
+        stand = sum(row.stands for row in rows)
+        without = sum(row.ours.startswith(GPUS) and not row.stands for row in rows)
         doubts = sum(bool(row.doubt) for row in rows) + sum(len(set(section.doubts)) for section in found)
         title = read_document(name).title
-        yield f"| {title} | {len(rows)} | {len(rows) - without - nothing} | {without} | {doubts} |"
+        yield f"| {title} | {len(rows)} | {stand} | {without} | {doubts} |"
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
     yield f"| {' | '.join(COLUMNS)} |"
     yield "|---|---|---|---|---|"
     for row in rows:
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row.cells)} |"

@@ -15,6 +15,7 @@ from engine_probe.evaluation.published.documents import Stated
 from engine_probe.evaluation.published.reference import Published, PublishedPrecision, Reference
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
+INTEGRITY = Path(__file__).parents[2] / "docs" / "results" / "integrity.md"
 NEEDS_A_GPU, QUOTED, NOTHING = "needs a GPU", "quoted, not measured", "-"
 H100_NVL_GIB, RESERVED = 93.6, 0.9  # published memory of a GPU, and vLLM's default share of it at the time
 L40S_TB_S = 0.864  # memory bandwidth by its datasheet
@@ -24,7 +25,6 @@ QUANTISED_EXAMPLE = "llama-3-8b"
 JUDGED = "`report --reference l40s_stress` judges it on a sweep of l40s_stress"
 CLAIMS = {  # what is known of a claim without that sweep, by its measure
     "faster_than_load": "33 / 3.5 = 9.4 times the latency at 32 times the load: less than in proportion",
-    "lost_kv_cache": "not shown: 10 of 72 answers were preempted, p = 0.11 (smollm2, docs/results/integrity.md)",
     "full_memory": "weights of 15,317 MiB are 33 % of 46,068 MiB (from config.json)",
 }
 UNITS = {
@@ -48,6 +48,19 @@ OPERATORS: Mapping[type[ast.operator], Any] = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
+
+
+def ours_of_claim(measure: str) -> str:
+    """Return what is known of a claim, or that a sweep of its own judges it."""
+    if measure == "lost_kv_cache":
+        return f"smollm2: {effect_of_preemption(INTEGRITY.read_text(encoding='utf-8'))} (docs/results/integrity.md)"
+    return CLAIMS.get(measure, JUDGED)
+
+
+def effect_of_preemption(page: str) -> str:
+    """Return what the page on integrity found of preempted requests in its first sweep."""
+    (row,) = (line for line in page.splitlines() if line.startswith("| Preemption and recomputation change outputs |"))
+    return row.partition("integrity: ")[2].partition(". integrity_")[0]
 
 
 def ours_of(row: Stated, recorded: Recorded) -> str:
