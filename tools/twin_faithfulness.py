@@ -23,6 +23,8 @@ ENGINES = (
     "asynchronous, priority",
     "short chunks",
     "whole prompts",
+    "windows",
+    "windows in some layers",
 )
 CASES = 63  # of each engine: 504 in all
 WRITTEN = "docs/results/twin_faithfulness.md"

@@ -96,6 +96,11 @@ def check_model(name: str) -> None:
         raise InputError(f"unknown model {name!r}{hint} (or give a folder or org/name)")
 
 
+def has_config(name: str) -> bool:
+    """Return whether a model's `config.json` is on this machine."""
+    return name in EMBEDDED or name in catalogue_names() or (Path(name).expanduser() / "config.json").is_file()
+
+
 def model_config(name: str) -> dict[str, Any]:
     """Return a model's `config.json` as the engine runs it: of an embedded model, the catalogue or a folder."""
     if name in EMBEDDED:

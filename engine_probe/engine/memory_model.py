@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine_probe.engine.models.attention_kinds import attention_kinds
 from engine_probe.engine.models.geometry import BYTES, GIB, Config, Geometry, geometry
 from engine_probe.engine.parallelism import parallel_size, weight_shards
 from engine_probe.errors import InputError
@@ -59,6 +60,8 @@ class RankMemory:
     longest: int
     kv_bytes_per_token: float
     block_size: int
+    window: int | None = None  # tokens of the sliding window of all layers
+    in_flight: int = 0  # tokens of steps that are not finished when the next is scheduled, whose blocks stay
     given_tokens: int | None = None  # of the pool, if the engine's arguments set it; it is then not judged
 
     @property
@@ -81,6 +84,10 @@ class RankMemory:
             return self.given_tokens
         pool = self.left - (self.activations_and_workspace.size or 0.0)
         return max(0, int(pool / self.kv_bytes_per_token / self.block_size)) * self.block_size
+
+    def blocks_of(self, tokens: int) -> int:
+        """Return the most blocks that a request of so many tokens holds at the same time."""
+        return min(-(-tokens // self.block_size), most_blocks(self.window, self.in_flight, tokens, self.block_size))
 
     @property
     def pool_bytes(self) -> float:
@@ -128,11 +135,13 @@ def memory_of_rank(
         shape = geometry(config)
         weights = weights_term(shape, arguments)
         per_token, kept_as = kv_bytes_of_rank(shape, arguments)
+        window = window_of_all(config, arguments)
     except (InputError, KeyError):
         return None
     share, longest = arguments.get("gpu_memory_utilization", DEFAULT_SHARE), longest_request(shape, arguments)
     longest = least_tokens if longest is None else longest
-    block = arguments.get("block_size", BLOCK)
+    given = arguments.get("block_size", BLOCK)
+    block, in_flight = given if isinstance(given, int) else BLOCK, tokens_in_flight(arguments, device, device_bytes)
     return RankMemory(
         device=device,
         device_bytes=device_bytes,
@@ -140,10 +149,12 @@ def memory_of_rank(
         weights=weights,
         activations_and_workspace=workspace_term(int(config["vocab_size"]), arguments, device, device_bytes),
         graphs=Term("CUDA graphs", None, GRAPHS),
-        kv=Term("KV cache", longest * per_token, f"{longest:,} tokens of {per_token / 1024:,.4g} KiB in {kept_as}"),
+        kv=kv_term(longest, per_token, kept_as, window, in_flight, block),
         longest=longest,
         kv_bytes_per_token=per_token,
-        block_size=block if isinstance(block, int) else BLOCK,
+        block_size=block,
+        window=window,
+        in_flight=in_flight,
     )
 
 
@@ -185,6 +196,46 @@ def kv_bytes_of_rank(shape: Geometry, arguments: Arguments) -> tuple[float, str]
     layers = shape.layers / parallel_size(arguments, "pipeline_parallel_size")
     whole = shape.kv_bytes_per_token(kept_as)
     return whole * heads / shape.kv_heads * layers / shape.layers, shape.dtype if kept_as == "auto" else kept_as
+
+
+def window_of_all(config: Config, arguments: Arguments) -> int | None:
+    """Return the tokens of the sliding window that all layers have. None if they keep every token.
+
+    Refuse a window in some layers: vLLM then divides the pool among groups of layers.
+    """
+    kinds = attention_kinds(config, arguments)
+    if not kinds.same_window:
+        window, some = max(filter(None, kinds.windows)), sum(map(bool, kinds.windows))
+        raise InputError(
+            f"{some} of its {len(kinds.windows)} layers have a sliding window of {window:,} tokens: how vLLM divides "
+            "the KV pool among such layers is not modelled here; disable_sliding_window = true makes them all alike"
+        )
+    return kinds.windows[0]
+
+
+def tokens_in_flight(arguments: Arguments, device: str, device_bytes: float) -> int:
+    """Return the most tokens that are scheduled and not computed yet, by which vLLM sizes windows."""
+    stages = parallel_size(arguments, "pipeline_parallel_size")
+    batches = 2 if stages == 1 and arguments.get("async_scheduling", True) else stages
+    return batches * batch_limits(arguments, device, device_bytes)[0]
+
+
+def most_blocks(window: int | None, in_flight: int, tokens: int, block: int) -> int:
+    """Return the blocks that vLLM provides for a request of so many tokens."""
+    if window is None:
+        return -(-tokens // block)
+    # One more, because a window may begin and end inside a block.
+    return -(-min(window - 1 + in_flight, tokens) // block) + 1
+
+
+def kv_term(longest: int, per_token: float, kept_as: str, window: int | None, in_flight: int, block: int) -> Term:
+    """Return the KV cache of one request of the longest length, as vLLM demands room for it."""
+    each, held = f"{per_token / 1024:,.4g} KiB in {kept_as}", longest
+    if window is None:
+        return Term("KV cache", held * per_token, f"{held:,} tokens of {each}")
+    held = most_blocks(window, in_flight, longest, block) * block
+    words = f"a window of {window:,} and {in_flight:,} of steps in flight, at most {longest:,}, and one block more"
+    return Term("KV cache", held * per_token, f"{held:,} tokens of {each}: {words}")
 
 
 def longest_request(shape: Geometry, arguments: Arguments) -> int | None:

@@ -9,10 +9,10 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any
 
-import torch
 from vllm.v1.executor.abstract import Executor
-from vllm.v1.kv_cache_interface import FullAttentionSpec
 from vllm.v1.outputs import ModelRunnerOutput
+
+from engine_probe.engine.twin.kv_cache_specs import kv_cache_specs
 
 ANSWER_TOKEN = 7
 
@@ -49,14 +49,7 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]
         return [answer() if answer else None]
 
     def _answer_get_kv_cache_spec(self) -> dict[str, Any]:
-        model, parallel = self.vllm_config.model_config, self.vllm_config.parallel_config
-        spec = FullAttentionSpec(
-            block_size=self.vllm_config.cache_config.block_size,
-            num_kv_heads=model.get_num_kv_heads(parallel),
-            head_size=model.get_head_size(),
-            dtype=model.dtype if isinstance(model.dtype, torch.dtype) else torch.bfloat16,
-        )
-        return {f"model.layers.{index}.attn": spec for index in range(model.get_num_layers(parallel))}
+        return kv_cache_specs(self.vllm_config)
 
     def _answer_determine_available_memory(self) -> int:
         cache = self.vllm_config.cache_config

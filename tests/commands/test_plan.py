@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.commands.sweep.plan import command
+from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.errors import InputError
 from tests.support.recordings import ran, write_run
 
@@ -100,6 +101,32 @@ def test_bad_input_is_one_sentence(words: tuple[object, ...], sentence: str) -> 
     found = plan(*words)
     assert isinstance(found.exception, InputError)
     assert sentence in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"model_type": "jamba", "attn_layer_period": 8}, "keeps the state of recurrent layers (attn_layer_period)"),
+        ({"model_type": "gemma2", "num_hidden_layers": 26}, "13 of its 26 layers have a sliding window of 4,096"),
+        ({"model_type": "deepseek_v3", "kv_lora_rank": 512, "qk_rope_head_dim": 64}, "the memory of model_type"),
+    ],
+)
+def test_a_model_whose_pool_is_not_known_is_refused(config: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"num_hidden_layers": 4, **config}))
+    found = plan("--model", tmp_path, "--device", "H100")
+    assert isinstance(found.exception, InputError)
+    assert sentence in str(found.exception)
+
+
+def test_a_window_lets_more_requests_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**catalogue_config("mistral-7b"), "sliding_window": 4096}))
+    long = ("--model", tmp_path, "--device", "H100", "--input-len", 30_000, "--output-len", 500, "--json")
+    window, full = json.loads(plan(*long).output), json.loads(plan("--model", "mistral-7b", *long[2:]).output)
+    assert (window["sliding_window_tokens"], full["sliding_window_tokens"]) == (4096, None)
+    assert window["kv_capacity_tokens"] == full["kv_capacity_tokens"]
+    blocks = -(-(4095 + 2 * 16_384) // 16) + 1
+    assert window["concurrency"] == window["kv_capacity_tokens"] // 16 // min(blocks, -(-30_500 // 16))
+    assert window["tpot_at_least_s"] < full["tpot_at_least_s"]
 
 
 @pytest.fixture

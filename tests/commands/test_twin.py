@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from engine_probe.commands.sweep.twin import predicted
+from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
@@ -104,6 +105,27 @@ def test_drafts_are_refused(tmp_path: Path, swept: Path) -> None:
     drafts = 'speculative_config = { method = "ngram", num_speculative_tokens = 2 }'
     with pytest.raises(InputError, match="how many drafts the model accepts is not known"):
         predicted(asked(tmp_path, arguments=drafts), str(swept))
+
+
+def test_a_model_with_recurrent_layers_is_refused_on_every_twin(tmp_path: Path, swept: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"model_type": "mamba", "num_hidden_layers": 4, "state_size": 16}))
+    for twin in ("L40S", str(swept)):
+        with pytest.raises(InputError, match=r"keeps the state of recurrent layers \(state_size\)"):
+            predicted(asked(tmp_path, model=str(model)), twin)
+
+
+def test_requests_beyond_the_window_have_no_times_from_a_data_sheet(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for window in (64, 128):
+        (model / "config.json").write_text(json.dumps({**catalogue_config("mistral-7b"), "sliding_window": window}))
+        if window == 64:
+            with pytest.raises(InputError, match="longer than the model's sliding window of 64"):
+                predicted(asked(tmp_path, model=str(model)), "L40S")
+        else:
+            assert twin_of(predicted(asked(tmp_path, model=str(model)), "L40S")).bounds
 
 
 def test_recordings_under_other_settings_are_refused(tmp_path: Path) -> None:

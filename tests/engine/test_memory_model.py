@@ -12,9 +12,11 @@ from engine_probe.engine.memory_model import (
     FIXED_WORKSPACE,
     RankMemory,
     memory_of_rank,
+    window_of_all,
 )
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import GIB, geometry
+from engine_probe.errors import InputError
 
 SERVER = {
     "gpu_memory_utilization": 0.9,
@@ -90,6 +92,33 @@ def test_vllm_promises_room_for_one_request_of_the_longest_length() -> None:
 )
 def test_ranks_share_keys_and_values_by_heads_and_layers(ranks: dict[str, int], share: float) -> None:
     assert memory(max_model_len=2048, **ranks).kv_bytes_per_token == 320 * 1024 * share
+
+
+def test_a_request_holds_a_window_and_what_is_in_flight() -> None:
+    """Two steps of 2,048 tokens are in flight: 4,095 + 4,096 tokens are 512 blocks, and vLLM provides one more."""
+    config = {**catalogue_config("mistral-7b"), "sliding_window": 4096}
+    arguments = {**SERVER, "max_num_batched_tokens": 2048, "max_model_len": 32_768}
+    found = memory_of_rank(config, arguments, "a GPU", 80 * GIB)
+    full = memory_of_rank(config, {**arguments, "disable_sliding_window": True}, "a GPU", 80 * GIB)
+    assert found is not None
+    assert full is not None
+    assert found.pool_tokens == full.pool_tokens
+    assert full.kv.size == 32_768 * 128 * 1024
+    assert found.kv.size == 513 * 16 * 128 * 1024
+    assert "a window of 4,096 and 4,096 of steps in flight" in found.kv.derivation
+    assert [found.blocks_of(tokens) for tokens in (17, 4096, 32_768)] == [2, 256, 513]
+    assert [full.blocks_of(tokens) for tokens in (17, 4096, 32_768)] == [2, 256, 2048]
+    alone = memory_of_rank(config, {**arguments, "async_scheduling": False}, "a GPU", 80 * GIB)
+    assert alone is not None
+    assert alone.blocks_of(32_768) == -(-(4095 + 2048) // 16) + 1
+
+
+def test_windows_in_some_layers_are_refused() -> None:
+    config = {**catalogue_config("llama-3.1-8b"), "sliding_window": 512}
+    config["layer_types"] = ["sliding_attention", "full_attention"] * 16
+    with pytest.raises(InputError, match=r"16 of its 32 layers have a sliding window of 512 tokens"):
+        window_of_all(config, {})
+    assert memory_of_rank(config, {}, "a GPU", 80 * GIB) is None
 
 
 def test_weights_alone_may_be_too_much() -> None:

@@ -47,7 +47,13 @@ ENGINES: dict[str, dict[str, Any]] = {
     "asynchronous, priority": {"async_scheduling": True, "scheduling_policy": "priority"},
     "short chunks": {"async_scheduling": True, "long_prefill_token_threshold": 24},
     "whole prompts": {"async_scheduling": False, "enable_chunked_prefill": False},
+    "windows": {"async_scheduling": True, "hf_overrides": {"sliding_window": 48}},
+    "windows in some layers": {
+        "async_scheduling": False,
+        "hf_overrides": {"sliding_window": 48, "layer_types": ["sliding_attention", "full_attention"]},
+    },
 }
+UNCOUNTED = ("long_prefill_token_threshold", "hf_overrides")  # steps that are left to vLLM
 
 
 @st.composite
@@ -98,7 +104,7 @@ def engines(name: str) -> tuple[Any, Any]:
             is (engine.engine_core.engine_core.batch_queue is not None)
             is ENGINES[name]["async_scheduling"]
         )
-    assert count_requests(twin) is ("long_prefill_token_threshold" not in ENGINES[name])
+    assert count_requests(twin) is ENGINES[name].keys().isdisjoint(UNCOUNTED)
     return real, twin
 
 

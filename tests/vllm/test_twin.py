@@ -21,6 +21,7 @@ from tests.support.command import engine_probe as command
 from tools.twin_faithfulness import CASES, ENGINES
 
 FAITHFUL = ("asynchronous, prefix caching", 12)  # on every run of the tests; the others are slow
+LEFT_TO_VLLM = ("short chunks", "windows", "windows in some layers")
 TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0, 0.0)
 TIMES = StepTimes({name: Price(ns, 0.0, 1e9) for name, ns in zip(TERMS, TRUTH, strict=True)})
 SWEEP = """
@@ -59,7 +60,7 @@ def test_the_twin_decides_what_the_engine_decides(name: str, cases: int) -> None
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["cases"] == cases
     assert found["preemptions"] > 0, "no case was hard enough"
-    assert (found["counted"] > 0) is (name != "short chunks"), "the twin left every step to vLLM, or none"
+    assert (found["counted"] > 0) is (name not in LEFT_TO_VLLM), "the twin left every step to vLLM, or none"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.memory_model import BLOCK, batch_limits, memory_of_rank
+from engine_probe.engine.memory_model import BLOCK, batch_limits, memory_of_rank, window_of_all
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.derived_times import derived_times
 from engine_probe.engine.twin.measured_kernels import Kernels
@@ -20,9 +20,10 @@ from engine_probe.sweep.preflight.device_plan import configuration
 def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
     """Return the twin of one engine; refuse one that cannot start on the device, or whose times are not derivable."""
     spec, name = points[0].engine.spec, f"--twin {path}"
-    check_twin(spec.arguments)
+    check_twin(spec)
     config, device = configuration(spec.model), kernels.device
     most = max(longest(point.workload) or 2 for point in points)
+    check_window(config, spec.arguments, most, name)
     batch = batch_limits(spec.arguments, device.name, float(device.memory_bytes))
     times = derived_times(config, spec.arguments, batch, kernels, name)
     limits = {
@@ -32,6 +33,17 @@ def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
         **pool(kernels, config, spec.arguments, most, name),
     }
     return Twin(f"the kernels of {device.name} in {path}", times, limits)
+
+
+def check_window(config: Mapping[str, Any], arguments: Mapping[str, Any], most: int, name: str) -> None:
+    """Refuse requests longer than the model's sliding window, of which derived times would count all tokens."""
+    window = window_of_all(config, arguments)
+    if window is not None and most > window:
+        raise InputError(
+            f"{name}: requests of {most:,} tokens are longer than the model's sliding window of {window:,}, and step "
+            "times that are not calibrated count the whole context: ask for shorter ones, or set "
+            "engine.arguments.disable_sliding_window"
+        )
 
 
 def pool(

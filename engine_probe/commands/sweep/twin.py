@@ -11,7 +11,7 @@ import msgspec
 
 from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on
 from engine_probe.commands.sweep.calibration_checks import check_loads, check_machines, check_recorded_model
-from engine_probe.commands.sweep.kernel_twin import kernel_twin
+from engine_probe.commands.sweep.kernel_twin import check_window, kernel_twin
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.memory_model import batch_limits
 from engine_probe.engine.spec import EngineSpec
@@ -25,7 +25,7 @@ from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, load_sweep
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
-from engine_probe.sweep.preflight.device_plan import plan_on
+from engine_probe.sweep.preflight.device_plan import configuration, plan_on
 from engine_probe.sweep.preflight.gpu_memory import Gpu, named_gpu
 
 # Engine arguments that change what a step costs, by the section of `run.json` that holds them.
@@ -65,7 +65,7 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
 
     def twin_of(points: Sequence[Point]) -> Twin:
         check_settings(points[0].engine, first, folder)
-        check_twin(points[0].engine.arguments)
+        check_twin(points[0].engine.spec)
         return twin()
 
     return on_twins(sweep, twin_of)
@@ -88,8 +88,9 @@ def on_device(sweep: SweepFile, name: str) -> SweepFile:
 def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
     """Return the twin of one engine on a GPU; refuse an engine that cannot start there."""
     spec = points[0].engine.spec
-    check_twin(spec.arguments)
+    check_twin(spec)
     most = max(longest(point.workload) or 2 for point in points)
+    check_window(configuration(spec.model), spec.arguments, most, f"--twin {gpu.name}")
     plan, _ = plan_on(spec.model, gpu.name, spec.arguments, (max(1, most - 1), 1))
     if plan.memory.refusal:
         raise InputError(f"--twin {gpu.name}: {spec.model} cannot start: {plan.memory.refusal}")

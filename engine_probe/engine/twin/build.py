@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.engine.build import choose_process, llm_arguments
+from engine_probe.engine.build import choose_process, has_config, llm_arguments, model_config
 from engine_probe.engine.failures import startup_error
+from engine_probe.engine.models.attention_kinds import attention_kinds
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.engine.twin.virtual_clock import VirtualClock
@@ -24,18 +25,23 @@ UNSUPPORTED = {
 }
 
 
-def check_twin(arguments: Mapping[str, Any]) -> None:
-    """Refuse engine arguments whose effect on a step a twin cannot predict."""
+def check_twin(spec: EngineSpec) -> None:
+    """Refuse engine arguments whose effect on a step a twin cannot predict, and models whose KV cache is not known."""
     for name, why in UNSUPPORTED.items():
-        if arguments.get(name):
-            raise InputError(f"engine.arguments.{name} = {arguments[name]!r}: a twin cannot have it, because {why}")
+        if given := spec.arguments.get(name):
+            raise InputError(f"engine.arguments.{name} = {given!r}: a twin cannot have it, because {why}")
+    if has_config(spec.model):  # the executor looks at those that vLLM fetches
+        try:
+            attention_kinds(model_config(spec.model), spec.arguments)
+        except InputError as error:
+            raise InputError(f"engine.model {spec.model!r}: {error}") from error
 
 
 def build_twin(
     spec: EngineSpec, limits: Mapping[str, Any], times: StepTimes, clock: VirtualClock, say: Callable[[str], None]
 ) -> LLM:
     """Start a twin; `limits` are engine arguments that it gets unless the spec has them."""
-    check_twin(spec.arguments)
+    check_twin(spec)
     arguments = llm_arguments(EngineSpec(spec.model, {**limits, **spec.arguments}), say)
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the blocks
     choose_process(multiprocess=False)
@@ -51,6 +57,8 @@ def build_twin(
         count_requests(llm.llm_engine)
         gc.freeze()  # what an engine consists of stays; looking through it costs as much as the steps
         return llm
+    except InputError:
+        raise
     except Exception as error:  # any cause becomes one sentence, with the cause chained
         raise startup_error(spec.model, error) from error
 

@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def blocks_each(self) -> int:
-        return -(-(self.input_len + self.output_len) // self.memory.block_size)
+        return self.memory.blocks_of(self.input_len + self.output_len)
 
     @property
     def held(self) -> int:
@@ -84,9 +84,18 @@ class Plan:
         """Return how many of them run at the same time, which max_num_seqs limits, too. 0 if vLLM does not start."""
         return min(self.held, self.most_running) if self.fits else 0
 
+    @property
+    def mean_context(self) -> float:
+        """Return the tokens that an answer's token attends to, on average; a window bounds those of each."""
+        last, window = self.input_len + self.output_len, self.memory.window
+        if window is None or window >= last:
+            return self.input_len + self.output_len / 2
+        growing = max(0, window - self.input_len)  # answer's tokens before the window is full
+        return window - growing * (window - self.input_len) / 2 / self.output_len
+
     def bounds(self, concurrency: int) -> Bounds:
         """Return the least times with so many requests; prompts are computed between the answers' steps."""
-        context = self.input_len + self.output_len / 2
+        context = self.mean_context
         weights = self.layers_bytes + self.vocabulary_bytes
         read = weights + concurrency * context * self.memory.kv_bytes_per_token
         reading = read / self.rates.bytes_per_second

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.build import check_model, model_config
-from engine_probe.engine.models.catalogue import catalogue_names
-from engine_probe.engine.models.embedded import EMBEDDED
+from engine_probe.engine.build import check_model, has_config, model_config
+from engine_probe.engine.memory_model import window_of_all
 from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
 from engine_probe.errors import InputError
 from engine_probe.sweep.preflight.gpu_memory import named_gpu
@@ -19,6 +17,10 @@ def plan_on(
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan, and doubts about the GPU's figures."""
     gpu, config = named_gpu(device), configuration(model)
+    try:
+        window_of_all(config, arguments)
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from error
     longest = arguments.get("max_model_len")
     if longest is not None and 0 < longest < sum(lengths):
         raise InputError(
@@ -39,7 +41,6 @@ def plan_on(
 def configuration(model: str) -> dict[str, Any]:
     """Return a model's configuration; refuse a model whose configuration is not on this machine."""
     check_model(model)
-    shipped = model in EMBEDDED or model in catalogue_names()
-    if not shipped and not (Path(model).expanduser() / "config.json").is_file():
+    if not has_config(model):
         raise InputError(f"model {model}: its configuration is not on this machine: give a folder with a config.json")
     return model_config(model)

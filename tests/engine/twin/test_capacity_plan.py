@@ -53,6 +53,15 @@ def test_requests_are_counted_in_whole_blocks() -> None:
     assert plan("llama-3.1-8b", 40, (100, 1), max_model_len=4096, max_num_seqs=5).concurrency == 5
 
 
+@pytest.mark.parametrize(("window", "mean"), [(4096, 640), (640, 604), (512, 512), (100, 100), (768, 640)])
+def test_answers_attend_to_the_window_at_most(window: int, mean: float) -> None:
+    """Of 512 + 256 tokens: a window of 640 is full after half of the answer, 576 tokens on average until then."""
+    config = {**catalogue_config("mistral-7b"), "sliding_window": window}
+    found = capacity_plan(config, {}, ("GPU", 80 * GIB), {"bfloat16": 1e15}, 1e12, (512, 256))
+    assert found is not None
+    assert found.mean_context == pytest.approx(mean, abs=4)
+
+
 def test_what_does_not_fit_holds_nothing() -> None:
     found = plan("llama-3.1-70b-fp8", 44)
     assert not found.fits

@@ -56,7 +56,7 @@ def alternatives(folder: Path, settings: Sequence[str], times_from: Path | None)
         check_arguments(change)
         engine = EngineSection(model, {**arguments, **change})
         check_settings(engine, times[0].facts, str(times_from or folder))
-        check_twin(engine.arguments)
+        check_twin(engine.spec)
         if all(arguments.get(key) == value for key, value in change.items()):
             raise InputError(f"--set {name}: the run had that, and is predicted unchanged anyway: leave it out")
         check_pool(name, engine.arguments)

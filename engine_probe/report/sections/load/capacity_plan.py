@@ -164,6 +164,7 @@ def _one(plan: Plan) -> dict[str, Any]:
         "refusal": memory.refusal,
         "kv_capacity_tokens": plan.kv_capacity_tokens,
         "kv_bytes_per_token": plan.kv_bytes_per_token,
+        "sliding_window_tokens": memory.window,
         "device_bytes": memory.device_bytes,
         "gpu_memory_utilization": memory.share,
         "weights_bytes": memory.weights.size,

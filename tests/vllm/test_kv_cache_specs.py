@@ -1,0 +1,101 @@
+"""The KV cache that a twin asks of vLLM is, layer by layer, what vLLM's own model code asks for on the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_probe.engine.models import tiny
+
+InOwnProcess = Callable[..., Any]
+
+SHORT = {"block_size": 32, "num_gpu_blocks_override": 16, "enforce_eager": True, "max_model_len": 128}
+NO_WEIGHTS = {"load_format": "dummy", "skip_tokenizer_init": True}
+BOTH = """
+from engine_probe.engine.twin.kv_cache_specs import kv_cache_specs
+
+engine = llm.llm_engine
+(real,) = engine.engine_core.engine_core.model_executor.get_kv_cache_specs()
+both = real, kv_cache_specs(engine.vllm_config)
+answer = [[[type(each).__name__, repr(each)] for each in found.values()] for found in both]
+"""
+ALTERNATING = ["sliding_attention", "full_attention"] * 2
+SMALL = {**tiny.CONFIG, "num_hidden_layers": 4}
+LATENT = {  # DeepSeek-V2-Lite's attention, without experts
+    "architectures": ["DeepseekV2ForCausalLM"],
+    "model_type": "deepseek_v2",
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 512,
+    "q_lora_rank": None,
+    "head_dim": 64,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "first_k_dense_replace": 4,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 64,
+    "topk_method": "greedy",
+    "n_group": 1,
+    "topk_group": 1,
+}
+GEMMA = {"query_pre_attn_scalar": 32, "tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh"}
+KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "mistral": (
+        {"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 64},
+        ["SlidingWindowSpec"] * 4,
+    ),
+    "qwen2": (
+        {
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            "sliding_window": 64,
+            "use_sliding_window": True,
+            "max_window_layers": 0,
+        },
+        ["SlidingWindowSpec"] * 4,
+    ),
+    "llama": ({"sliding_window": 64, "layer_types": ALTERNATING}, ["SlidingWindowSpec", "FullAttentionSpec"] * 2),
+    "gemma2": (
+        {"architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "sliding_window": 64, **GEMMA},
+        ["SlidingWindowSpec", "FullAttentionSpec"] * 2,
+    ),
+    "gemma3_text": (
+        {
+            "architectures": ["Gemma3ForCausalLM"],
+            "model_type": "gemma3_text",
+            "sliding_window": 64,
+            "sliding_window_pattern": 3,
+            **GEMMA,
+        },
+        ["SlidingWindowSpec", "SlidingWindowSpec", "FullAttentionSpec", "SlidingWindowSpec"],
+    ),
+    "deepseek_v2": (LATENT, ["MLAAttentionSpec"] * 4),
+}
+
+
+def folder_of(folder: Path, config: dict[str, Any]) -> str:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**SMALL, **config}))
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_twin_asks_for_what_the_model_code_asks_for(
+    kind: str, in_own_process: InOwnProcess, tmp_path: Path
+) -> None:
+    config, expected = KINDS[kind]
+    real, derived = in_own_process(folder_of(tmp_path / kind, config), {**SHORT, **NO_WEIGHTS}, BOTH)
+    assert [name for name, _ in derived] == expected
+    assert derived == real
+
+
+def test_numbers_of_eight_bits_take_half_of_a_block(in_own_process: InOwnProcess) -> None:
+    real, derived = in_own_process("tiny", {**SHORT, "kv_cache_dtype": "fp8"}, BOTH)
+    assert derived == real
+    assert "float8" in derived[0][1] or "uint8" in derived[0][1]
