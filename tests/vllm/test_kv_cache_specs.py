@@ -99,3 +99,42 @@ def test_numbers_of_eight_bits_take_half_of_a_block(in_own_process: InOwnProcess
     real, derived = in_own_process("tiny", {**SHORT, "kv_cache_dtype": "fp8"}, BOTH)
     assert derived == real
     assert "float8" in derived[0][1] or "uint8" in derived[0][1]
+
+
+TWIN = """
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.build import build_twin
+from engine_probe.engine.twin.step_times import Price, StepTimes
+from engine_probe.engine.twin.virtual_clock import VirtualClock
+
+spec = EngineSpec({model!r}, {arguments!r})
+twin = build_twin(spec, {{}}, StepTimes({{"step": Price(1e6)}}), VirtualClock(), print)
+short = SamplingParams(max_tokens=4, ignore_eos=True, detokenize=False)
+(output,) = twin.generate([{{"prompt_token_ids": [1] * 100}}], short, use_tqdm=False)
+config, core = twin.llm_engine.vllm_config, twin.llm_engine.engine_core.engine_core
+(group,) = core.scheduler.kv_cache_config.kv_cache_groups
+answer = {{
+    "block": config.cache_config.block_size,
+    "prefix caching": config.cache_config.enable_prefix_caching,
+    "chunked prefill": config.scheduler_config.enable_chunked_prefill,
+    "tokens of a step": config.scheduler_config.max_num_batched_tokens,
+    "layers": len(group.layer_names),
+    "bytes of a layer's block": group.kv_cache_spec.page_size_bytes,
+    "answered": len(output.outputs[0].token_ids),
+}}
+"""
+
+
+def test_a_twin_with_mla_has_a_gpus_blocks_and_schedule(in_own_process: InOwnProcess, tmp_path: Path) -> None:
+    """On the CPU vLLM would take blocks of 16 tokens, without prefix caching and chunked prefill."""
+    arguments = {**SHORT, **NO_WEIGHTS, "block_size": 64, "max_num_batched_tokens": 48, "max_num_seqs": 4}
+    lines = TWIN.format(model=folder_of(tmp_path / "model", LATENT), arguments=arguments)
+    assert in_own_process("tiny", SHORT, lines) == {
+        "block": 64,
+        "prefix caching": True,
+        "chunked prefill": True,
+        "tokens of a step": 48,
+        "layers": 4,
+        "bytes of a layer's block": 64 * (512 + 64) * 2,
+        "answered": 4,
+    }

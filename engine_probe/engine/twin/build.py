@@ -65,9 +65,10 @@ def build_twin(
 
 @contextmanager
 def as_on_a_gpu() -> Iterator[None]:
-    """Let engines that are built in the block schedule asynchronously where they would on a GPU.
+    """Let engines that are built in the block schedule as they would on a GPU.
 
-    vLLM's CPU build ends the resolution of an engine's arguments by switching it off, as not required.
+    vLLM's CPU build ends the resolution of an engine's arguments by switching asynchronous scheduling off, as not
+    required, and for MLA also prefix caching and chunked prefill, whose block and step it sets for its own kernel.
     """
     from vllm.platforms import current_platform
 
@@ -75,9 +76,15 @@ def as_on_a_gpu() -> Iterator[None]:
     resolve = kind.check_and_update_config
 
     def resolve_all_else(config: Any) -> None:
-        asynchronous = config.scheduler_config.async_scheduling
+        given_block = config.cache_config.user_specified_block_size
+        kept = [(config.scheduler_config, "async_scheduling")]
+        if config.model_config is not None and config.model_config.use_mla:
+            kept += [(config.scheduler_config, name) for name in ("enable_chunked_prefill", "max_num_batched_tokens")]
+            kept += [(config.cache_config, name) for name in ("enable_prefix_caching", *["block_size"] * given_block)]
+        before = [getattr(part, name) for part, name in kept]
         resolve(config)
-        config.scheduler_config.async_scheduling = asynchronous
+        for (part, name), value in zip(kept, before, strict=True):
+            setattr(part, name, value)
 
     kind.check_and_update_config = staticmethod(resolve_all_else)
     try:
