@@ -45,12 +45,18 @@ ROWS = (
 )
 
 
-NOTE = "Second lines: the unchanged prediction against the recording, the others against the unchanged prediction."
+NOTE = (
+    "Second lines: unchanged against the recording; a change against the same engine unchanged, predicted against "
+    "predicted and measured against measured."
+)
 
 
 @dataclass(frozen=True)
 class WhatIf:
-    """A recorded run and its predictions; `measured` are real runs under the same changes, where there are any."""
+    """A recorded run and its predictions; `measured` are real runs of the same, where there are any.
+
+    The unchanged engine, measured again, has the name "": its change is that of the machine since the recording.
+    """
 
     recorded: Run
     unchanged: Run
@@ -86,8 +92,11 @@ def verdict_lines(found: WhatIf) -> Iterator[str]:
             change = change_words(base, rate)
             yield f"With {name}: {rate:,.1f} output tokens/s, {change} against the same engine unchanged."
         if name in found.measured:
-            real = found.measured[name].summary().output_tokens_per_s
-            yield f"Measured with {name}: {real:,.1f}; the prediction is {change_words(real, rate)} off."
+            again, real = (found.measured[each].summary().output_tokens_per_s for each in ("", name))
+            yield (
+                f"Measured with {name}: {real:,.1f}, {change_words(again, real)} against the same engine unchanged "
+                f"({again:,.1f}), where {change_words(base, rate)} was predicted."
+            )
     error = change_words(recorded, base)
     yield f"The run itself: {recorded:,.1f} recorded and {base:,.1f} predicted, {error}: the model's own error."
     yield decision_words(found.decisions())
@@ -110,18 +119,25 @@ def columns(found: WhatIf) -> tuple[Column, ...]:
         for name in found.changed
         for title in (f"{name}, predicted", *([f"{name}, measured"] if name in found.measured else []))
     ]
-    titles = ("recorded", "unchanged, predicted", *changed)
-    return (Column("figure", words=True), *(Column(title, short=title.replace(", ", ",\n")) for title in titles))
+    again = ["unchanged, measured"] if found.measured else []
+    titles = ("recorded", "unchanged, predicted", *again, *changed)
+    return (
+        Column("figure", words=True),
+        *(Column(title, short=title.replace("=", "\n= ").replace(", ", ",\n")) for title in titles),
+    )
 
 
 def rows(found: WhatIf) -> Iterator[tuple[Cell | str, ...]]:
     for row in ROWS:
         recorded, unchanged = (row.of(each.summary()) for each in (found.recorded, found.unchanged))
         cells: list[Cell | str] = [written(row, recorded), written(row, unchanged, recorded)]
+        measured = {name: row.of(run.summary()) for name, run in found.measured.items()}
+        if measured:
+            cells.append(written(row, measured[""], recorded))
         for name, run in found.changed.items():
             cells.append(written(row, row.of(run.summary()), unchanged))
-            if name in found.measured:
-                cells.append(written(row, row.of(found.measured[name].summary())))
+            if name in measured:
+                cells.append(written(row, measured[name], measured[""]))
         yield (row.title, *cells)
 
 
@@ -147,7 +163,7 @@ def what_if_json(found: WhatIf) -> dict[str, Any]:
         "recorded": figures(found.recorded),
         "unchanged": figures(found.unchanged),
         "changed": {name: figures(run) for name, run in found.changed.items()},
-        "measured": {name: figures(run) for name, run in found.measured.items()},
+        "measured": {name or "unchanged": figures(run) for name, run in found.measured.items()},
         "not_known": list(found.not_known),
         "same_decisions": {"steps": decided.same, "recorded": decided.steps[0], "predicted": decided.steps[1]},
     }

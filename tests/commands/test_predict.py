@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,17 +130,22 @@ def test_the_report_sets_the_models_own_error_beside_the_change(run: Run, tmp_pa
     times = {"calibrated_from": "the run", "step_times": {"error": 0.02, "recordings": 10}}
     change = load(write_run(tmp_path / "fewer", ran(8, seqs=4), facts() | {"predicted": times}))
     same = load(write_run(tmp_path / "same", ran(8), facts() | {"predicted": times}))
-    found = WhatIf(run, same, {"max_num_seqs=4": change}, {"max_num_seqs=4": change})
+    found = WhatIf(run, same, {"max_num_seqs=4": change}, {"": same, "max_num_seqs=4": change})
     text = html.unescape(markdown(what_if_document(found)))
     assert "Predicted: tiny, max_num_seqs=4" in text
     assert "decides the same as in the run in all" in text
     assert "+0.0%: the model's own error" in text
+    assert "unchanged, measured" in text
     assert "max_num_seqs=4, measured" in text
+    told = re.search(r"Measured with max_num_seqs=4: .*, (.*) against the same .*, where (.*) was predicted", text)
+    assert told
+    assert told[1] == told[2]  # both sides are the same runs
     nothing = markdown(what_if_document(WhatIf(run, same, {"max_num_seqs=99": same}, {})))
     assert "nothing changes: the scheduler decides the same in every step" in nothing
     written = what_if_json(found)
     assert written["predicted"] is True
     assert written["changed"]["max_num_seqs=4"]["peak_running"] == 4
+    assert list(written["measured"]) == ["unchanged", "max_num_seqs=4"]
     assert written["same_decisions"]["steps"] == written["same_decisions"]["recorded"]
 
 

@@ -41,6 +41,7 @@ def test_the_engine_does_what_was_predicted(recorded: Run, tmp_path: Path) -> No
     assert decided["steps"] == decided["recorded"] == decided["predicted"] > 200
     predicted, measured = (load(found[side]["max_num_seqs=8"]["folder"]) for side in ("changed", "measured"))
     assert same_decisions(predicted.iterations, measured.iterations).all
+    assert same_decisions(recorded.iterations, load(found["measured"]["unchanged"]["folder"]).iterations).all
     assert predicted.predicted
     assert not measured.predicted
     assert predicted.summary().peak_running == 8

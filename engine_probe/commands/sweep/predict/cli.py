@@ -39,7 +39,7 @@ what, output = map(under, ("What is predicted", "Output"))
     metavar="FOLDER",
     help="Take step times from this run or sweep of the same engine, at more loads [default: the run itself].",
 )
-@what("--verify", is_flag=True, help="Then run the changed engine here, and show how far the prediction is off.")
+@what("--verify", is_flag=True, help="Then run the engine here, unchanged and changed, and show the measured change.")
 @what("--force", is_flag=True, help="Use an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder [default: runs/predict-<time>].")
 @output(

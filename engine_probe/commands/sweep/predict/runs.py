@@ -25,7 +25,7 @@ UNCHANGED, MEASURED = "unchanged", "measured"
 
 
 def run_all(found: Alternatives, place: Path, verify: bool, force: bool) -> WhatIf:
-    """Predict the run unchanged and under each change; with `verify`, run each change on the real engine."""
+    """Predict the run unchanged and under each change; with `verify`, run the same on the real engine."""
     times = step_times(found.times)
     asked, not_known = recorded_sweep(found.run, place)
     check_sweep(asked)
@@ -39,8 +39,9 @@ def run_all(found: Alternatives, place: Path, verify: bool, force: bool) -> What
         shown, twin_point = name or UNCHANGED, msgspec.structs.replace(point, engine=engine)
         runs[name] = run(twin_point, place / safe(shown), f"predicting {shown}", force)
     measured = {}
-    for name in found.changes if verify else ():
-        measured[name] = run(real[name], place / safe(f"{MEASURED} {name}"), f"measuring {name}", force)
+    for name in real if verify else ():  # unchanged first: the machine may not be as fast as when the run was recorded
+        shown = name or UNCHANGED
+        measured[name] = run(real[name], place / safe(f"{MEASURED} {shown}"), f"measuring {shown}", force)
     return WhatIf(found.run, runs.pop(""), runs, measured, not_known)
 
 
