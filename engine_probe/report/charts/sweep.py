@@ -16,7 +16,13 @@ from engine_probe.report.charts.levels import Value, over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.text_format import capitalized
 
-REGION_NAMES = {"spare": "A spare", "shared": "B shared", "plateau": "B+ saturated", "overload": "C overload"}
+REGION_NAMES = {
+    "spare": "A spare",
+    "growing": "A or B",
+    "shared": "B shared",
+    "plateau": "B+ saturated",
+    "overload": "C overload",
+}
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")

@@ -25,7 +25,13 @@ COUNTS = (
 )
 SUCCESS = Column("success rate", short="success\nrate")
 CACHED = Column("prefix cache hit rate", short="cache\nhits", room="spare")
-TONES: dict[str, Tone] = {"spare": "good", "shared": "caution", "plateau": "caution", "overload": "problem"}
+TONES: dict[str, Tone] = {
+    "spare": "good",
+    "growing": "plain",
+    "shared": "caution",
+    "plateau": "caution",
+    "overload": "problem",
+}
 FEWEST_LEVELS = 2  # of each curve, for tables of their own
 
 
