@@ -11,7 +11,7 @@ from page_kit.readout import readout, thinned
 from page_kit.scale import Scale, ticks
 from page_kit.svg import colour, drawing, stroke, text
 
-TINTS = {"spare": "#12a37c", "growing": "#7a8699", "shared": "#3b7de0", "plateau": "#d9730d", "overload": "#d64545"}
+TINTS = {"spare": "#12a37c", "unclear": "#7a8699", "shared": "#3b7de0", "plateau": "#d9730d", "overload": "#d64545"}
 MOST_SPOTS = 60  # of a line with its points marked
 TICK_ROOM = 54  # pixels that the words of a tick take
 

@@ -47,7 +47,7 @@ def test_a_long_line_has_few_bands_from_its_first_value_to_its_last() -> None:
 
 
 def test_each_kind_of_region_has_a_colour_of_its_own() -> None:
-    kinds = ("spare", "growing", "shared", "plateau", "overload")
+    kinds = ("spare", "unclear", "shared", "plateau", "overload")
     regions = [Region(kind, kind, None, 1.0) for kind in kinds]
     drawn = chart("it", [Series("a", ((0, 1, ""), (1, 2, "")))], Scale("x"), Scale("y"), regions)
     assert len(set(re.findall(r'fill="(#\w+)" fill-opacity', drawn))) == len(kinds)
@@ -55,9 +55,9 @@ def test_each_kind_of_region_has_a_colour_of_its_own() -> None:
 
 def test_the_style_sheet_has_a_colour_for_each_kind_too_in_light_and_in_dark() -> None:
     sheet = asset("page_kit", "base.css")
-    for kind in ("spare", "growing", "shared", "plateau", "overload"):
+    for kind in ("spare", "unclear", "shared", "plateau", "overload"):
         assert sheet.count(f"--{kind}: rgba(") == 2
-    colours = re.findall(r"--(?:spare|growing|shared|plateau|overload): rgba\(([^)]+)\)", sheet)
+    colours = re.findall(r"--(?:spare|unclear|shared|plateau|overload): rgba\(([^)]+)\)", sheet)
     assert len(set(colours)) == len(colours)
 
 

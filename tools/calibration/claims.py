@@ -96,9 +96,9 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         ),
         Topic("region A, p % sure", "probability", "X(n) is at least 80 % of n X(1)"),
         Topic(
-            "region A/B, p % sure",
+            "region A–B+, p % sure",
             "probability",
-            "A or B, where the lowest load is above 1: more than 2 % is to be gained at higher loads",
+            "A, B or B+, where the lowest load is above 1: X(n) lies at most 2 % below the best up to n",
         ),
         Topic(
             "region B, p % sure",

@@ -8,7 +8,7 @@ A statement is as certain as the share of these curves for which it is true. Eac
 - shared: none of these.
 
 What a request gets alone is measured at a load of one. Where the lowest load is higher, a level is called spare only
-where `1 - DOUBT` of the curves agree, and else growing: spare or shared, and not told which.
+where `1 - DOUBT` of the curves agree, and else unclear: spare, shared or plateau, and not told which.
 """
 
 import math
@@ -22,9 +22,9 @@ from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
 from engine_probe.analysis.curve.posterior import Curves, Sampler
 from engine_probe.analysis.curve.shapes import Family, Reals, Span
 
-Kind = Literal["spare", "growing", "shared", "plateau", "overload"]
+Kind = Literal["spare", "unclear", "shared", "plateau", "overload"]
 
-KINDS: tuple[Kind, ...] = ("spare", "growing", "shared", "plateau", "overload")
+KINDS: tuple[Kind, ...] = ("spare", "unclear", "shared", "plateau", "overload")
 NEAR = 0.8  # growth counts as proportional while a request gets this share of what it would get alone
 SMALL = 0.02  # a gain or a loss up to this is none
 ENDED, NO_GAIN = 0.005, 0.001  # what is left to gain where growth is said to end, and where it has ended for sure
@@ -99,7 +99,7 @@ class Growth:
         found = []
         for low, high in pairwise(self.levels):
             if self.region(low) != self.region(high):
-                is_spare = self.region(low) == "spare" or self.region(high) in ("growing", "shared")
+                is_spare = self.region(low) == "spare" or self.region(high) in ("unclear", "shared")
                 ends = self.ends.spare if is_spare else self.ends.growth
                 found.append(min(high, max(low, float(np.median(ends)))))
         return tuple(found)
@@ -165,13 +165,13 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
     overload = ends.losses > SMALL
     plateau = ~spare & ~overload & (levels[:, None] >= ends.small)
     shared = ~spare & ~overload & ~plateau
-    growing = np.zeros_like(spare)
+    unclear = np.zeros_like(spare)
     if levels[0] > 1:
         sure = spare.mean(axis=1)
         doubtful = (sure >= shared.mean(axis=1)) & (sure < 1 - DOUBT)
-        growing[doubtful] = (spare | shared)[doubtful]
-        spare[doubtful] = shared[doubtful] = False
-    chances = np.stack([kind.mean(axis=1) for kind in (spare, growing, shared, plateau, overload)], axis=1)
+        unclear[doubtful] = ~overload[doubtful]
+        spare[doubtful] = shared[doubtful] = plateau[doubtful] = False
+    chances = np.stack([kind.mean(axis=1) for kind in (spare, unclear, shared, plateau, overload)], axis=1)
     scaled = at_levels / np.exp(np.log(at_levels).mean(axis=0))
     fit = closest(curves, levels, rates)
     other = float(likelihood.drifting(fit.errors) - likelihood.independent(fit.errors)) > math.log(ALIKE)

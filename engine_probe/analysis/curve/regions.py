@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from engine_probe.analysis.curve.growth import DOUBT, NEAR, SMALL, Kind
 from engine_probe.analysis.curve.saturation import SURE, Boundary, Saturation
 
-LETTERS: dict[Kind, str] = {"spare": "A", "growing": "A/B", "shared": "B", "plateau": "B+", "overload": "C"}
+LETTERS: dict[Kind, str] = {"spare": "A", "unclear": "A–B+", "shared": "B", "plateau": "B+", "overload": "C"}
 MEANINGS: dict[Kind, str] = {
     "spare": f"A, spare capacity: a request gets at least {NEAR:.0%} of the tokens/s that it gets alone",
-    "growing": "A/B, A or B: at one request alone nothing was measured",
+    "unclear": "A–B+, one of A, B and B+: no load of one was measured, which would tell",
     "shared": f"B, shared capacity: it gets less, over {SMALL:.0%} is left to gain",
     "plateau": f"B+, saturated: throughput stays within {SMALL:.0%}",
     "overload": f"C, overload: over {SMALL:.0%} below the highest",

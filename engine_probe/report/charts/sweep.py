@@ -18,7 +18,7 @@ from engine_probe.text_format import capitalized
 
 REGION_NAMES = {
     "spare": "A spare",
-    "growing": "A or B",
+    "unclear": "A, B or B+",
     "shared": "B shared",
     "plateau": "B+ saturated",
     "overload": "C overload",

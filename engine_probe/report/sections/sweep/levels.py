@@ -27,7 +27,7 @@ SUCCESS = Column("success rate", short="success\nrate")
 CACHED = Column("prefix cache hit rate", short="cache\nhits", room="spare")
 TONES: dict[str, Tone] = {
     "spare": "good",
-    "growing": "plain",
+    "unclear": "plain",
     "shared": "caution",
     "plateau": "caution",
     "overload": "problem",
