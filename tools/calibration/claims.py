@@ -96,11 +96,6 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         ),
         Topic("region A, p % sure", "probability", "X(n) is at least 80 % of n X(1)"),
         Topic(
-            "region A–B+, p % sure",
-            "probability",
-            "A, B or B+, where the lowest load is above 1: X(n) lies at most 2 % below the best up to n",
-        ),
-        Topic(
             "region B, p % sure",
             "probability",
             "X(n) is less than 80 % of n X(1), and more than 2 % is to be gained at higher loads",

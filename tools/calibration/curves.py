@@ -71,8 +71,6 @@ def in_region(name: str, shape: Shape, load: float) -> bool:
     ended = shape.end_of_growth[0] <= load
     if name == "A":
         return load <= shape.proportional_limit
-    if name == "A–B+":
-        return shape.loss_at(load) <= HAIR
     if name == "B":
         return shape.proportional_limit < load and not ended
     if name == "B+":

@@ -8,7 +8,7 @@ A statement is as certain as the share of these curves for which it is true. Eac
 - shared: none of these.
 
 What a request gets alone is measured at a load of one. Where the lowest load is higher, a level is called spare only
-where `1 - DOUBT` of the curves agree, and else unclear: spare, shared or plateau, and not told which.
+where `1 - DOUBT` of the curves agree, and else unclear: what came before it, even a fall, was not measured.
 """
 
 import math
@@ -168,9 +168,10 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
     unclear = np.zeros_like(spare)
     if levels[0] > 1:
         sure = spare.mean(axis=1)
-        doubtful = (sure >= shared.mean(axis=1)) & (sure < 1 - DOUBT)
-        unclear[doubtful] = ~overload[doubtful]
-        spare[doubtful] = shared[doubtful] = plateau[doubtful] = False
+        doubtful = (sure >= [kind.mean(axis=1) for kind in (shared, plateau, overload)]).all(axis=0)
+        doubtful &= sure < 1 - DOUBT
+        unclear[doubtful] = True
+        spare[doubtful] = shared[doubtful] = plateau[doubtful] = overload[doubtful] = False
     chances = np.stack([kind.mean(axis=1) for kind in (spare, unclear, shared, plateau, overload)], axis=1)
     scaled = at_levels / np.exp(np.log(at_levels).mean(axis=0))
     fit = closest(curves, levels, rates)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from engine_probe.analysis.curve.growth import DOUBT, NEAR, SMALL, Kind
 from engine_probe.analysis.curve.saturation import SURE, Boundary, Saturation
 
-LETTERS: dict[Kind, str] = {"spare": "A", "unclear": "A–B+", "shared": "B", "plateau": "B+", "overload": "C"}
+LETTERS: dict[Kind, str] = {"spare": "A", "unclear": "?", "shared": "B", "plateau": "B+", "overload": "C"}
 MEANINGS: dict[Kind, str] = {
     "spare": f"A, spare capacity: a request gets at least {NEAR:.0%} of the tokens/s that it gets alone",
-    "unclear": "A–B+, one of A, B and B+: no load of one was measured, which would tell",
+    "unclear": "?, not told: a load of one, which was not measured, would tell",
     "shared": f"B, shared capacity: it gets less, over {SMALL:.0%} is left to gain",
     "plateau": f"B+, saturated: throughput stays within {SMALL:.0%}",
     "overload": f"C, overload: over {SMALL:.0%} below the highest",
@@ -56,4 +56,6 @@ def letter(found: Saturation, load: float) -> str:
     kind = found.region(load)
     if kind is None:
         return "-"
+    if kind == "unclear":
+        return LETTERS[kind]
     return f"{LETTERS[kind]} {min(99, round(100 * found.sureness(load)))}%"

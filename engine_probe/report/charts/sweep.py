@@ -18,7 +18,7 @@ from engine_probe.text_format import capitalized
 
 REGION_NAMES = {
     "spare": "A spare",
-    "unclear": "A, B or B+",
+    "unclear": "not told",
     "shared": "B shared",
     "plateau": "B+ saturated",
     "overload": "C overload",
