@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine_probe.engine.build import choose_process, has_config, llm_arguments, model_config
 from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.attention_kinds import attention_kinds
+from engine_probe.engine.parallelism import CONTEXT, DATA, parallel_size
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.engine.twin.virtual_clock import VirtualClock
@@ -30,6 +31,12 @@ def check_twin(spec: EngineSpec) -> None:
     for name, why in UNSUPPORTED.items():
         if given := spec.arguments.get(name):
             raise InputError(f"engine.arguments.{name} = {given!r}: a twin cannot have it, because {why}")
+    for name in (DATA, CONTEXT):
+        if (size := parallel_size(spec.arguments, name)) > 1:
+            raise InputError(
+                f"engine.arguments.{name} = {size}: a twin cannot have it: it has one scheduler, whose ranks "
+                "share every step"
+            )
     if has_config(spec.model):  # the executor looks at those that vLLM fetches
         try:
             attention_kinds(model_config(spec.model), spec.arguments)

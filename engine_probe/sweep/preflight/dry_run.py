@@ -143,7 +143,7 @@ def show_times(
         for line in time_lines(found, where, device):
             console.print(line, soft_wrap=True)
         if device is None or not device.of:
-            untimed = [point for point in possible if estimates[point.key] is None]
+            untimed = [point for point in possible if estimates[point.key] is None and point.engine.twin is None]
             if untimed:
                 console.print(untimed_line(untimed, where), soft_wrap=True)
 

@@ -72,7 +72,12 @@ def estimate_together(
 def estimate(
     point: Point, past: Sequence[Past], device: DeviceSpeed | None, priced: Priced | None = None
 ) -> Estimate | None:
-    """Predict the seconds of a point, from the best basis that was measured. None without any."""
+    """Predict the seconds of a point, from the best basis that was measured. None without any, and for twins.
+
+    A twin takes what its scheduler takes, which neither a device nor a real engine tells.
+    """
+    if point.engine.twin is not None:
+        return None
     again = [one.seconds for one in past if one.key == point.key]
     again = again or [one.seconds for one in past if alike(one.point, point) and load(one.point) == load(point)]
     if again:

@@ -58,6 +58,16 @@ def test_the_same_point_takes_as_long_as_it_did() -> None:
     assert estimate(asked(10, repeat=2), again, None) == Estimate(12.0, "the same point")
 
 
+def test_a_twin_takes_neither_what_the_real_engine_took_nor_what_its_device_would() -> None:
+    point = asked(4)
+    predicted = msgspec.structs.replace(
+        point, engine=msgspec.structs.replace(point.engine, twin={"calibrated_from": "H100"})
+    )
+    past, device = [measured(point, 30.0)], DeviceSpeed(1e9)
+    assert estimate(point, past, device) is not None
+    assert estimate(predicted, past, device) is None
+
+
 def test_a_load_between_two_takes_the_rate_between_theirs() -> None:
     found = estimate(asked(15, 150), PAST, None)
     assert found is not None
