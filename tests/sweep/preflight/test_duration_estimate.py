@@ -60,9 +60,8 @@ def test_the_same_point_takes_as_long_as_it_did() -> None:
 
 def test_a_twin_takes_neither_what_the_real_engine_took_nor_what_its_device_would() -> None:
     point = asked(4)
-    predicted = msgspec.structs.replace(
-        point, engine=msgspec.structs.replace(point.engine, twin={"calibrated_from": "H100"})
-    )
+    twin = {"calibrated_from": "H100", "step_times": {"prices": {}}}
+    predicted = msgspec.structs.replace(point, engine=msgspec.structs.replace(point.engine, twin=twin))
     past, device = [measured(point, 30.0)], DeviceSpeed(1e9)
     assert estimate(point, past, device) is not None
     assert estimate(predicted, past, device) is None
