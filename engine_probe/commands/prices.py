@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from engine_probe.commands.options import reading_options
+from engine_probe.commands.options.document_output import page_file, show_document
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.errors import InputError
-from engine_probe.files.new_file import STANDARD_OUTPUT, check_free, fresh_file
+from engine_probe.files.new_file import check_free, fresh_file
 from kernels_bench.options import FILE, Number
 
 if TYPE_CHECKING:
@@ -78,12 +79,9 @@ def show_options(
     name: str, per_minute: float | None, users: float | None, latency: float | None, page: Path | None
 ) -> None:
     from engine_probe.analysis.run.slo import Slo
-    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.evaluation.money.options import hardware
     from engine_probe.evaluation.money.price_list import find_prices, read_prices
     from engine_probe.report.price_document import price_document
-    from engine_probe.report.renderers.html_document import html_page
-    from engine_probe.report.renderers.terminal import print_document
 
     prices = read_prices(name)
     if not prices.options:
@@ -91,14 +89,7 @@ def show_options(
     slo = None if latency is None else Slo(e2el_ms=1000 * latency)  # of what the list measured
     found = hardware(prices, slo, find_prices(name).parent, demand_of(prices, per_minute, users, latency))
     document = price_document(found, name)
-    if page is not None:
-        with fresh_file(page) as file:
-            file.write(html_page(document).encode())
-    if page == STANDARD_OUTPUT:
-        return
-    print_document(document, output_console(PIPED_WIDTH), verbose=False, more="--html FILE draws the cost by demand.")
-    if page is not None:
-        click.echo(f"\n{page}")
+    show_document(document, page_file(page, lambda: document), more="--html FILE draws the cost by demand.")
 
 
 def demand_of(prices: Prices, per_minute: float | None, users: float | None, latency: float | None) -> Demand:

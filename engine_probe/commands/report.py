@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from engine_probe.commands.options import reading_options
+from engine_probe.commands.options.document_output import page_file, show_document
 from engine_probe.commands.options.engine_options import under
 from engine_probe.commands.options.result_location import recorded
 from engine_probe.errors import InputError
@@ -140,26 +141,11 @@ def command(
 
 
 def write(made: Made, page: Path | None, figures: Path | None, text: Path | None, verbose: bool) -> None:
-    """Write the files, then show the report: whoever reads it may close the pipe before its end."""
-    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.report.renderers.html_document import html_page
     from engine_probe.report.renderers.markdown import markdown
-    from engine_probe.report.renderers.terminal import print_document
 
-    contents: list[tuple[Path | None, Callable[[], bytes]]] = [
-        (page, lambda: html_page(made.page()).encode()),
-        (figures, made.figures),
-        (text, lambda: markdown(made.document).encode()),
-    ]
-    for path, content in contents:
-        if path is not None:
-            with fresh_file(path) as file:
-                file.write(content())
-    if STANDARD_OUTPUT in (page, figures, text):
-        return
-    print_document(made.document, output_console(PIPED_WIDTH), verbose, made.more)
-    for path in filter(None, (page, figures, text)):
-        click.echo(f"\n{path}")
+    as_text = text, lambda: markdown(made.document).encode()
+    files = page_file(page, made.page), (figures, made.figures), as_text
+    show_document(made.document, *files, verbose=verbose, more=made.more)
 
 
 def refuse_for_a_run(folder: Path, scores: Path | None, reference: str | None) -> None:

@@ -95,6 +95,7 @@ def test_a_page_has_the_chart(tmp_path: Path) -> None:
         ((*L40S, "--answer-lengths", "/nowhere"), "--answer-lengths /nowhere: there is no such folder or file"),
         ((*L40S, "--answer-lengths", __file__), "only a model's tokenizer counts the tokens of texts"),
         ((*L40S, "--answer-lengths", __file__, "--output-len", 3), "are both given: leave one of them out"),
+        ((*L40S, "--json", "plan", "--html", "plan"), "plan is named twice"),
     ],
 )
 def test_bad_input_is_one_sentence(words: tuple[object, ...], sentence: str) -> None:

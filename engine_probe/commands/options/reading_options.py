@@ -1,4 +1,4 @@
-"""Options of the commands that read results: `--goodput ttft:200 tpot:30`, as in `vllm bench serve`, and `--html`."""
+"""Options that several commands share: `--goodput ttft:200 tpot:30`, as in `vllm bench serve`, `--html`, `--json`."""
 
 import re
 from typing import ClassVar
@@ -46,4 +46,14 @@ html = under("Output")(
     metavar="FILE",
     type=FILE,
     help="Write one self-contained page; - is standard output.",
+)
+
+json_figures = under("Output")(
+    "--json",
+    "figures",
+    metavar="[FILE]",
+    type=FILE,
+    is_flag=False,
+    flag_value="-",
+    help="Write the figures as JSON, on standard output or to a file.",
 )

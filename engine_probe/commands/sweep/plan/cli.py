@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,13 +11,14 @@ import click
 from engine_probe.commands.options import reading_options
 from engine_probe.commands.options.engine_options import under
 from engine_probe.errors import InputError
+from engine_probe.files.new_file import check_free
 from kernels_bench.options import FILE, Number
 
 if TYPE_CHECKING:
     from engine_probe.report.sections.load.capacity_plan import Planned
     from engine_probe.report.sections.load.engine_choice import Choice
 
-engine, load, output = map(under, ("Model and engine", "Load", "Output"))
+engine, load = map(under, ("Model and engine", "Load"))
 LENGTH = click.IntRange(min=1)
 OUTPUT_LEN = 256
 
@@ -67,15 +67,7 @@ class WithSlo(reading_options.WithGoodput):
 @load(
     "--money", "prices", metavar="FILE", help="A price list whose options are called like the GPUs: costs and energy."
 )
-@output(
-    "--json",
-    "json_file",
-    metavar="[FILE]",
-    type=FILE,
-    is_flag=False,
-    flag_value="-",
-    help="Write the figures as JSON, on standard output or to a file.",
-)
+@reading_options.json_figures
 @reading_options.html
 def command(
     model: str,
@@ -86,7 +78,7 @@ def command(
     requests_per_second: float | None,
     limits: tuple[str, ...],
     prices: str | None,
-    json_file: Path | None,
+    figures: Path | None,
     page: Path | None,
     **arguments: object,
 ) -> None:
@@ -95,12 +87,10 @@ def command(
     Weights and KV cache follow from the model's configuration; the workspace is estimated from four published engines.
     Times are bounds from the GPU's data sheet. Nothing is measured, and neither the GPU nor the weights are needed.
     """
-    from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-    from engine_probe.files.new_file import fresh_file
-    from engine_probe.report.renderers.html_document import html_page
-    from engine_probe.report.renderers.terminal import print_document
+    from engine_probe.commands.options.document_output import json_file, page_file, show_document
     from engine_probe.report.sections.load.capacity_plan import plan_document, plan_json
 
+    check_free(page, figures)
     names = [name.strip() for each in devices for name in each.split(",") if name.strip()]
     if not names:
         raise InputError("--devices names no GPU: give some, such as L40S,H100")
@@ -113,14 +103,8 @@ def command(
     found = planned(model, names, given, (input_len, output_len), prices)
     chosen = None if not limits else choice(model, names, given, found, (limits, requests_per_second))
     document = plan_document(found, words, chosen)
-    if json_file is not None:
-        with fresh_file(json_file) as file:
-            file.write(json.dumps(plan_json(found, chosen), indent=1).encode() + b"\n")
-    if page is not None:
-        with fresh_file(page) as file:
-            file.write(html_page(document).encode())
-    if json_file != Path("-") and page != Path("-"):
-        print_document(document, output_console(PIPED_WIDTH))
+    files = json_file(figures, lambda: plan_json(found, chosen)), page_file(page, lambda: document)
+    show_document(document, *files)
 
 
 def length_of(
