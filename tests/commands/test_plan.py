@@ -91,6 +91,10 @@ def test_a_page_has_the_chart(tmp_path: Path) -> None:
         ((*L40S, "--slo", "success:99"), "--slo success:99: a plan knows limits on ttft, tpot, e2el"),
         ((*L40S, "--slo", "ttft:-1"), "--slo ttft:-1: -1 is not a limit"),
         ((*L40S, "--requests-per-second", 3), "--requests-per-second 3 chooses among GPUs: add --slo"),
+        (
+            (*L40S, "--tensor-parallel-size", 3),
+            "tensor_parallel_size = 3 does not divide its 32 attention heads",
+        ),
         ((*L40S, "--money", "nowhere"), "there is no price list 'nowhere'"),
         ((*L40S, "--answer-lengths", "/nowhere"), "--answer-lengths /nowhere: there is no such folder or file"),
         ((*L40S, "--answer-lengths", __file__), "only a model's tokenizer counts the tokens of texts"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine_probe.engine.build import check_model, has_config, model_config
 from engine_probe.engine.memory_model import window_of_all
+from engine_probe.engine.models.geometry import geometry
 from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
 from engine_probe.errors import InputError
 from engine_probe.sweep.preflight.gpu_memory import named_gpu
@@ -35,6 +36,12 @@ def plan_on(
         kind, dtypes = config.get("model_type"), [arguments.get(name) for name in ("dtype", "kv_cache_dtype")]
         asked = ", ".join(str(dtype) for dtype in dtypes if dtype) or "its own number format"
         raise InputError(f"{model}: the memory of model_type {kind!r} in {asked} is not known here: choose another")
+    heads, ranks = geometry(config).heads, int(arguments.get("tensor_parallel_size", 1))
+    if heads % ranks:
+        raise InputError(
+            f"{model}: tensor_parallel_size = {ranks} does not divide its {heads} attention heads, and vLLM does not "
+            "start: choose another"
+        )
     return plan, gpu.doubts
 
 
