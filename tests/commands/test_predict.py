@@ -67,8 +67,16 @@ def test_a_sweep_of_several_recordings_is_not_one(tmp_path: Path) -> None:
 
 def test_predictions_are_not_predicted_from(run: Run) -> None:
     change_facts(run, predicted={"calibrated_from": "x", "step_times": {}})
-    with pytest.raises(InputError, match="is itself predicted"):
+    with pytest.raises(InputError, match=rf"^{run.folder} is itself predicted"):
         alternatives(run.folder, [], None)
+
+
+def test_step_times_of_another_machine_are_refused(run: Run, tmp_path: Path) -> None:
+    other = load(write_run(tmp_path / "other", ran(8)))
+    for recording, gpu in ((run, "L4"), (other, "H100 NVL")):
+        change_facts(recording, hardware={"gpus": [{"name": gpu}]})
+    with pytest.raises(InputError, match=rf"--times {other.folder} has recordings of 2 machines \(H100 NVL; L4\)"):
+        alternatives(run.folder, [], other.folder)
 
 
 def test_other_hardware_cannot_verify() -> None:

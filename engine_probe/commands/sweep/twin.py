@@ -51,20 +51,21 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
         return on_device(sweep, folder)
     if Path(folder).is_file():
         return on_kernels(sweep, Path(folder))
-    runs = recorded(Path(folder))
+    source = f"--twin {folder}"
+    runs = recorded(Path(folder), source)
     first = runs[0].facts
-    check_alike(runs, folder)
-    check_machines(runs, folder)
+    check_alike(runs, source)
+    check_machines(runs, source)
     check_sweep(sweep)
 
     @cache
     def twin() -> Twin:
         times = step_times(runs)
-        check_loads(runs, folder)
+        check_loads(runs, source)
         return Twin(str(folder), times, limits(first))
 
     def twin_of(points: Sequence[Point]) -> Twin:
-        check_settings(points[0].engine, first, folder)
+        check_settings(points[0].engine, first, source)
         check_twin(points[0].engine.spec)
         return twin()
 
@@ -133,17 +134,20 @@ def step_times(runs: Sequence[Run]) -> StepTimes:
     return calibrated_on([Recorded(run.facts, run.iterations, run.requests, run.workers) for run in runs])
 
 
-def recorded(folder: Path) -> list[Run]:
-    """Return the recordings in a run's or a sweep's folder; refuse predictions, which hold no measured times."""
+def recorded(folder: Path, source: str) -> list[Run]:
+    """Return the recordings in a run's or a sweep's folder; refuse predictions, which hold no measured times.
+
+    `source` is what an error calls the folder: the option that names it, too.
+    """
     runs = [run for run in load_sweep(folder).runs if run.iterations.num_rows] if is_sweep(folder) else [load(folder)]
     if not runs:
-        raise InputError(f"--twin {folder} holds no recording to take step times from: give a run or a sweep")
+        raise InputError(f"{source} holds no recording: give a run or a sweep")
     if any("predicted" in run.facts for run in runs):
-        raise InputError(f"--twin {folder} is itself predicted: give recordings of a real engine")
+        raise InputError(f"{source} is itself predicted: give recordings of a real engine")
     return runs
 
 
-def check_alike(runs: Sequence[Run], folder: str) -> None:
+def check_alike(runs: Sequence[Run], source: str) -> None:
     """Refuse recordings of several engines, whose steps have different prices."""
     for run in runs[1:]:
         for section, names in PRICED.items():
@@ -151,7 +155,7 @@ def check_alike(runs: Sequence[Run], folder: str) -> None:
                 one, other = (recorded_argument(each.facts, section, name) for each in (runs[0], run))
                 if one != other:
                     raise InputError(
-                        f"--twin {folder} has engines with {NAMES.get(name, name)} {one!r} and {other!r}: give a run, "
+                        f"{source} has engines with {NAMES.get(name, name)} {one!r} and {other!r}: give a run, "
                         f"or a sweep that does not vary it"
                     )
 
@@ -172,7 +176,7 @@ def check_sweep(sweep: SweepFile) -> None:
         raise InputError("replicas and mix: a twin predicts one engine; the others are like it (replicas = 1, no mix)")
 
 
-def check_settings(engine: EngineSection, facts: Mapping[str, Any], folder: str) -> None:
+def check_settings(engine: EngineSection, facts: Mapping[str, Any], source: str) -> None:
     """Refuse an engine whose steps cost something else than the recorded ones."""
     model = facts["model"]
     shape = model_geometry(engine.model)
@@ -180,16 +184,16 @@ def check_settings(engine: EngineSection, facts: Mapping[str, Any], folder: str)
     theirs = (model["num_layers"], model["head_size"])
     if mine is not None and mine != theirs:
         raise InputError(
-            f"engine.model {engine.model!r} has {mine[0]} layers and heads of {mine[1]}, the recordings in --twin "
-            f"{folder} {theirs[0]} and {theirs[1]}: step times of another model predict nothing"
+            f"engine.model {engine.model!r} has {mine[0]} layers and heads of {mine[1]}, the recordings in "
+            f"{source} {theirs[0]} and {theirs[1]}: step times of another model predict nothing"
         )
-    check_recorded_model(engine, facts, folder)
+    check_recorded_model(engine, facts, source)
     for section, names in PRICED.items():
         for name in names:
             argument, known = NAMES.get(name, name), recorded_argument(facts, section, name)
             if known is not None and engine.arguments.get(argument, known) != known:
                 raise InputError(
-                    f"engine.arguments.{argument} = {engine.arguments[argument]!r}, but --twin {folder} recorded "
+                    f"engine.arguments.{argument} = {engine.arguments[argument]!r}, but {source} recorded "
                     f"{known!r}: its step times do not hold for that"
                 )
 

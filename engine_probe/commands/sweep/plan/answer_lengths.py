@@ -43,7 +43,11 @@ def answer_lengths(place: Path) -> AnswerLengths:
 
 
 def of_recordings(place: Path) -> list[int]:
-    return [length for run in recorded(place) for length in run.requests["output_tokens"].to_pylist()]
+    return [
+        length
+        for run in recorded(place, f"--answer-lengths {place}")
+        for length in run.requests["output_tokens"].to_pylist()
+    ]
 
 
 def of_trace(place: Path) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine_probe.commands.sweep.calibration_checks import check_machines
 from engine_probe.commands.sweep.predict.recorded_point import engine_of
 from engine_probe.commands.sweep.twin import check_alike, check_settings, recorded
 from engine_probe.engine.arguments import check_arguments
@@ -48,14 +49,16 @@ class Alternatives:
 def alternatives(folder: Path, settings: Sequence[str], times_from: Path | None) -> Alternatives:
     """Read what is asked; refuse what cannot be predicted."""
     run = one_run(folder)
-    times = recorded(times_from) if times_from else [run]
-    check_alike([run, *times], str(times_from or folder))
+    source = f"--times {times_from}" if times_from else str(folder)
+    times = recorded(times_from, source) if times_from else [run]
+    check_alike([run, *times], source)
+    check_machines([run, *times], source)
     changes = changes_of(settings)
     model, arguments = engine_of(run.facts)
     for name, change in changes.items():
         check_arguments(change)
         engine = EngineSection(model, {**arguments, **change})
-        check_settings(engine, times[0].facts, str(times_from or folder))
+        check_settings(engine, times[0].facts, source)
         check_twin(engine.spec)
         if all(arguments.get(key) == value for key, value in change.items()):
             raise InputError(f"--set {name}: the run had that, and is predicted unchanged anyway: leave it out")
@@ -70,7 +73,7 @@ def one_run(folder: Path) -> Run:
         if len(runs) != 1:
             first = f", such as {runs[0].folder}" if runs else ""
             raise InputError(f"{folder} is a sweep of {len(runs)} recordings: name one of them{first}")
-    run = recorded(folder)[0]
+    run = recorded(folder, str(folder))[0]
     if not run.iterations.num_rows:
         raise InputError(f"{folder} holds no step: there is nothing to predict")
     return load(run.folder)

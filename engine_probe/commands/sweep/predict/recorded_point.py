@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.commands.sweep.twin import PRICED, limits, recorded_argument
+from engine_probe.commands.sweep.twin import NAMES, PRICED, limits, recorded_argument
 from engine_probe.engine.models.catalogue import catalogue_folder, catalogue_names
 from engine_probe.engine.models.embedded import EMBEDDED, place_of
 from engine_probe.errors import InputError
@@ -25,7 +25,6 @@ from engine_probe.workload.traces.trace_file import Trace
 
 TRACE = "requests.jsonl"
 DERIVED = ("sha256", "notes")  # keys of a recorded workload that describe the requests made from it
-NAMES = {"cache_dtype": "kv_cache_dtype"}
 
 
 def recorded_sweep(run: Run, place: Path) -> tuple[SweepFile, list[str]]:
