@@ -10,8 +10,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from tools.twin_accuracy import head_commit
 
 # vLLM's settings of each are in tests/support/twin_faithfulness.py, which starts it.
 ENGINES = (
@@ -27,6 +30,7 @@ ENGINES = (
     "windows in some layers",
 )
 CASES = 63  # of each engine: 504 in all
+AT_ONCE = 2  # engines that are compared at the same time
 WRITTEN = "docs/results/twin_faithfulness.md"
 
 
@@ -37,10 +41,11 @@ def compared(name: str, cases: int, seed: int) -> dict[str, Any]:
     if done.returncode:
         sys.exit(f"{name}: {done.stderr[-4000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(found), file=sys.stderr, flush=True)
     return found
 
 
-def document(found: Sequence[dict[str, Any]], cases: int, seed: int) -> Iterator[str]:
+def document(found: Sequence[dict[str, Any]], cases: int, seed: int, commit: str) -> Iterator[str]:
     total = {name: sum(each[name] for each in found) for name in ("cases", "steps", "preemptions", "counted")}
     yield "# Whether the twin decides what a real engine decides"
     yield ""
@@ -49,14 +54,14 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int) -> Iterator
     yield f"engine's decided: {steps} steps with {preemptions} preemptions. In {counted} of them the twin counted"
     yield "requests instead of asking vLLM about each (`engine_probe/engine/twin/counting_scheduler.py`)."
     yield ""
-    yield "| engine | workloads | steps | preemptions | counted |"
+    yield "| engine | workloads | steps | preemptions | steps with counted requests |"
     yield "|---|--:|--:|--:|--:|"
     yield from (
         f"| {each['engine']} | {each['cases']} | {each['steps']:,} | {each['preemptions']:,} | {each['counted']:,} |"
         for each in found
     )
     yield ""
-    yield f"    python -m tools.twin_faithfulness --cases {cases} --seed {seed} --write {WRITTEN}"
+    yield f"    python -m tools.twin_faithfulness --cases {cases} --seed {seed} --write {WRITTEN}    (commit {commit})"
     yield ""
     yield "- Compared in each step, without the probe: the tokens given to each request, who was preempted, who runs"
     yield "  and waits in which order, and the free KV blocks. Both get the same requests before the same steps."
@@ -75,11 +80,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the table to FILE")
     asked = parser.parse_args()
-    found = []
-    for number, name in enumerate(ENGINES):
-        found.append(compared(name, asked.cases, asked.seed + number))  # other workloads for each engine
-        print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-    text = "\n".join(document(found, asked.cases, asked.seed)) + "\n"
+    commit, number = head_commit(), len(ENGINES)
+    seeds = range(asked.seed, asked.seed + number)  # other workloads for each engine
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(compared, ENGINES, [asked.cases] * number, seeds))
+    text = "\n".join(document(found, asked.cases, asked.seed, commit)) + "\n"
     print(text, end="")
     if asked.write:
         asked.write.write_text(text, encoding="utf-8")

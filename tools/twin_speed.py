@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import msgspec
 
 from engine_probe.commands.sweep.twin import on_device
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from tools.twin_accuracy import head_commit
 
 TWINS = (("llama-3.1-8b", "L4"), ("llama-3.1-8b", "L40S"), ("llama-3.1-8b", "H100"))
 USERS = (16, 64, 256)
@@ -28,6 +30,12 @@ REQUESTS_OF_EACH = 4  # of each user
 LENGTHS: dict[str, Any] = {"256": 256, "64-448": {"kind": "uniform", "low": 64, "high": 448}}
 MANY = (10_000, 30_000, 100_000)
 WRITTEN = "docs/results/twin_speed.md"
+EXPLAINED = """\
+Processor time of the thread that runs engine, probe and driver. Other programs on the machine (see its load) lengthen
+it unevenly: figures of one row compare, those of two rows hardly do. `x` is virtual time by it. vLLM alone: the same
+twin with every step computed by vLLM's `schedule()` and `update_from_output()`, and the part of its time that is spent
+in these two: no twin that calls them in every step is faster than that. Step times are the least of the data sheet, so
+real GPUs make `x` larger."""
 
 
 def sweep(model: str, gpu: str, work: dict[str, Any]) -> SweepFile:
@@ -118,16 +126,13 @@ def in_a_process(*words: str) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout.splitlines()[-1]))
 
 
-def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterator[str]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+def document(found: list[dict[str, Any]], many: list[dict[str, Any]], measured: str) -> Iterator[str]:
     yield "# How fast the twin is"
     yield ""
-    yield f"    python -m tools.twin_speed --write {WRITTEN}    (commit {commit})"
+    numbers = " ".join(str(each["requests"]) for each in many)
+    yield f"    python -m tools.twin_speed --many {numbers} --write {WRITTEN}    ({measured})"
     yield ""
-    yield "Processor time of the thread that runs engine, probe and driver; other programs shared the two cores. `x` is"
-    yield "virtual time by it. vLLM alone: the same twin with every step computed by vLLM's `schedule()` and"
-    yield "`update_from_output()`, and the part of its time that is spent in these two: no twin that calls them in"
-    yield "every step is faster than that. Step times are the least of the data sheet, so real GPUs make `x` larger."
+    yield EXPLAINED
     yield ""
     yield "| model | GPU | users | output tokens | steps | virtual | x | us/step | alone: x | in the two | at most |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
@@ -146,11 +151,20 @@ def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterato
     yield "| requests | before | peak | bytes for each request | us for each request |"
     yield "|--:|--:|--:|--:|--:|"
     for each in many:
-        grown = each["memory"] - each["before"]
         yield (
             f"| {each['requests']:,} | {each['before'] / 2**20:,.0f} MiB | {each['memory'] / 2**20:,.0f} MiB "
-            f"| {grown / each['requests']:,.0f} | {each['seconds'] / each['requests'] * 1e6:,.0f} |"
+            f"| {grown(each) / each['requests']:,.0f} | {each['seconds'] / each['requests'] * 1e6:,.0f} |"
         )
+    if len(many) > 1:
+        few, most = many[0], many[-1]
+        further = (grown(most) - grown(few)) / (most["requests"] - few["requests"])
+        yield ""
+        yield f"Each request beyond {few['requests']:,} took {further:,.0f} bytes, with its plan."
+        yield f"More than {most['requests']:,} were not run."
+
+
+def grown(row: dict[str, Any]) -> int:
+    return int(row["memory"] - row["before"])
 
 
 def main() -> None:
@@ -163,9 +177,11 @@ def main() -> None:
     if asked.twin or asked.requests:
         print(json.dumps(speeds(*asked.twin) if asked.twin else memory(asked.requests)))
         return
+    began = f"commit {head_commit()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     many = [each for number in asked.many for each in in_a_process("--requests", str(number))]
     found = [each for twin in TWINS for each in in_a_process("--twin", *twin)]
-    text = "\n".join(document(found, many)) + "\n"
+    measured = f"{began} at the start and {os.getloadavg()[0]:.1f} at the end"
+    text = "\n".join(document(found, many, measured)) + "\n"
     print(text, end="")
     if asked.write:
         asked.write.write_text(text, encoding="utf-8")

@@ -135,6 +135,7 @@ def only_counts(request: Request, placeholders: int, depth: int) -> bool:
         and parameters is not None
         and parameters.eos_token_id is None
         and not parameters.stop_token_ids
+        and not parameters.stop
         and parameters.repetition_detection is None
         and request.structured_output_request is None
         and request.lora_request is None

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from vllm.v1.core.kv_cache_coordinator import KVCacheCoordinatorNoPrefixCache, UnitaryKVCacheCoordinator
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
-from vllm.v1.core.sched.output import CachedRequestData, SchedulerOutput
+from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.core.single_type_kv_cache_manager import FullAttentionManager
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
@@ -31,7 +31,7 @@ from engine_probe.engine.twin.counted_requests import CountedRequests, is_whole
 FEWEST = 4  # so few requests are not worth counting
 
 
-class CountedOutput(SchedulerOutput):  # type: ignore[misc]
+class CountedOutput(SchedulerOutput):  # type: ignore[misc]  # vLLM is optional, so mypy sees Any
     """A step with counted requests; `rest` is what vLLM's own `schedule()` returned for the others, if any."""
 
     counted: dict[str, int]
@@ -52,7 +52,7 @@ class Flight(NamedTuple):
     counted: dict[str, int]  # of them, those that were counted
 
 
-class CountingScheduler(Scheduler):  # type: ignore[misc]
+class CountingScheduler(Scheduler):  # type: ignore[misc]  # as above
     """Goes in front of the class of a scheduler that exists."""
 
     # Of vLLM's scheduler:
@@ -76,7 +76,7 @@ class CountingScheduler(Scheduler):  # type: ignore[misc]
         self._leave(counted.ending())
         self._let_join()
         others = [each for each in self.running if each.request_id not in counted.requests] if self._differs else []
-        if not counted.requests or throttle_prefills or not self._is_room(others):
+        if not counted.requests or throttle_prefills or self._pause_state.value or not self._is_room(others):
             self.catch_up()
             output = super().schedule(throttle_prefills)
             self._flights.append(Flight(output.num_scheduled_tokens, {}))
@@ -140,7 +140,7 @@ class CountingScheduler(Scheduler):  # type: ignore[misc]
 
     def _may_admit(self) -> bool:
         """Return whether vLLM's own `schedule()` has anything to do beside running requests."""
-        if self.finished_req_ids or self.kv_holding_waiting or self._pause_state.value:
+        if self.finished_req_ids or self.kv_holding_waiting:
             return True
         return bool(self.waiting) and len(self.running) < self.max_num_active_reqs
 
@@ -167,27 +167,20 @@ class CountingScheduler(Scheduler):  # type: ignore[misc]
             self.max_num_scheduled_tokens, config.max_num_batched_tokens, self.max_num_active_reqs = before
 
     def _merged(self, rest: SchedulerOutput | None) -> CountedOutput:
-        scheduled = self._counted_tokens
-        if rest is not None and rest.num_scheduled_tokens:
-            every = {**rest.num_scheduled_tokens, **scheduled}
+        own, scheduled = rest or SchedulerOutput.make_empty(), self._counted_tokens
+        if own.num_scheduled_tokens:
+            every = {**own.num_scheduled_tokens, **scheduled}
             scheduled = {name: every[name] for each in self.running if (name := each.request_id) in every}
-        output = CountedOutput(
-            scheduled_new_reqs=[] if rest is None else rest.scheduled_new_reqs,
-            scheduled_cached_reqs=CachedRequestData.make_empty() if rest is None else rest.scheduled_cached_reqs,
-            num_scheduled_tokens=scheduled,
-            total_num_scheduled_tokens=len(self._counted) + (0 if rest is None else rest.total_num_scheduled_tokens),
-            scheduled_spec_decode_tokens={},
-            scheduled_encoder_inputs={},
-            finished_req_ids=set() if rest is None else rest.finished_req_ids,
-            free_encoder_mm_hashes=[],
-        )
+        output = CountedOutput(**vars(own))
+        output.num_scheduled_tokens = scheduled
+        output.total_num_scheduled_tokens += len(self._counted)
         output.counted, output.context, output.rest = self._counted_tokens, self._counted.context, rest
         return output
 
     def update_from_output(self, scheduler_output: SchedulerOutput, model_runner_output: Any) -> dict[int, Any]:
         flight, counted = self._flights.popleft(), self._counted
         counted.updated += 1
-        if flight.scheduled is self._counted_tokens:
+        if flight.scheduled is self._counted_tokens and not self.grammar_compile_error_reqs:
             return {0: EngineCoreOutputs(outputs=self._outputs({}))}
         others = [name for name in flight.scheduled if name not in counted.requests]
         part, sampled = self._part(flight, others, scheduler_output, model_runner_output)
@@ -285,8 +278,10 @@ def is_known(scheduler: Any) -> bool:
         and not scheduler.num_lookahead_tokens
         and not scheduler.lora_config
         and not scheduler.log_stats
+        and not scheduler.enable_kv_cache_events
         and not scheduler.is_encoder_decoder
         and not manager.watermark_blocks
         and not scheduler.scheduler_config.long_prefill_token_threshold
+        and getattr(scheduler, "local_prefill_interval", 1) == 1  # since 0.33; it counts executed steps
         and config.parallel_config.pipeline_parallel_size == 1
     )
