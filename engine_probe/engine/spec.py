@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +26,7 @@ class EngineSpec:
         ordered = {name: _copy(self.arguments[name]) for name in sorted(self.arguments)}
         object.__setattr__(self, "arguments", MappingProxyType(ordered))
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Return a hash of the content, the same in every process and on every machine."""
         content = json.dumps([self.model, dict(self.arguments)], sort_keys=True, default=_name)

@@ -225,10 +225,10 @@ def untimed_line(untimed: Sequence[Point], where: Path) -> str:
 
 def size_cells(point: Point, past: Sequence[Past], gpu: Gpu | None, memory: Memory | None) -> list[str]:
     """Return the cells for the requests, their lengths, their KV tokens at the end and the share of the pool."""
-    work, known, block = point.workload, pool_of(point, past), block_size(point, gpu)
-    share = pool_share(point, past, block, memory)
+    work, known, needed = point.workload, pool_of(point, past), tokens_needed(point, block_size(point, gpu))
+    share = pool_share(needed, point, past, memory)
     cell = "-" if share is None else f"{'~' if known is None else ''}{share:.0%}"
-    return [length(request_count(work)), lengths(work), length(tokens_needed(point, block)), cell]
+    return [length(request_count(work)), lengths(work), length(needed), cell]
 
 
 def pool_of(point: Point, past: Sequence[Past]) -> int | None:
@@ -237,13 +237,13 @@ def pool_of(point: Point, past: Sequence[Past]) -> int | None:
     return pool_tokens(point) or next(measured, None)
 
 
-def pool_share(point: Point, past: Sequence[Past], block: int = 1, memory: Memory | None = None) -> float | None:
-    """Return what the requests hold at one time, of a pool that is given, was measured or is predicted.
+def pool_share(needed: int | None, point: Point, past: Sequence[Past], memory: Memory | None) -> float | None:
+    """Return the share of these KV tokens in a pool that is given, was measured or is predicted.
 
     None if the pool or the need is not known.
     """
     predicted = memory.pool_tokens if memory and not memory.refusal else None
-    pool, needed = pool_of(point, past) or predicted, tokens_needed(point, block)
+    pool = pool_of(point, past) or predicted
     return None if not pool or needed is None else needed / pool
 
 

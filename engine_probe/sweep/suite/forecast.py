@@ -6,11 +6,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine_probe.errors import EngineProbeError
-from engine_probe.sweep.definition.checkpoints import absent, check_any_here, points_here
+from engine_probe.sweep.definition.checkpoints import absent, check_any_here
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, apart, points
-from engine_probe.sweep.execution.left_out import beyond_fleet, beyond_machine, check_any_left, refused, told
+from engine_probe.sweep.execution.left_out import (
+    Reasons,
+    beyond_fleet,
+    beyond_machine,
+    check_any_left,
+    refused,
+    told,
+    without_checkpoint,
+)
 from engine_probe.sweep.fleet.resources import Node
 from engine_probe.sweep.preflight.dry_run import memories_here, missing_files, pool_share, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
@@ -58,31 +66,31 @@ class Forecast(NamedTuple):
 def forecast(sweep: SweepFile, target: Target) -> Forecast:
     found, past = points(sweep), target.past
     too_large = beyond(found, target)
-    here = [point for point in points_here(sweep) if point.key not in too_large]
+    left_out = {**without_checkpoint(sweep, found), **too_large}
+    here = [point for point in found if point.key not in left_out]
     memory = memories_here(found, Path() if target.hardware else None, target.gpu)
-    blocks = [(point, block_size(point, target.gpu)) for point in found]
     prices = RecordedPrices(past)
     guesses = [estimate_together(point, past, target.speed, prices) for point in here]
     known = [guess for guess in guesses if guess is not None]
     engines = sum(len(specs) for specs, _ in groupby(found, key=lambda point: point.engines))
     weights = [size for point in apart(found) if (size := weights_bytes(point)) is not None]
-    tokens = [needed for point, block in blocks if (needed := tokens_needed(point, block)) is not None]
-    held = (pool_share(point, past, block, memory.get(point.engine.spec)) for point, block in blocks)
-    shares = [share for share in held if share is not None]
+    tokens = [tokens_needed(point, block_size(point, target.gpu)) for point in found]
+    held = zip(tokens, found, strict=True)
+    shares = [pool_share(needed, point, past, memory.get(point.engine.spec)) for needed, point in held]
     pools = [each.pool_tokens for each in memory.values() if not each.refusal and each.pool_tokens is not None]
     return Forecast(
         len(found) + len(texts(sweep)),
         max(weights, default=None),
-        max(tokens, default=None),
+        max((needed for needed in tokens if needed is not None), default=None),
         min(pools, default=None),
-        max(shares, default=None),
+        max((share for share in shares if share is not None), default=None),
         seconds(known, engines, engine_start(here, past)),
         any(guess.is_bound for guess in known),
         len(guesses) - len(known),
-        against(sweep, found, target),
+        against(sweep, found, target, too_large),
         (
             *absent(sweep).values(),
-            *told(found, beyond(found, target)),
+            *told(found, too_large),
             *(f"there is no file {path} ({key})" for path, key in missing_files(found, sweep)),
         ),
     )
@@ -94,14 +102,14 @@ def seconds(known: Sequence[Estimate], engines: int, start_seconds: float | None
     return sum(guess.seconds for guess in known) + engines * (start_seconds or 0.0)
 
 
-def against(sweep: SweepFile, found: Sequence[Point], target: Target) -> str:
+def against(sweep: SweepFile, found: Sequence[Point], target: Target, too_large: Reasons) -> str:
     """Return the sentence with which a run would be refused before its engine starts; empty if it would not be."""
     try:
         check_any_here(sweep)
         check_fit(apart(found))
         if target.hardware is not None:
             check_plans(apart(found), target.hardware["host"]["memory_bytes"])
-        check_any_left(found, beyond(found, target))
+        check_any_left(found, too_large)
     except EngineProbeError as error:
         return str(error)
     return ""

@@ -20,7 +20,7 @@ from engine_probe.sweep.definition.loader import read_sweep, shipped_names
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, apart, points
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.gpu_memory import check_memory, engine_names, memories, named_gpu, smallest_gpu
-from engine_probe.sweep.suite.forecast import Target, against
+from engine_probe.sweep.suite.forecast import Target, forecast
 from tests.support.hardware_reports import box
 
 
@@ -109,8 +109,8 @@ def test_a_suite_names_the_sweep_that_cannot_start() -> None:
     ranks = "engine.arguments.tensor_parallel_size=[1]"
     sweep = read_sweep("tensor_parallel", ["workload.concurrency=[1]", ranks])
     small, large = (Target(smallest_gpu([card(gib)])) for gib in (79.1, 93.6))
-    assert "cannot start: weights of 67.7 GiB leave 3.5 of 71.2 GiB" in against(sweep, points(sweep), small)
-    assert against(sweep, points(sweep), large) == ""
+    assert "cannot start: weights of 67.7 GiB leave 3.5 of 71.2 GiB" in forecast(sweep, small).against
+    assert forecast(sweep, large).against == ""
 
 
 def test_engines_are_named_by_what_differs() -> None:
