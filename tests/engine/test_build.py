@@ -128,7 +128,7 @@ class TestStarting:
     @pytest.fixture
     def vllm(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         module = ModuleType("vllm")
-        module.LLM = dict  # type: ignore[attr-defined]
+        monkeypatch.setattr(module, "LLM", dict, raising=False)
         monkeypatch.setitem(sys.modules, "vllm", module)
         monkeypatch.delitem(sys.modules, "vllm.envs", raising=False)
         monkeypatch.setattr(build, "check_arguments", lambda arguments: None)
@@ -146,16 +146,18 @@ class TestStarting:
     @pytest.mark.usefixtures("vllm")
     def test_a_vllm_that_has_made_up_its_mind_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         settled = ModuleType("vllm.envs")
-        settled.VLLM_ENABLE_V1_MULTIPROCESSING = True  # type: ignore[attr-defined]
+        monkeypatch.setattr(settled, "VLLM_ENABLE_V1_MULTIPROCESSING", True, raising=False)
         monkeypatch.setitem(sys.modules, "vllm.envs", settled)
         with pytest.raises(UnavailableError, match="start a fresh process with VLLM_ENABLE_V1_MULTIPROCESSING=0"):
             build_llm(EngineSpec("org/name"))
 
-    def test_a_failure_is_one_sentence_and_keeps_its_cause(self, vllm: ModuleType) -> None:
+    def test_a_failure_is_one_sentence_and_keeps_its_cause(
+        self, vllm: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def fail(**arguments: object) -> None:
             raise RuntimeError("first line\n\nno memory left\n")
 
-        vllm.LLM = fail  # type: ignore[attr-defined]
+        monkeypatch.setattr(vllm, "LLM", fail)
         with pytest.raises(UnavailableError, match=r"^vLLM could not start org/name: no memory left$") as caught:
             build_llm(EngineSpec("org/name"))
         assert isinstance(caught.value.__cause__, RuntimeError)

@@ -77,9 +77,9 @@ def test_perplexity_per_word_divides_the_same_sum_by_words() -> None:
 
 
 @pytest.mark.parametrize("given", [{"overlap": 2}, {"windows": 3}, {"lines": "joined"}, {"bos": "window"}])
-def test_what_cuts_a_text_otherwise_is_refused(given: dict[str, object]) -> None:
+def test_what_cuts_a_text_otherwise_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f'quality.{next(iter(given))} is given, and per = "word"'):
-        Quality("t", window=8, per="word", **given).check("quality.")  # type: ignore[arg-type]
+        Quality("t", window=8, per="word", **given).check("quality.")
 
 
 def engine(bos: int | None, eos: int | None) -> Any:
