@@ -15,8 +15,12 @@ from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
+from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import WorkloadSection, points
+from engine_probe.sweep.preflight.dry_run import memories_here
+from engine_probe.sweep.preflight.gpu_memory import engine_names, smallest_gpu
 from engine_probe.sweep.preflight.memory_fit import check_gpus
+from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.workload.prompts import Conversations
 
 GOOD = """
@@ -230,13 +234,22 @@ def test_a_key_in_the_wrong_place_is_told_its_place(file: Path) -> None:
         read_sweep(str(file), ["model=tiny"])
 
 
+def first_column(text: str) -> list[str]:
+    """Return the first cell of each row below the lines of tables."""
+    rows = text[text.find("───") :].splitlines()[1:]
+    return [cells[0].strip() for line in rows if len(cells := line.rstrip().split("  ")) > 1]
+
+
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_point_of_every_shipped_sweep_is_shown_by_a_dry_run(name: str, tmp_path: Path) -> None:
     outcome = CliRunner().invoke(command, [name, "--dry-run", "--like", str(tmp_path)], env={"COLUMNS": "160"})
     assert outcome.exit_code == 0, outcome.output
-    shown = [line.split("  ")[0].strip() for line in outcome.output.splitlines()]
-    labels = [point.label for point in points(read_sweep(name))]
-    assert list(dict.fromkeys(label for label in shown if label in labels)) == labels  # engines are named alike, below
+    sweep = read_sweep(name)
+    memory = memories_here(points(sweep), tmp_path, smallest_gpu(hardware_facts()["gpus"]))
+    labels, engines = [point.label for point in (*points(sweep), *texts(sweep))], engine_names([*memory])
+    of_points, _, of_engines = outcome.output.partition("\nMemory")
+    assert first_column(of_points) == labels
+    assert first_column(of_engines)[: len(engines)] == engines  # the argument space of a search follows
 
 
 @pytest.mark.parametrize(
