@@ -163,8 +163,9 @@ def weights_term(shape: Geometry, arguments: Arguments) -> Term:
         raise InputError("quantization is given: the size of its weights is not known")
     dtype, ranks = str(arguments.get("dtype", "auto")), weight_shards(arguments)
     size = shape.weights_bytes(dtype) / ranks
-    derivation = f"{shape.parameters / 1e9:.4g} billion parameters in {shape.dtype if dtype == 'auto' else dtype}"
-    quantized = f", matrices of {shape.linear_bytes:g} bytes each" if shape.quantized else ""
+    unit, word = (1e9, "billion") if shape.parameters >= 1e9 else (1e6, "million")
+    derivation = f"{shape.parameters / unit:.4g} {word} parameters in {shape.dtype if dtype == 'auto' else dtype}"
+    quantized = f", matrices of {shape.linear_bytes * 8:g} bits a value" if shape.quantized else ""
     return Term("weights", size, f"{derivation}{quantized}{f', over {ranks} ranks' if ranks > 1 else ''}")
 
 

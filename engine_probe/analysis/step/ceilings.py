@@ -1,7 +1,7 @@
 """The measured ceilings of a run's devices, in bytes and operations per second, and how far they are trusted."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ COMPUTE = {
 }
 FP8 = ("gemm fp8 square", "gemm fp8 fast square")  # fast: with the narrow sums that vLLM's kernels use, too
 INT8 = ("gemm int8 square",)
+PERCENTAGE = re.compile(r"(\d+)%")
 W8A8 = re.compile("W8A8Int8")  # in the names of vLLM's schemes that also quantise the activations
 
 
@@ -86,7 +87,7 @@ def highest(facts: dict[str, Any], names: tuple[str, ...]) -> Ceiling | None:
         measured=min(ceiling["measured"] for _, ceiling in ceilings),
         spread=max(ceiling.get("spread") or 0.0 for _, ceiling in ceilings),
         verdict=next(verdict for verdict in ("doubtful", "not known", "trusted") if verdict in verdicts),
-        doubts=tuple(dict.fromkeys(doubt for _, ceiling in ceilings for doubt in doubts_of(ceiling))),
+        doubts=distinct_doubts(doubt for _, ceiling in ceilings for doubt in doubts_of(ceiling)),
     )
 
 
@@ -100,6 +101,19 @@ def doubts_of(ceiling: Mapping[str, Any]) -> tuple[str, ...]:
     if ceiling.get("verdict"):
         return tuple(ceiling.get("doubts", ()))
     return (UNKNOWN_LOAD,) if ceiling["stable"] else (UNSTABLE, UNKNOWN_LOAD)
+
+
+def distinct_doubts(doubts: Iterable[str]) -> tuple[str, ...]:
+    """Return each doubt once; those that differ in a percentage alone become one, with the range."""
+    percentages: dict[str, list[int]] = {}
+    for doubt in doubts:
+        percentages.setdefault(PERCENTAGE.sub("{}", doubt, count=1), []).extend(map(int, PERCENTAGE.findall(doubt)[:1]))
+    return tuple(
+        words.replace("{}", " to ".join(f"{share}%" for share in sorted({min(shares), max(shares)})))
+        if shares
+        else words
+        for words, shares in percentages.items()
+    )
 
 
 def measured_on(facts: dict[str, Any], device: str) -> dict[str, Any]:

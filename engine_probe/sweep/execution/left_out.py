@@ -57,7 +57,7 @@ def refused(found: Sequence[Point], check: Callable[[Point], None]) -> dict[str,
                 check(point)
                 by_engines[point.engines] = None
             except InputError as error:
-                by_engines[point.engines] = str(error).removeprefix(f"{point.label}: ")
+                by_engines[point.engines] = str(error).removeprefix(point.label).lstrip(":, ")
     return {point.key: reason for point in found if (reason := by_engines[point.engines])}
 
 

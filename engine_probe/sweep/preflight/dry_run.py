@@ -16,7 +16,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
-from engine_probe.sweep.execution.left_out import Reasons, told
+from engine_probe.sweep.execution.left_out import Reasons, told, without_checkpoint
 from engine_probe.sweep.preflight.duration_estimate import (
     AT_LEAST,
     DeviceSpeed,
@@ -65,7 +65,8 @@ def show_points(
     memory = memories_here(all_points, where, gpu)
     device = gpu.speed if gpu and gpu.speed else measured_speed(hardware)
     host_bytes = None if where is None or gpu else hardware["host"]["memory_bytes"]
-    possible = [point for point in all_points if point.key not in left_out]
+    unmeasured = {**without_checkpoint(sweep, all_points), **left_out}
+    possible = [point for point in all_points if point.key not in unmeasured]
     estimates = (
         {} if where is None else {point.key: estimate_together(point, past, device, prices) for point in possible}
     )
@@ -73,7 +74,7 @@ def show_points(
         [
             point.label,
             *size_cells(point, past, gpu, memory.get(point.engine.spec)),
-            "cannot run" if point.key in left_out else time_cell(estimates.get(point.key)),
+            "cannot run" if point.key in unmeasured else time_cell(estimates.get(point.key)),
         ]
         for point in all_points
     ]
@@ -89,7 +90,8 @@ def show_points(
         )
     else:
         show_times(sweep, possible, estimates, past, where, device, console)
-    console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
+    if possible:
+        console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
     for line in told(all_points, left_out):
         console.print(plain(f"{line[0].upper()}{line[1:]}."), soft_wrap=True, markup=False)
     for line in missing_lines(all_points, sweep):
@@ -142,6 +144,8 @@ def show_times(
             console.print(total_line(found, len(possible), engines, engine_start(possible, past)))
         for line in time_lines(found, where, device):
             console.print(line, soft_wrap=True)
+        if any(point.engine.twin is not None for point in possible):
+            console.print("No times: how long vLLM's scheduler takes to compute a prediction is not known before.")
         if device is None or not device.of:
             untimed = [point for point in possible if estimates[point.key] is None and point.engine.twin is None]
             if untimed:
@@ -192,8 +196,9 @@ def limit_line(possible: Sequence[Point], given: float | None) -> str:
         return f"A point is given up after {long_duration(given)} (point_seconds)."
     limits = {longest_time(point) for point in possible}
     known = sorted(limit for limit in limits if limit is not None)
-    shown = " to ".join(dict.fromkeys(long_duration(limit) for limit in (*known[:1], *known[-1:])))
-    by_tokens = f"{shown}, depending on what it asks, or " if known else ""
+    ends = list(dict.fromkeys(long_duration(limit) for limit in (*known[:1], *known[-1:])))
+    depending = ", depending on what it asks" if len(ends) > 1 else ""
+    by_tokens = f"{' to '.join(ends)}{depending}, or " if known else ""
     stalled = f"{long_duration(STALL_SECONDS)} without a step"
     return f"A point is given up after {by_tokens}{stalled} (point_seconds sets another limit)."
 
@@ -201,8 +206,8 @@ def limit_line(possible: Sequence[Point], given: float | None) -> str:
 def time_lines(known: Sequence[Estimate], where: Path, device: DeviceSpeed | None) -> Iterator[str]:
     """Explain what the predicted times rest on, and why some points have none."""
     if any(guess.is_bound for guess in known):
-        rates = f"by the datasheet of {device.of}" if device and device.of else "measured here"
-        yield f"{AT_LEAST[:-1]}, at the rates {rates}."
+        rates = f", at the rates {f'by {device.of}' if device.of else 'measured here'}" if device else ""
+        yield f"{AT_LEAST}{rates}."
         if device and device.doubts:
             yield (
                 f"The rates behind ≥ are doubtful ({'; '.join(device.doubts)}): if they were measured too low, the "

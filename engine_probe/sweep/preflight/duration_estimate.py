@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine_probe.analysis.step.ceilings import COMPUTE, doubts_of
+from engine_probe.analysis.step.ceilings import COMPUTE, distinct_doubts, doubts_of
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.models.geometry import BYTES, GIB
 from engine_probe.engine.parallelism import weight_shards
@@ -23,7 +23,7 @@ SMALL_BYTES = GIB // 8  # where weights are smaller, neither reading nor multipl
 
 AT_LEAST = (
     "≥: at least this, because every step reads all weights and the keys and values of its requests, prompts are "
-    "multiplied, and the last request has to arrive."
+    "multiplied, and the last request has to arrive"
 )
 
 PRICES: Literal["step prices"] = "step prices"
@@ -54,7 +54,7 @@ class DeviceSpeed(msgspec.Struct, frozen=True):
     bytes_per_second: float
     doubts: tuple[str, ...] = ()  # about the bandwidth and the rates
     multiplies: dict[str, float] = {}  # operations per second by number format; empty: not measured
-    of: str = ""  # whose datasheet says so; empty: measured here
+    of: str = ""  # the datasheet or the report of kernels that says so; empty: measured here
     cached_bytes: float = CACHED_BYTES
 
 
@@ -292,7 +292,7 @@ def measured_speed(hardware: dict[str, Any]) -> DeviceSpeed | None:
             fastest = max(rates, key=lambda ceiling: float(ceiling["value"]))
             products[dtype] = float(fastest["value"])
             doubts += doubts_of(fastest)
-    return DeviceSpeed(best["value"], tuple(dict.fromkeys(doubts)), products)
+    return DeviceSpeed(best["value"], distinct_doubts(doubts), products)
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from engine_probe.analysis.step.ceilings import distinct_doubts
 from engine_probe.engine.build import model_config, model_geometry
 from engine_probe.engine.memory_model import BLOCK, RankMemory, memory_of_rank
 from engine_probe.engine.models.geometry import GIB
@@ -54,7 +55,9 @@ def named_gpu(name: str, refusal: str = "") -> Gpu:
     products = {FORMATS[short]: rate * 1e12 for short, rate in row.tera.items() if short in FORMATS}
     title = row.names[0].removeprefix("NVIDIA ")
     doubts = (f"no document confirms the {row.memory_gib:g} GiB of {title}",) if "memory_gib" in row.unconfirmed else ()
-    speed = DeviceSpeed(row.memory_gb_per_s * 1e9, (), products, title, SMALL_BYTES)  # no GPU's cache is larger
+    speed = DeviceSpeed(
+        row.memory_gb_per_s * 1e9, (), products, f"the datasheet of {title}", SMALL_BYTES
+    )  # no GPU's cache is larger
     return Gpu(title, row.memory_gib * GIB, speed, doubts, link(row))
 
 
@@ -68,10 +71,10 @@ def measured_gpu(path: Path, name: str) -> Gpu:
     products = {dtype: measured for dtype, measured in found.items() if measured is not None}
     links = [measured.value for _, measured in kernels.rows("p2p", "one way")]
     title = f"{kernels.device.name} (measured)"
-    told = dict.fromkeys(doubt for each in (read, *products.values()) for doubt in each.doubts)
+    told = distinct_doubts(doubt for each in (read, *products.values()) for doubt in each.doubts)
     doubts = (f"rates of {title} are those of {path}{': ' if told else ''}{'; '.join(told)}",)
     rates = {dtype: measured.value for dtype, measured in products.items()}
-    speed = DeviceSpeed(read.value, (), rates, title)
+    speed = DeviceSpeed(read.value, (), rates, f"the report {path}")
     return Gpu(title, float(kernels.device.memory_bytes), speed, doubts, min(links, default=None))
 
 

@@ -19,7 +19,7 @@ from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, apart
 from engine_probe.sweep.preflight.gpu_memory import engine_names
 from engine_probe.sweep.preflight.memory_fit import NULL_EXECUTOR
-from engine_probe.text_format import byte_size, counted, model_name
+from engine_probe.text_format import byte_size, model_name
 from kernels_bench.devices.cpu import cpu
 
 
@@ -84,8 +84,8 @@ def show_host_memory(known: Mapping[EngineSpec, HostMemory], host_bytes: float, 
             "-" if pool is None else byte_size(pool.bytes),
             "-" if pool is None else f"{pool.tokens:,}",
         )
-    ranks = max(memory.ranks for memory in known.values())
-    each = f" of each of {counted(ranks, 'rank')}" if ranks > 1 else ""
+    ranks = {memory.ranks for memory in known.values()}
+    each = "" if ranks == {1} else f" of each of {max(ranks)} ranks" if len(ranks) == 1 else " of each rank"
     console.print(f"\nMemory{each}, of this machine's {byte_size(host_bytes)}, before the engine starts:")
     console.print(table)
     for line in explanations(known):

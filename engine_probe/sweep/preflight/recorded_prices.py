@@ -57,8 +57,8 @@ def recording_command(spec: EngineSpec) -> str:
 def unknown_speed(spec: EngineSpec, where: Path) -> str:
     """Say that nothing is known of how fast this machine runs an engine, and which command tells."""
     return (
-        f"how fast this machine runs such an engine is not known, no sweep in {where} recorded it (--like FOLDER looks "
-        f"elsewhere). A few minutes of {recording_command(spec)} tell."
+        f"how fast this machine runs such an engine is not known, because no sweep in {where} recorded it (--like "
+        f"FOLDER looks elsewhere). This command records it: {recording_command(spec)}"
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.step.ceilings import compute_ceiling
+from engine_probe.analysis.step.ceilings import compute_ceiling, distinct_doubts
 
 MEASURED = {"bf16": 1.0, "fp8": 1.9, "fp8 fast": 2.1, "int8": 2.2}
 
@@ -51,3 +51,10 @@ def test_int8_is_not_held_to_a_roof_of_another_type() -> None:
 
 def test_a_recording_that_does_not_tell_how_int8_is_multiplied_has_no_roof() -> None:
     assert compute_ceiling(facts(INT8, None)) is None
+
+
+def test_doubts_that_differ_in_a_percentage_are_one() -> None:
+    busy = "measured while other programs used {} of the cores"
+    found = distinct_doubts(["unstable", *(busy.format(share) for share in ("45%", "36%", "100%")), "unstable"])
+    assert found == ("unstable", busy.format("36% to 100%"))
+    assert distinct_doubts([busy.format("36%")]) == (busy.format("36%"),)
