@@ -69,11 +69,16 @@ def requests(draw: st.DrawFn) -> Asked:
     )
 
 
-# A request alone must fit the pool, or vLLM never ends.
-limits = st.builds(
-    Limits, st.integers(LONGEST // BLOCK, BLOCKS), st.integers(2, MOST_RUNNING), st.integers(LONGEST, MOST_TOKENS)
-)
-cases = st.tuples(st.lists(requests(), min_size=4, max_size=24), limits)
+def cases(groups: int) -> st.SearchStrategy[tuple[list[Asked], Limits]]:
+    """Draw workloads and limits for a pool whose blocks are shared by so many groups of layers."""
+    # A request alone must fit the pool, or vLLM never ends; each group keeps blocks of its own for a token.
+    limits = st.builds(
+        Limits,
+        st.integers(groups * LONGEST // BLOCK, BLOCKS),
+        st.integers(2, MOST_RUNNING),
+        st.integers(LONGEST, MOST_TOKENS),
+    )
+    return st.tuples(st.lists(requests(), min_size=4, max_size=24), limits)
 
 
 class Answering(TwinExecutor):
@@ -120,11 +125,12 @@ def first_difference(real: list[Decision], twin: list[Decision]) -> str | None:
 def checked(name: str, number: int, seed_number: int, tell: Callable[[dict[str, Any]], None]) -> None:
     """Compare both engines on so many cases, the smallest failing one found by shrinking."""
     real, twin = engines(name)
+    groups = len(real.engine_core.engine_core.scheduler.kv_cache_config.kv_cache_groups)
     steps = preempted = compared = 0
 
     @seed(seed_number)
     @settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(cases)
+    @given(cases(groups))
     def compare(case: tuple[list[Asked], Limits]) -> None:
         nonlocal steps, preempted, compared
         Answering.answers.clear()
