@@ -1,6 +1,7 @@
 """The loop that steps an engine and hands it requests while it generates."""
 
 import time
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
@@ -11,7 +12,7 @@ import msgspec
 from engine_probe.record.schema import ANSWERED, AnswerOutcome
 from engine_probe.workload.answers import AnswerLog, Tokens
 from engine_probe.workload.load import FURTHER
-from engine_probe.workload.request_plan import SECOND_NS, Plan, Request, Session
+from engine_probe.workload.request_plan import SECOND_NS, Loop, Plan, Request, Session
 from engine_probe.workload.stop import Stop, StopReason
 
 NO_STOP = Stop()  # ends when all requests are answered
@@ -43,37 +44,36 @@ class Level(msgspec.Struct):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Holds what became of a plan; deliveries are in the order in which the engine got them."""
+    """Holds what became of a plan."""
 
     started_ns: int
     ended_ns: int
-    deliveries: list[Delivery]
     never_handed: int  # measured requests that the engine never got, for want of time
+    measured: Counter[AnswerOutcome]  # measured requests that the engine got, by how they ended
+    further: int  # requests that only held the load; those in flight at the end were aborted
+    answered_tokens: int  # asked of the requests that were answered, further ones included
+    lateness_ns: Sequence[int]  # of each request, in the order in which the engine got them
     why: StopReason = "answered"
     steps: int = 0
     not_asked: int = 0  # later turns of measured conversations that ended with a turn that was not answered
     levels: list[Level] = []  # of arrivals in steps
 
     @property
-    def further(self) -> int:
-        """Return how many requests only held the load; those in flight at the end were aborted."""
-        return sum(delivery.request_id.startswith(FURTHER) for delivery in self.deliveries)
-
-    @property
-    def measured(self) -> Counter[AnswerOutcome]:
-        """Count the measured requests that the engine got, by how they ended."""
-        return Counter(each.outcome for each in self.deliveries if not each.request_id.startswith(FURTHER))
-
-    @property
     def aborted(self) -> int:
         """Return how many measured requests were in flight when the run ended."""
         return self.measured[AnswerOutcome.STOPPED]
+
+    @property
+    def ended(self) -> int:
+        """Return how many requests the engine got, without those that `aborted` counts."""
+        return len(self.lateness_ns) - self.aborted
 
 
 class _InFlight(msgspec.Struct):
     """Holds a request that the engine works on."""
 
-    session: int
+    number: int  # of its session
+    session: Session
     turn: int
     engine_id: str
     delivery: Delivery
@@ -89,6 +89,7 @@ class _Driver:
         parameters: Callable[[Request], Any],
         now: Callable[[], int],
         answers: AnswerLog | None,
+        deliveries: list[Delivery] | None,
     ) -> None:
         self._engine, self._plan, self._parameters, self._now, self._answers = engine, plan, parameters, now, answers
         self._keeps_parts = plan.sampling.stream and answers is not None and answers.kept.keep is not None
@@ -97,20 +98,22 @@ class _Driver:
         self.due: list[tuple[int, int, int]] = []  # a heap of (when, session, turn)
         self.in_flight: dict[str, _InFlight] = {}  # by id
         self.deadlines: deque[tuple[int, str]] = deque()  # (when, id); all are equally long, so they are in order
-        self.finished_ns: list[int] = []  # of answers, in order
-        self._deliveries: list[Delivery] = []
-        self._not_asked = 0
+        self.finished_ns = array("q")  # of answers, in order
+        self._deliveries, self._lateness_ns = deliveries, array("q")
+        self._ended: Counter[AnswerOutcome] = Counter()  # measured requests, by how they ended
+        self._further = self._answered_tokens = self._not_asked = 0
         self._history: dict[int, list[int]] = {}  # session -> its tokens so far, if it has further turns
         self._asked_ns: dict[int, int] = {}  # session -> when its user asked, if users keep a pace
         self._levels: list[Level] = []
         self._unanswered_in_level = self._next_session = 0  # the next session waits for a free user
+        self._arrives = plan.loop is None and not plan.steps  # whether sessions come by the clock
         if plan.steps:
             self._begin_level(self.started_ns)
+        elif plan.loop is not None:
+            self._begin_loop(plan.loop)
         else:
-            for number, offset_ns in enumerate(_first_arrivals_ns(plan)):
-                heappush(self.due, (self.started_ns + offset_ns, number, 0))
-            self._next_session = len(self.due)
-        self._measured = len(plan.measured_sessions)
+            self._await_next()
+        self._measured = plan.num_measured
         self.unanswered = self._measured  # sessions
 
     @property
@@ -123,6 +126,8 @@ class _Driver:
         now_ns = self._now()
         while self.due and self.due[0][0] <= now_ns and self.has_room:
             planned_ns, number, turn = heappop(self.due)
+            if self._arrives and not turn:
+                self._await_next()
             session = self._plan.sessions[number]
             request = session.requests[turn]
             prompt = self._prompt(number, turn, session)
@@ -131,8 +136,11 @@ class _Driver:
             engine_id = given if isinstance(given, str) else request.id  # older versions of vLLM return nothing
             if self._keeps_parts:
                 self._parts[request.id] = Tokens()
-            self.in_flight[request.id] = _InFlight(number, turn, engine_id, delivery)
-            self._deliveries.append(delivery)
+            self.in_flight[request.id] = _InFlight(number, session, turn, engine_id, delivery)
+            self._lateness_ns.append(delivery.lateness_ns)
+            self._further += request.id.startswith(FURTHER)
+            if self._deliveries is not None:
+                self._deliveries.append(delivery)
             if self._plan.deadline_ns is not None:
                 self.deadlines.append((delivery.handed_ns + self._plan.deadline_ns, request.id))
             if self._answers is not None:
@@ -161,7 +169,7 @@ class _Driver:
                     parts[output.request_id].add_logprobs(new.logprobs)
         if self._history:
             for output in outputs:
-                number = self.in_flight[output.request_id].session
+                number = self.in_flight[output.request_id].number
                 if number in self._history:
                     self._history[number] += output.outputs[0].token_ids
         finished = [output for output in outputs if output.finished]
@@ -176,6 +184,7 @@ class _Driver:
         if whole.finish_reason in ANSWERED:
             request.delivery.finished_ns = now_ns
             self.finished_ns.append(now_ns)
+            self._answered_tokens += request.session.requests[request.turn].output_len
             outcome = AnswerOutcome.ANSWERED
         else:
             outcome = AnswerOutcome.FAILED
@@ -186,12 +195,14 @@ class _Driver:
         request_id = request.delivery.request_id
         del self.in_flight[request_id]
         request.delivery.outcome = outcome
+        if not request_id.startswith(FURTHER):
+            self._ended[outcome] += 1
         if self._answers is not None:
             self._answers.ended(request_id, outcome, self._parts.pop(request_id, tokens))
 
     def _go_on(self, request: _InFlight, now_ns: int) -> None:
         """Plan what follows a request: the next turn, which only an answer has, or in a closed loop another session."""
-        number, session = request.session, self._plan.sessions[request.session]
+        number, session = request.number, request.session
         left = len(session.requests) - request.turn - 1
         if left and request.delivery.outcome is AnswerOutcome.ANSWERED:
             pause_ns = self._plan.turn_pause_ns + session.requests[request.turn + 1].pause_ns
@@ -206,6 +217,19 @@ class _Driver:
         elif self._plan.loop is not None and self._next_session < len(self._plan.sessions):
             paced_ns = self._asked_ns.pop(number, 0) + self._plan.loop.pace_ns
             heappush(self.due, (max(now_ns + session.rest_ns, paced_ns), self._next_session, 0))
+            self._next_session += 1
+
+    def _begin_loop(self, loop: Loop) -> None:
+        """Let each user ask for the first time."""
+        self._next_session = min(loop.users, len(self._plan.sessions))
+        for user in range(self._next_session):
+            heappush(self.due, (self.started_ns + loop.spread_ns * user // loop.users, user, 0))
+
+    def _await_next(self) -> None:
+        """Make the next session due when it arrives; those behind it arrive no earlier."""
+        if self._next_session < len(self._plan.sessions):
+            arrival_ns = self._plan.sessions[self._next_session].arrival_ns or 0
+            heappush(self.due, (self.started_ns + arrival_ns, self._next_session, 0))
             self._next_session += 1
 
     def _begin_level(self, when_ns: int) -> None:
@@ -253,19 +277,20 @@ class _Driver:
             self._end(request, outcome, tokens)
 
     def outcome(self, why: StopReason, steps: int) -> Outcome:
-        further = sum(delivery.request_id.startswith(FURTHER) for delivery in self._deliveries)
-        never_handed = self._plan.num_requests - len(self._deliveries) + further - self._not_asked
+        never_handed = self._plan.num_requests - len(self._lateness_ns) + self._further - self._not_asked
         return Outcome(
-            self.started_ns, self._now(), self._deliveries, never_handed, why, steps, self._not_asked, self._levels
+            started_ns=self.started_ns,
+            ended_ns=self._now(),
+            never_handed=never_handed,
+            measured=self._ended,
+            further=self._further,
+            answered_tokens=self._answered_tokens,
+            lateness_ns=self._lateness_ns,
+            why=why,
+            steps=steps,
+            not_asked=self._not_asked,
+            levels=self._levels,
         )
-
-
-def _first_arrivals_ns(plan: Plan) -> list[int]:
-    """Return the arrivals of all sessions; in a closed loop those of each user's first session."""
-    if plan.loop is None:
-        return [session.arrival_ns or 0 for session in plan.sessions]
-    users = min(plan.loop.users, len(plan.sessions))
-    return [plan.loop.spread_ns * user // plan.loop.users for user in range(users)]
 
 
 def drive(
@@ -277,16 +302,18 @@ def drive(
     answers: AnswerLog | None = None,
     now: Callable[[], int] | None = None,
     sleep: Callable[[float], None] | None = None,
+    deliveries: list[Delivery] | None = None,
 ) -> Outcome:
     """Step the engine until all measured requests have ended or a stop condition is met.
 
     Before each step, requests that are due are handed over, and those whose deadline has passed are aborted.
 
-    `engine` is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`. Whatever ends
-    this early, Ctrl-C too, aborts the requests in flight.
+    `engine` is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`; `deliveries` gets
+    what becomes of each request, in the order in which the engine gets them. Whatever ends this early, Ctrl-C too,
+    aborts the requests in flight.
     """
     now, sleep = now or time.monotonic_ns, sleep or time.sleep  # at the call: a process may read a virtual clock
-    driver = _Driver(engine, plan, parameters, now, answers)
+    driver = _Driver(engine, plan, parameters, now, answers, deliveries)
     due, in_flight, finished_ns, step = driver.due, driver.in_flight, driver.finished_ns, engine.step  # looked up once
     deadlines = driver.deadlines
     end_ns = None if stop.seconds is None else driver.started_ns + round(stop.seconds * SECOND_NS)

@@ -1,11 +1,14 @@
 """The plan of a workload: all requests with their tokens and arrival times, made from a description and a seed."""
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 from engine_probe.errors import InputError
+from engine_probe.files.stored_list import StoredList
 from engine_probe.workload.arrivals import ClosedLoop, Replay, Steps, offsets_seconds, think_seconds
 from engine_probe.workload.dataset_file import Dataset, Encode, Texts, dataset_drafts, text_drafts
 from engine_probe.workload.lengths import Lengths
@@ -29,6 +32,7 @@ from engine_probe.workload.traces.trace_file import Trace, trace_drafts
 SECOND_NS = 1_000_000_000
 WITHOUT_TOKENIZER = "holds text, but this model has no tokenizer: use prompts of token ids"
 MOST_SECONDS = 2**33  # 270 years, which fit 64 bits as nanoseconds
+MOST_HELD = 20_000  # sessions in memory; more of them are in a temporary file
 
 
 class Request(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -69,7 +73,7 @@ class Step(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Holds all requests of a workload in the order of arrival."""
 
-    sessions: list[Session]
+    sessions: list[Session] | StoredList[Session]
     sampling: Sampling
     seed: int
     loop: Loop | None
@@ -81,18 +85,45 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     measured: int | None = None  # sessions whose last answer ends the run; those behind them only hold the load
 
     @property
-    def measured_sessions(self) -> list[Session]:
-        return self.sessions[: self.measured]
+    def num_measured(self) -> int:
+        """Return the number of sessions that are measured."""
+        return len(self.sessions) if self.measured is None else min(self.measured, len(self.sessions))
 
     @property
     def num_requests(self) -> int:
         """Return the number of requests that are measured."""
-        return sum(len(session.requests) for session in self.measured_sessions)
+        return sum(len(session.requests) for session in islice(self.sessions, self.measured))
 
     @property
     def sha256(self) -> str:
-        """Return a hash that two runs share if they got the same requests."""
-        return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()
+        """Return a hash that two runs share if they got the same requests: that of the plan as msgpack."""
+        encode = msgspec.msgpack.encode
+        without = encode(msgspec.structs.replace(self, sessions=[]))
+        before = without.index(key := encode("sessions")) + len(key)
+        found = hashlib.sha256(without[:before] + array_header(len(self.sessions)))
+        for session in self.sessions:
+            found.update(encode(session))
+        found.update(without[before + 1 :])  # behind the empty array
+        return found.hexdigest()
+
+
+def array_header(length: int) -> bytes:
+    """Return what msgpack writes before the entries of an array."""
+    if length < 16:
+        return bytes([0x90 | length])
+    return b"\xdc" + length.to_bytes(2) if length < 1 << 16 else b"\xdd" + length.to_bytes(4)
+
+
+class Drafts(NamedTuple):
+    """Holds the drafts of a workload, which are made as they are asked for, and notes about all that were made."""
+
+    each: Iterable[Draft]
+    timestamps: list[float]  # that a trace recorded for them, or zeros
+    notes: Callable[[], list[str]]
+
+    @classmethod
+    def made(cls, drafts: list[Draft], notes: list[str]) -> "Drafts":
+        return cls(drafts, [draft.timestamp_seconds for draft in drafts], lambda: notes)
 
 
 class Size(NamedTuple):
@@ -106,15 +137,35 @@ class Size(NamedTuple):
 def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: EncodeChat | None = None) -> Plan:
     """Make the plan; `encode` turns a dataset's text into token ids, `encode_chat` the conversations of questions."""
     if isinstance(workload.prompts, Questions):
-        drafts, notes = drafts_of_questions(workload, workload.prompts, encode_chat)
+        drafts = drafts_of_questions(workload, workload.prompts, encode_chat)
     else:
-        drafts, notes = drafts_of(workload, encode)
+        drafts = drafts_of(workload, encode)
+    arrivals = workload.arrivals
+    loop = loop_of(arrivals) if isinstance(arrivals, ClosedLoop) else None
+    pause = workload.prompts.pause_seconds if isinstance(workload.prompts, Conversations) else 0.0
+    made = sessions_of(workload, drafts)
+    return Plan(
+        StoredList(made, list[Session]) if len(drafts.timestamps) > MOST_HELD else list(made),
+        workload.sampling,
+        workload.seed,
+        loop,
+        nanoseconds(pause),
+        workload.max_concurrency,
+        drafts.notes(),
+        deadline_ns=None if workload.deadline_seconds is None else nanoseconds(workload.deadline_seconds),
+        steps=steps_of(arrivals) if isinstance(arrivals, Steps) else [],
+        measured=workload.measured,
+    )
+
+
+def sessions_of(workload: Workload, drafts: Drafts) -> Iterator[Session]:
+    """Yield the sessions in the order of arrival."""
     chances, arrivals = Chances(workload.seed), workload.arrivals
     closed = isinstance(arrivals, ClosedLoop | Steps)
-    offsets = offsets_seconds(arrivals, [draft.timestamp_seconds for draft in drafts], chances.stream("arrivals"))
+    offsets = offsets_seconds(arrivals, drafts.timestamps, chances.stream("arrivals"))
     thinking, speed = chances.stream("thinking"), arrivals.speed if isinstance(arrivals, Replay) else 1.0
-    sessions = [
-        Session(
+    for number, (draft, offset) in enumerate(zip(drafts.each, offsets, strict=True)):
+        yield Session(
             requests=[
                 request_of(turn, request_id(workload, number) + (f".{place}" if len(draft.turns) > 1 else ""), speed)
                 for place, turn in enumerate(draft.turns)
@@ -122,22 +173,6 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
             arrival_ns=None if closed else nanoseconds(offset),
             rest_ns=nanoseconds(think_seconds(arrivals, thinking)) if isinstance(arrivals, ClosedLoop) else 0,
         )
-        for number, (draft, offset) in enumerate(zip(drafts, offsets, strict=True))
-    ]
-    loop = loop_of(arrivals) if isinstance(arrivals, ClosedLoop) else None
-    pause = workload.prompts.pause_seconds if isinstance(workload.prompts, Conversations) else 0.0
-    return Plan(
-        sessions,
-        workload.sampling,
-        workload.seed,
-        loop,
-        nanoseconds(pause),
-        workload.max_concurrency,
-        notes,
-        deadline_ns=None if workload.deadline_seconds is None else nanoseconds(workload.deadline_seconds),
-        steps=steps_of(arrivals) if isinstance(arrivals, Steps) else [],
-        measured=workload.measured,
-    )
 
 
 def request_of(turn: Turn, name: str, speed: float) -> Request:
@@ -166,21 +201,19 @@ def nanoseconds(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def drafts_of_questions(
-    workload: Workload, questions: Questions, encode: EncodeChat | None
-) -> tuple[list[Draft], list[str]]:
-    """Draw the questions and the most tokens of their answers; return them, and notes about them."""
+def drafts_of_questions(workload: Workload, questions: Questions, encode: EncodeChat | None) -> Drafts:
+    """Draw the questions and the most tokens of their answers."""
     if encode is None:
         raise InputError(f"{questions.paths[0]} {WITHOUT_TOKENIZER}")
     assert workload.output_len is not None
     chances = Chances(workload.seed)
     output = Lengths(workload.output_len, chances.stream("output lengths"))
     drafts = question_drafts(questions, workload.num_prompts, output, encode, chances.stream("questions"))
-    return drafts, list(filter(None, [output.note("answers")]))
+    return Drafts.made(drafts, list(filter(None, [output.note("answers")])))
 
 
-def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], list[str]]:
-    """Draw the prompts and answer lengths; return them, and notes about them."""
+def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
+    """Draw the prompts and answer lengths."""
     prompts, count, chances = workload.prompts, workload.num_prompts, Chances(workload.seed)
     if isinstance(prompts, Dataset):
         if encode is None:
@@ -189,7 +222,7 @@ def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], l
         output = None if output_len is None else Lengths(output_len, chances.stream("output lengths"))
         drafts, notes = dataset_drafts(prompts, count, output, encode, chances.stream("dataset"))
         clipped = output.note("answers") if output else None
-        return drafts, [*notes, *filter(None, [clipped])]
+        return Drafts.made(drafts, [*notes, *filter(None, [clipped])])
     if isinstance(prompts, RandomPrompts | SharedPrefix | Conversations):
         assert count is not None
         assert workload.output_len is not None
@@ -201,7 +234,7 @@ def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], l
                 random = shared_prefix_drafts(prompts, drawing, count)
             case Conversations():
                 random = conversation_drafts(prompts, drawing, count)
-        return list(random), drawing.notes
+        return Drafts(random, [0.0] * count, lambda: drawing.notes)
     if isinstance(prompts, Texts):
         if encode is None:
             raise InputError(f"workload.prompts.texts {WITHOUT_TOKENIZER}")
@@ -209,28 +242,32 @@ def drafts_of(workload: Workload, encode: Encode | None) -> tuple[list[Draft], l
         assert workload.output_len is not None
         output = Lengths(workload.output_len, chances.stream("output lengths"))
         texts = list(text_drafts(prompts, count, output, encode, chances.stream("texts")))
-        return texts, list(filter(None, [output.note("answers")]))
+        return Drafts.made(texts, list(filter(None, [output.note("answers")])))
     assert isinstance(prompts, Trace)
-    return trace_drafts(prompts, count, chances)
+    return Drafts.made(*trace_drafts(prompts, count, chances))
 
 
-def sizes(plan: Plan) -> list[Size]:
-    """Return the size of every request; a turn's prompt holds all earlier turns with answers of full length."""
-    all_sizes = []
+def sizes(plan: Plan) -> Iterator[Size]:
+    """Yield the size of every request; a turn's prompt holds all earlier turns with answers of full length."""
     for session in plan.sessions:
         length = 0
         for request in session.requests:
             length = len(request.prompt_token_ids) + (0 if request.whole else length)
-            all_sizes.append(Size(request.id, length, request.output_len))
+            yield Size(request.id, length, request.output_len)
             length += request.output_len
-    return all_sizes
 
 
 def check_fits(plan: Plan, max_model_len: int) -> None:
     """Refuse empty prompts, and requests longer than `max_model_len`, whose answers vLLM would silently cut."""
-    if empty := [size.request_id for size in sizes(plan) if not size.input_len]:
-        raise InputError(f"{len(empty)} of {plan.num_requests} requests (first {empty[0]}) are empty: leave them out")
-    too_long = [size for size in sizes(plan) if size.input_len + size.output_len > max_model_len]
+    empty, too_long = list[Size](), list[Size]()
+    for size in sizes(plan):
+        if not size.input_len:
+            empty.append(size)
+        if size.input_len + size.output_len > max_model_len:
+            too_long.append(size)
+    if empty:
+        first = empty[0].request_id
+        raise InputError(f"{len(empty)} of {plan.num_requests} requests (first {first}) are empty: leave them out")
     if not too_long:
         return
     worst = max(too_long, key=lambda size: size.input_len + size.output_len)

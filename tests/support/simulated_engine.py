@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from engine_probe.workload.answers import AnswerLog, Tokens
-from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
+from engine_probe.workload.driver import NO_STOP, Delivery, Outcome, SteadyCheck, drive
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.stop import Stop
 
 MS = 1_000_000
 START_NS = 5_000 * MS
 ANSWER = 7
+
+
+class Followed(Outcome, frozen=True, kw_only=True):
+    """With what became of each request, in the order in which the engine got them."""
+
+    deliveries: list[Delivery]
 
 
 class World:
@@ -82,10 +91,13 @@ class World:
         stop: Stop = NO_STOP,
         is_steady: SteadyCheck | None = None,
         answers: AnswerLog | None = None,
-    ) -> Outcome:
+    ) -> Followed:
         """The engine is told by its parameters how many tokens to answer."""
         self.tokens_of = {one.id: one.output_len for session in plan.sessions for one in session.requests}
-        return drive(self, plan, lambda request: request.output_len, stop, is_steady, answers, self.clock, self.sleep)
+        found: list[Delivery] = []
+        parameters = operator.attrgetter("output_len")
+        outcome = drive(self, plan, parameters, stop, is_steady, answers, self.clock, self.sleep, found)
+        return Followed(**msgspec.structs.asdict(outcome), deliveries=found)
 
     @contextmanager
     def interrupted_at(self, step: int) -> Iterator[None]:

@@ -10,23 +10,26 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from engine_probe.files.stored_list import StoredList
 from engine_probe.record.outside_values import Misfits, batch_of_rows
 from engine_probe.record.schema import STREAMS, AnswerOutcome
+from engine_probe.workload import request_plan
 from engine_probe.workload.answers import AnswerLog, KeepAnswers, Tokens, best_two, checksum
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Constant, OpenLoop, Steps
-from engine_probe.workload.driver import NO_STOP, Outcome
+from engine_probe.workload.driver import NO_STOP
+from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.request_plan import Plan, Request, Session, make_plan
 from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.stop import Stop
-from tests.support.simulated_engine import ANSWER, MS, START_NS, World, after_ms
+from tests.support.simulated_engine import ANSWER, MS, START_NS, Followed, World, after_ms
 
 
 def planned(arrivals: Arrivals, count: int, answer: int = 1, **more: object) -> Plan:
     return make_plan(Workload(RandomPrompts(4), arrivals, output_len=answer, num_prompts=count, **more))
 
 
-def moments(outcome: Outcome) -> list[tuple[float | None, ...]]:
+def moments(outcome: Followed) -> list[tuple[float | None, ...]]:
     """Of each request: planned, handed over, finished, in ms after the start."""
     return [(after_ms(d.planned_ns), after_ms(d.handed_ns), after_ms(d.finished_ns)) for d in outcome.deliveries]
 
@@ -197,6 +200,24 @@ def test_an_open_loop_is_handed_over_in_the_order_of_its_arrivals() -> None:
     assert [one.planned_ns for one in outcome.deliveries] == sorted(one.planned_ns for one in outcome.deliveries)
     assert all(0 <= one.lateness_ns < 10 * MS for one in outcome.deliveries)
     assert after_ms(outcome.deliveries[-1].planned_ns) == 4000
+
+
+@pytest.mark.parametrize(
+    "arrivals", [Burst(), ClosedLoop(7, think_seconds=0.02), OpenLoop(300), Steps([3, 7], requests=20)]
+)
+def test_a_plan_in_a_temporary_file_is_driven_like_one_in_memory(
+    arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Workload(
+        Conversations(turns=2, input_len=4), arrivals, output_len=Uniform(1, 9), num_prompts=200, measured=150
+    )
+    held = World().drive(make_plan(asked))
+    monkeypatch.setattr(request_plan, "MOST_HELD", 10)
+    stored = make_plan(asked)
+    assert isinstance(stored.sessions, StoredList)
+    again = World().drive(stored)
+    assert again == held
+    assert len(held.deliveries) >= 300
 
 
 def test_levels_of_users_follow_one_another_after_a_pause() -> None:

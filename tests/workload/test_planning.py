@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, ClosedLoop, Constant, OpenLoop, Ramp, Replay
 from engine_probe.workload.lengths import Geometric, Length, Lognormal, Normal, Uniform
 from engine_probe.workload.prompts import Chances, Conversations, Drawing, RandomPrompts, SharedPrefix, random_drafts
-from engine_probe.workload.request_plan import Plan, check_fits, make_plan, sizes
+from engine_probe.workload.request_plan import Plan, array_header, check_fits, make_plan, sizes
 from engine_probe.workload.spec import Sampling, Workload
 from tests.support.values import values
 
@@ -49,6 +50,20 @@ def test_a_seed_gives_the_same_bytes_in_another_process() -> None:
     assert told.strip() == make_plan(DESCRIPTION).sha256
     other = msgspec.structs.replace(DESCRIPTION, seed=4)
     assert make_plan(other).sha256 != make_plan(DESCRIPTION).sha256
+
+
+@pytest.mark.parametrize("number", [3, 40])
+def test_the_hash_is_that_of_the_plan_as_msgpack(number: int) -> None:
+    """Recordings of before hold it, computed at once."""
+    plan = make_plan(Workload(RandomPrompts(1), ClosedLoop(2), output_len=1, num_prompts=number))
+    whole = msgspec.structs.replace(plan, sessions=list(plan.sessions))
+    assert plan.sha256 == hashlib.sha256(msgspec.msgpack.encode(whole)).hexdigest()
+
+
+@pytest.mark.parametrize("length", [0, 15, 16, (1 << 16) - 1, 1 << 16])
+def test_an_array_begins_as_msgpack_says(length: int) -> None:
+    whole = msgspec.msgpack.encode([None] * length)
+    assert array_header(length) == whole[: len(whole) - length]
 
 
 def test_these_bytes_do_not_change_from_one_version_to_the_next() -> None:

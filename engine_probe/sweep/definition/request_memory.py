@@ -1,5 +1,7 @@
-"""Whether the requests of a point fit into memory: all are made before the first is sent."""
+"""Whether the requests of a point fit into memory, or into a temporary file: all are made before the first is sent."""
 
+import shutil
+import tempfile
 from collections.abc import Iterable
 from functools import cache
 from sys import getsizeof
@@ -13,15 +15,15 @@ from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.dataset_file import Texts
 from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
-from engine_probe.workload.request_plan import Plan, make_plan
+from engine_probe.workload.request_plan import MOST_HELD, Plan, make_plan
 from engine_probe.workload.spec import Workload
 
 TOKEN_BYTES = 8  # in a list
 SAMPLED = 4  # requests that stand for the others, whose drawn lengths differ
 
 
-def check_plans(found: Iterable[Point], memory_bytes: int) -> None:
-    """Refuse requests that this machine's memory cannot hold; texts are as large as their file."""
+def check_plans(found: Iterable[Point], memory_bytes: int, disk_bytes: int | None = None) -> None:
+    """Refuse requests that memory, or the disk for temporary files, cannot hold; texts are as large as their file."""
     for point in found:
         work = point.workload.description()
         check_prompts(point, work, memory_bytes)
@@ -29,13 +31,27 @@ def check_plans(found: Iterable[Point], memory_bytes: int) -> None:
         if work.num_prompts is None or work.num_prompts <= SAMPLED or as_text:
             continue
         few = msgspec.structs.replace(work, num_prompts=SAMPLED, arrivals=Burst(), max_concurrency=None)
-        needed = bytes_of_few(few) / SAMPLED * work.num_prompts
-        if needed > memory_bytes:
+        held = min(work.num_prompts, max(MOST_HELD, point.workload.max_in_flight))
+        needed, stored = (each / SAMPLED for each in bytes_of_few(few))
+        if needed * held > memory_bytes:
             raise InputError(
-                f"{point.label}: {work.num_prompts:,} prompts need about {needed / GIB:,.0f} GiB of memory before the "
-                f"first is sent, and this machine has {memory_bytes / GIB:,.0f}: ask for fewer "
-                f"({'num_prompts' if point.workload.num_prompts else 'concurrency'})"
+                f"{point.label}: {held:,} prompts need about {needed * held / GIB:,.0f} GiB of memory at a time, and "
+                f"this machine has {memory_bytes / GIB:,.0f}: ask for fewer "
+                f"({'num_prompts' if point.workload.num_prompts == held else 'concurrency'})"
             )
+        if work.num_prompts > MOST_HELD:
+            check_disk(point, work.num_prompts, stored * work.num_prompts, disk_bytes)
+
+
+def check_disk(point: Point, prompts: int, needed: float, free: int | None) -> None:
+    """Refuse more prompts than the folder of temporary files has space for; `free` is looked up unless it is given."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free if free is None else free
+    if needed > free:
+        raise InputError(
+            f"{point.label}: {prompts:,} prompts need about {needed / GIB:,.0f} GiB in {folder} before the first is "
+            f"sent, and {free / GIB:,.0f} are free: ask for fewer (num_prompts), or set TMPDIR"
+        )
 
 
 def check_prompts(point: Point, work: Workload, memory_bytes: int) -> None:
@@ -65,8 +81,10 @@ def most(length: Length) -> int:
 
 
 @cache
-def bytes_of_few(work: Workload) -> int:
-    return plan_bytes(make_plan(work))
+def bytes_of_few(work: Workload) -> tuple[int, int]:
+    """Return the bytes of a plan in memory, and in a temporary file."""
+    plan = make_plan(work)
+    return plan_bytes(plan), len(msgspec.msgpack.encode(list(plan.sessions)))
 
 
 def plan_bytes(plan: Plan) -> int:

@@ -185,7 +185,7 @@ def warm_up(llm: Any, point: Point, first: bool) -> WarmedUp | None:
         begun = time.monotonic()
         plan = plan_for(llm, before.description())
         outcome = run_plan(llm, plan, Stop(seconds=asked.seconds, requests=asked.requests))
-        return WarmedUp(time.monotonic() - begun, len(outcome.deliveries) - outcome.aborted, outcome.aborted)
+        return WarmedUp(time.monotonic() - begun, outcome.ended, outcome.aborted)
     if first and not asked.none:
         run_plan(llm, plan_for(llm, Workload(RandomPrompts(FIRST_TOKENS), output_len=FIRST_TOKENS, num_prompts=1)))
     return None

@@ -97,7 +97,7 @@ def of_plan(plan: Plan, kept: KeptBlocks | None) -> Asked:
         [turns(session, plan.turn_pause_ns, kept) for session in plan.sessions],
         [session.arrival_ns for session in plan.sessions],
         [session.rest_ns for session in plan.sessions],
-        len(plan.measured_sessions),
+        plan.num_measured,
         plan.max_concurrency,
         plan.loop,
         tuple(plan.steps),

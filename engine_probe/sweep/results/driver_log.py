@@ -83,9 +83,7 @@ class Driven(msgspec.Struct, frozen=True):
 def driver_log(
     plan: Plan, outcome: Outcome, warmed: WarmedUp | None = None, steady: dict[str, Any] | None = None
 ) -> Driven:
-    late = [delivery.lateness_ns for delivery in outcome.deliveries]
-    length = {request.id: request.output_len for session in plan.sessions for request in session.requests}
-    answers = [length[one.request_id] for one in outcome.deliveries if one.finished_ns is not None]
+    late = outcome.lateness_ns
     return Driven(
         why=outcome.why,
         started_ns=outcome.started_ns,
@@ -96,7 +94,7 @@ def driver_log(
         aborted=outcome.aborted,
         never_handed_over=outcome.never_handed,
         late_ns=Late(statistics.median(late), max(late)) if late else None,
-        answered_tokens=sum(answers) if plan.sampling.ignore_eos else None,
+        answered_tokens=outcome.answered_tokens if plan.sampling.ignore_eos else None,
         warmed_up=warmed,
         steady=None if steady is None else msgspec.convert(steady, Steadiness),
         past_deadline=outcome.measured[AnswerOutcome.DEADLINE],

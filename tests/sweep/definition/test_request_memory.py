@@ -12,6 +12,7 @@ from engine_probe.commands.sweep.cli import command
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.request_memory import check_plans, plan_bytes
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
@@ -28,14 +29,21 @@ def point(workload: WorkloadSection) -> Point:
     ("workload", "field"),
     [
         (WorkloadSection(8, 8, concurrency=99_999_999), "concurrency"),
-        (WorkloadSection(8, 8, concurrency=4, num_prompts=99_999_999), "num_prompts"),
-        (WorkloadSection(Uniform(1000, 2000), 8, concurrency=4, num_prompts=2_000_000), "num_prompts"),
+        (WorkloadSection(8, 8, num_prompts=99_999_999, arrivals=Burst()), "num_prompts"),
+        (WorkloadSection(Uniform(1000, 2000), 8, num_prompts=2_000_000), "num_prompts"),
         (WorkloadSection(None, 8, 500_000, prompts=Conversations(100, 64)), "concurrency"),
     ],
 )
 def test_more_than_memory_is_refused_with_the_number_to_lower(workload: WorkloadSection, field: str) -> None:
-    with pytest.raises(InputError, match=rf"GiB of memory before the first is sent, .* 16: ask for fewer \({field}\)"):
+    with pytest.raises(InputError, match=rf"GiB of memory at a time, .* 16: ask for fewer \({field}\)"):
         check_plans([point(workload)], 16 * GIB)
+
+
+def test_what_waits_for_its_turn_needs_the_disk() -> None:
+    many = point(WorkloadSection(Uniform(1000, 2000), 8, concurrency=4, num_prompts=2_000_000))
+    check_plans([many], 16 * GIB, 16 * GIB)
+    with pytest.raises(InputError, match=r"2,000,000 prompts need about \d GiB in .*, and 2 are free.*\(num_prompts\)"):
+        check_plans([many], 16 * GIB, 2 * GIB)
 
 
 @pytest.mark.lengthy
