@@ -12,9 +12,12 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +25,13 @@ import msgspec
 
 from engine_probe.commands.sweep.twin import on_device
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
-from tools.twin_accuracy import head_commit
 
 TWINS = (("llama-3.1-8b", "L4"), ("llama-3.1-8b", "L40S"), ("llama-3.1-8b", "H100"))
 USERS = (16, 64, 256)
 REQUESTS_OF_EACH = 4  # of each user
 LENGTHS: dict[str, Any] = {"256": 256, "64-448": {"kind": "uniform", "low": 64, "high": 448}}
-MANY = (10_000, 30_000, 100_000)
+MANY = (10_000, 100_000, 1_000_000)
+TOLD_EACH = 30  # seconds
 WRITTEN = "docs/results/twin_speed.md"
 EXPLAINED = """\
 Processor time of the thread that runs engine, probe and driver. Other programs on the machine (see its load) lengthen
@@ -116,21 +119,62 @@ def memory(requests: int) -> list[dict[str, Any]]:
     with ExitStack() as until:
         _, run = started(asked := sweep("llama-3.1-8b", "H100", closed_loop(512, requests, 16, 8)), until)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return [{"requests": requests, "before": before, **run(points(asked)[0])}]
+        resident = Resident()
+        took = run(points(asked)[0])
+        return [{"requests": requests, "before": before, "quarter": resident.at(0.25), **took}]
 
 
-def in_a_process(*words: str) -> list[dict[str, Any]]:
+class Resident(threading.Thread):
+    """Reads the process's resident memory every second, and tells it, until the process ends."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._read, self._told = list[int](), 0.0
+        self.start()
+
+    def run(self) -> None:
+        begun = time.perf_counter()  # which is not the virtual clock
+        while True:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self._read.append(pages * resource.getpagesize())
+            if len(self._read) % TOLD_EACH == 1:
+                words = f"{time.perf_counter() - begun:,.0f} s: {self._read[-1] / 2**20:,.0f} MiB"
+                print(words, file=sys.stderr, flush=True)
+            time.sleep(1)
+
+    def at(self, share: float) -> int:
+        """Return what it was when this share of the time until now had passed."""
+        return self._read[int(share * len(self._read))]
+
+
+def measured(parts: Path | None, *words: str) -> list[dict[str, Any]]:
+    """Measure one part in a process of its own, or take it from the folder of parts; each row holds when, and the load."""
+    kept = parts / f"{'-'.join(words).strip('-')}.json" if parts else None
+    if kept and kept.exists():
+        return list(json.loads(kept.read_text(encoding="utf-8")))
+    day, load = f"{datetime.now():%Y-%m-%d}", os.getloadavg()[0]
     done = subprocess.run([sys.executable, "-m", "tools.twin_speed", *words], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(words)} failed")
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    loads = (load, os.getloadavg()[0])
+    rows = [{**row, "day": day, "loads": loads} for row in json.loads(done.stdout.splitlines()[-1])]
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(rows), encoding="utf-8")
+    return rows
 
 
-def document(found: list[dict[str, Any]], many: list[dict[str, Any]], measured: str) -> Iterator[str]:
+def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterator[str]:
     yield "# How fast the twin is"
     yield ""
-    numbers = " ".join(str(each["requests"]) for each in many)
-    yield f"    python -m tools.twin_speed --many {numbers} --write {WRITTEN}    ({measured})"
+    numbers, loads = " ".join(str(each["requests"]) for each in many), [each["loads"] for each in (*found, *many)]
+    yield f"    python -m tools.twin_speed --many {numbers} --write {WRITTEN}"
+    yield ""
+    days = " and ".join(dict.fromkeys(each["day"] for each in (*many, *found)))
+    yield (
+        f"Measured on {days} with vLLM {version('vllm')}, on {os.cpu_count()} cores whose load was "
+        f"{min(map(min, loads)):.0f} to {max(map(max, loads)):.0f}: so many programs shared them."
+    )
     yield ""
     yield EXPLAINED
     yield ""
@@ -146,25 +190,19 @@ def document(found: list[dict[str, Any]], many: list[dict[str, Any]], measured: 
     yield ""
     yield "## Memory"
     yield ""
-    yield "Peak resident memory of the engine's process; prompts of 16 tokens, answers of 8, 512 users, H100, recorded."
+    yield "Resident memory of the engine's process; prompts of 16 tokens, answers of 8, 512 users, H100, recorded. The"
+    yield "plan of more than 20,000 sessions is in a temporary file; of each request 16 bytes stay (its lateness, and when"
+    yield "it was answered)."
     yield ""
-    yield "| requests | before | peak | bytes for each request | us for each request |"
-    yield "|--:|--:|--:|--:|--:|"
+    yield "| requests | before the run | after a quarter of it | peak | each request after that | us for each request |"
+    yield "|--:|--:|--:|--:|--:|--:|"
     for each in many:
+        further = max(0, each["memory"] - each["quarter"]) / (0.75 * each["requests"])
         yield (
-            f"| {each['requests']:,} | {each['before'] / 2**20:,.0f} MiB | {each['memory'] / 2**20:,.0f} MiB "
-            f"| {grown(each) / each['requests']:,.0f} | {each['seconds'] / each['requests'] * 1e6:,.0f} |"
+            f"| {each['requests']:,} | {each['before'] / 2**20:,.0f} MiB | {each['quarter'] / 2**20:,.0f} MiB "
+            f"| {each['memory'] / 2**20:,.0f} MiB | {further:,.0f} bytes "
+            f"| {each['seconds'] / each['requests'] * 1e6:,.0f} |"
         )
-    if len(many) > 1:
-        few, most = many[0], many[-1]
-        further = (grown(most) - grown(few)) / (most["requests"] - few["requests"])
-        yield ""
-        yield f"Each request beyond {few['requests']:,} took {further:,.0f} bytes, with its plan."
-        yield f"More than {most['requests']:,} were not run."
-
-
-def grown(row: dict[str, Any]) -> int:
-    return int(row["memory"] - row["before"])
 
 
 def main() -> None:
@@ -173,15 +211,16 @@ def main() -> None:
     parser.add_argument("--twin", nargs=2, metavar=("MODEL", "GPU"), help="print one twin's figures as JSON")
     parser.add_argument("--requests", type=int, help="print the memory of so many requests as JSON")
     parser.add_argument("--many", type=int, nargs="*", default=MANY, help="numbers of requests for the memory")
+    parser.add_argument(
+        "--parts", type=Path, metavar="FOLDER", help="keep each part's figures there; take what is there"
+    )
     asked = parser.parse_args()
     if asked.twin or asked.requests:
         print(json.dumps(speeds(*asked.twin) if asked.twin else memory(asked.requests)))
         return
-    began = f"commit {head_commit()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    many = [each for number in asked.many for each in in_a_process("--requests", str(number))]
-    found = [each for twin in TWINS for each in in_a_process("--twin", *twin)]
-    measured = f"{began} at the start and {os.getloadavg()[0]:.1f} at the end"
-    text = "\n".join(document(found, many, measured)) + "\n"
+    many = [each for number in asked.many for each in measured(asked.parts, "--requests", str(number))]
+    found = [each for twin in TWINS for each in measured(asked.parts, "--twin", *twin)]
+    text = "\n".join(document(found, many)) + "\n"
     print(text, end="")
     if asked.write:
         asked.write.write_text(text, encoding="utf-8")
