@@ -25,6 +25,7 @@ import msgspec
 
 from engine_probe.commands.sweep.twin import on_device
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.workload.request_plan import MOST_HELD
 
 TWINS = (("llama-3.1-8b", "L4"), ("llama-3.1-8b", "L40S"), ("llama-3.1-8b", "H100"))
 USERS = (16, 64, 256)
@@ -148,7 +149,7 @@ class Resident(threading.Thread):
 
 
 def measured(parts: Path | None, *words: str) -> list[dict[str, Any]]:
-    """Measure one part in a process of its own, or take it from the folder of parts; each row holds when, and the load."""
+    """Measure one part in a process of its own, or take it from the folder of parts; each row says when."""
     kept = parts / f"{'-'.join(words).strip('-')}.json" if parts else None
     if kept and kept.exists():
         return list(json.loads(kept.read_text(encoding="utf-8")))
@@ -190,9 +191,9 @@ def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterato
     yield ""
     yield "## Memory"
     yield ""
-    yield "Resident memory of the engine's process; prompts of 16 tokens, answers of 8, 512 users, H100, recorded. The"
-    yield "plan of more than 20,000 sessions is in a temporary file; of each request 16 bytes stay (its lateness, and when"
-    yield "it was answered)."
+    yield "Resident memory of the engine's process; prompts of 16 tokens, answers of 8, 512 users, H100, recorded."
+    yield f"The plan of more than {MOST_HELD:,} sessions is in a temporary file. Of each request 16 bytes stay:"
+    yield "when it was answered, and how late the driver handed it over."
     yield ""
     yield "| requests | before the run | after a quarter of it | peak | each request after that | us for each request |"
     yield "|--:|--:|--:|--:|--:|--:|"
@@ -211,9 +212,7 @@ def main() -> None:
     parser.add_argument("--twin", nargs=2, metavar=("MODEL", "GPU"), help="print one twin's figures as JSON")
     parser.add_argument("--requests", type=int, help="print the memory of so many requests as JSON")
     parser.add_argument("--many", type=int, nargs="*", default=MANY, help="numbers of requests for the memory")
-    parser.add_argument(
-        "--parts", type=Path, metavar="FOLDER", help="keep each part's figures there; take what is there"
-    )
+    parser.add_argument("--parts", type=Path, metavar="FOLDER", help="keep figures of parts there, or take them")
     asked = parser.parse_args()
     if asked.twin or asked.requests:
         print(json.dumps(speeds(*asked.twin) if asked.twin else memory(asked.requests)))
