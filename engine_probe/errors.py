@@ -43,3 +43,8 @@ def reported_to(fail: Callable[[Exception], None]) -> Iterator[None]:
         yield
     except Exception as error:
         fail(error)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error with its kind, as `run.json` and messages name it."""
+    return f"{type(error).__name__}: {error}"

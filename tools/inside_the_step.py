@@ -32,17 +32,19 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.hook.engine_core import find_core
 from engine_probe.hook.host_events import PauseHook
 from engine_probe.record.schema import SCHEMAS, TABLES
+from engine_probe.report.sections.run.inside_the_step import TITLE as PHASES_TITLE
 from engine_probe.report.sections.run.operators import TITLE as OPERATORS_TITLE
 from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.text_format import duration
 from tools.inside_operators import TOKENS as OPERATOR_TOKENS
 from tools.inside_operators import WINDOW, operator_lines
+from tools.inside_phases import phase_lines, recorded_phases
 from tools.screenshot import photograph_section
 from tools.window_cost import ARGUMENTS, measured
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
 PICTURE = PAGE.parents[1] / "pictures/stalls.png"
-OPERATORS_PICTURE = PICTURE.with_name("operators.png")
+PHASES_PICTURE, OPERATORS_PICTURE = PICTURE.with_name("phases.png"), PICTURE.with_name("operators.png")
 TITLE, SECTION = "# Inside the step\n", "## Stalls\n"
 REQUESTS, TOKENS = 4, 240
 PLANTED = {"garbage collection": 60, "sleep": 110, "page faults": 160}  # by the step that it is planted into
@@ -219,21 +221,26 @@ def with_section(page: str, text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", default="smollm2", help="an embedded model [default: smollm2]")
-    parser.add_argument("--only", choices=("stalls", "operators"), help="write this section alone")
+    parser.add_argument("--only", choices=("phases", "stalls", "operators"), help="write this section alone")
     parser.add_argument("--write", action="store_true", help=f"put them into {PAGE.name}; else print them")
     asked = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: others use the cores too
     llm = build_llm(EngineSpec(asked.model, {"max_model_len": 512, "enforce_eager": True}))
-    texts = []
-    if asked.only != "operators":
-        texts.append(stalls_text(llm, asked.model, asked.write))
-    if asked.only != "stalls":
-        texts.append(operators_text(llm, asked.model, asked.write))
-    for text in texts:
+    sections = {"phases": phases_text, "stalls": stalls_text, "operators": operators_text}
+    for name in (asked.only,) if asked.only else sections:
+        text = sections[name](llm, asked.model, asked.write)
         if asked.write:
             PAGE.write_text(with_section(PAGE.read_text() if PAGE.exists() else "", text))
         else:
             print(text)
+
+
+def phases_text(llm: Any, model: str, write: bool) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        run, spans = recorded_phases(llm, Path(folder, "phases"))
+        if write:
+            photograph_section(run.folder, PHASES_PICTURE, PHASES_TITLE)
+        return "\n".join(phase_lines(model, run, spans))
 
 
 def stalls_text(llm: Any, model: str, write: bool) -> str:

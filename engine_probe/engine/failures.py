@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine_probe.errors import EngineProbeError, InputError, UnavailableError
+from engine_probe.errors import EngineProbeError, InputError, UnavailableError, reason_of
 
 WORDS = re.compile(
     r"out of memory|OutOfMemory|can(?:'t|not) allocate memory|bad_alloc|\bMemoryError\b|Unable to allocate",
@@ -22,11 +22,7 @@ VMSTAT = Path("/proc/vmstat")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error, or one of its causes, says that memory ran out."""
-    return any(isinstance(link, MemoryError) or WORDS.search(named(link)) for link in chain(error))
-
-
-def named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return any(isinstance(link, MemoryError) or WORDS.search(reason_of(link)) for link in chain(error))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -16,7 +16,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.engine.parallelism import recorded_rank_count
-from engine_probe.errors import InputError
+from engine_probe.errors import InputError, reason_of
 from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER, WALL_CLOCK_AHEAD
 from engine_probe.recordings.run import Run, load
 from engine_probe.workload.load import load_of
@@ -134,7 +134,7 @@ def workloads(asked: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
         for _, work in parts:
             load_of(dict(work))
     except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"its engines are not what a sweep writes ({type(error).__name__}: {error})") from error
+        raise InputError(f"its engines are not what a sweep writes ({reason_of(error)})") from error
     return [(kind, work) for kind, (count, work) in enumerate(parts) for _ in range(count)]
 
 

@@ -18,7 +18,7 @@ import msgspec
 from engine_probe.analysis.compare.probe_cost import ProbeCost, Timed, probe_cost
 from engine_probe.analysis.curve.settings import curve_settings, differing, flat
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.errors import InputError
+from engine_probe.errors import InputError, reason_of
 from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.files.safe_read import read_json
 from engine_probe.notebook_view import NotebookView
@@ -162,7 +162,7 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
         curves = curves_of([row["point"] for row in rows], loads)
         varied = varied_settings([row["point"] for row in rows])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not what a sweep writes ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path} is not what a sweep writes ({reason_of(error)})") from error
     points = tuple(open_point(folder, *each, slo) for each in zip(rows, curves, loads, strict=True))
     if any(point.cluster for point in points):
         points = tuple(point if point.cluster else alone(point) for point in points)

@@ -35,8 +35,7 @@ _WORKER, _PHASES = "hook.workers.step_rows.WorkerHook.", "hook.workers.phases.Ph
 # A fault that is planted at the edge of such a function is the caller's; what they call inside is attacked.
 NOT_ATTACKED = {
     "vLLM calls these in place of its own methods, and they hold the guard themselves": (
-        *(_WORKER + name for name in ("_execute", "_sample", "_guarded", "_fail")),
-        *(_PHASES + name for name in ("_forward", "_forward_start", "_bookkeeping", "_pad", "_prepare")),
+        *(_PHASES + name for name in ("_forward_start", "_prepare")),
         *("hook.admission.Admission._allocate", "hook.admission.Admission._count_needed"),
     ),
     "the user calls these, or makes them by making a Probe, before anything is attached": (
@@ -48,6 +47,7 @@ NOT_ATTACKED = {
         "telemetry.sampler.checked_period",
     ),
     "these are the guards that take every other error": (
+        f"{_WORKER}_fail",
         *(f"recording.Recording.{name}" for name in ("__init__", "attaching", "close", "fail", "warn_if_incomplete")),
         *("recording.Recording._detach", "record.writer.Writer._run"),
     ),

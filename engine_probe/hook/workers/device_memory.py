@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from engine_probe.errors import reason_of
 from engine_probe.hook.workers.calls import ask_workers
 from engine_probe.hook.workers.model_weights import count_weights
 from engine_probe.record.run_json import Loaded, Memory
@@ -48,7 +49,7 @@ class MemoryFigures:
             self.bytes[name] = int(reading())
         except Exception as error:  # a version of vLLM may lack anything, and the engine must go on
             is_reason = isinstance(error, FigureMissingError)
-            self.missing[name] = str(error) if is_reason else f"{type(error).__name__}: {error}"
+            self.missing[name] = str(error) if is_reason else reason_of(error)
         else:
             self.sources[name] = source
 
@@ -86,7 +87,7 @@ def read_worker(worker: Any) -> dict[str, Any]:
         try:
             return reading(worker, *more)
         except Exception as error:
-            unread.append(f"{name} of rank {getattr(worker, 'rank', '?')}: {type(error).__name__}: {error}")
+            unread.append(f"{name} of rank {getattr(worker, 'rank', '?')}: {reason_of(error)}")
             return None
 
     loaded = read("weights", count_weights)
@@ -98,7 +99,7 @@ def read_all_workers(executor: Any) -> dict[str, Any]:
     try:
         ranks = [rank for rank in ask_workers(executor, read_worker) if rank]
     except Exception as error:  # a substitute executor has no workers
-        return {"memory": [], "loaded": [], "unread": [f"{type(error).__name__}: {error}"]}
+        return {"memory": [], "loaded": [], "unread": [reason_of(error)]}
     unread = [reason for rank in ranks for reason in rank["unread"]]
     return {
         "memory": valid_rows([rank["memory"] for rank in ranks if rank["memory"]], Memory, unread),

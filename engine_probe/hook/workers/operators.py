@@ -9,14 +9,13 @@ compilation a hook could make torch compile again, and CUDA graphs do not call m
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic_ns as now
 from time import time_ns
 from typing import Any
 
-from engine_probe.errors import InputError
+from engine_probe.errors import InputError, reason_of, reported_to
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.workers.operator_kinds import layer_kind
 from engine_probe.hook.workers.operator_rows import MARK, Event, Span, folded, slice_rows
@@ -75,11 +74,9 @@ class WindowProfiler:
 
     def begin_step(self, number: int) -> None:
         """Call this before each step of the window."""
-        try:
+        with reported_to(self._fail):
             if number == self.first:
                 self._start()
-        except Exception as error:
-            self._fail(error)
 
     def end_step(self, step: Step) -> None:
         """Call this after each step of the window."""
@@ -130,18 +127,16 @@ class WindowProfiler:
     def _stop(self) -> None:
         profiler, self._profiler = self._profiler, None
         for handle in self._handles:
-            with suppress(Exception):
+            with reported_to(self._fail):
                 handle.remove()
-        try:
+        with reported_to(self._fail):
             profiler.__exit__(None, None, None)
             self._clocks.append(after_wall_clock())
             self._stopped = profiler
-        except Exception as error:
-            self._fail(error)
         self._ended_ns = now()
 
     def _fail(self, error: Exception) -> None:
-        self.failure = self.failure or f"{type(error).__name__}: {error}"
+        self.failure = self.failure or reason_of(error)
         logger.exception("engine_probe could not profile the operators of worker %d", self._rank)
         self.stop()
 
@@ -151,10 +146,8 @@ class WindowProfiler:
         if self._profiler is not None:  # it goes on until the worker's next step, when nothing is written any more
             self.failure, self._ended_ns = "another thread ended the recording within the window", now()
         rows = slices = 0
-        try:
+        with reported_to(self._fail):
             rows, slices = self._write()
-        except Exception as error:
-            self._fail(error)
         return {
             "steps": len(self._steps),
             "began_ns": self._began_ns,
@@ -212,7 +205,7 @@ def why_compiled(worker: Any) -> str | None:
     """Return the reason why Python sees neither layers nor collectives of a worker's model, else None."""
     try:
         mode = int(worker.vllm_config.compilation_config.mode or 0)
-    except Exception as error:
+    except (AttributeError, TypeError, ValueError) as error:
         return f"this vLLM does not tell whether the model is compiled ({type(error).__name__})"
     return f"the model is compiled (mode {mode}); with enforce_eager they are told apart" if mode else None
 

@@ -16,11 +16,12 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic_ns as now
 from typing import Any
 
+from engine_probe.errors import reason_of, reported_to
 from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
@@ -175,13 +176,15 @@ class WorkerHook:
     # ---- the writing thread -----------------------------------------------------------------------------
 
     def _write(self) -> None:
-        if self._events is not None:
-            self._guarded(self._events.choose_device)
+        with reported_to(self._fail):
+            if self._events is not None:
+                self._events.choose_device()
         while not self._stop.wait(FLUSH_SECONDS):
             if self.failure is None:
-                self._guarded(self._drain)
-                if self._pauses is not None:
-                    self._guarded(self._pauses.sample)
+                with reported_to(self._fail):
+                    self._drain()
+                    if self._pauses is not None:
+                        self._pauses.sample()
             if self._sees_reserve and not self._reserve.exists():
                 self._end()
                 break
@@ -195,7 +198,8 @@ class WorkerHook:
             self._pauses.detach()
         if self._window is not None:
             self._window.stop()
-        self._guarded(self._close_stream)
+        with reported_to(self._fail):
+            self._close_stream()
 
     def _drain(self) -> None:
         """Write the steps whose device time is known; the others stay queued."""
@@ -214,14 +218,10 @@ class WorkerHook:
         if rows:
             self._stream.write(list(zip(*rows, strict=True)))
 
-    def _guarded(self, note: Callable[..., Any], *args: Any) -> Any:
-        """Call `note`; its failure ends the recording of this worker, never the worker's own step."""
-        try:
-            return note(*args)
-        except Exception as error:
-            self._fail(error)
-
     def _fail(self, error: Exception) -> None:
+        """End the recording of this worker, never its step; the first failure is the one that is told."""
+        if self.failure is not None:
+            return
         self.failure = f"in worker {self._rank}:\n" + "".join(traceback.format_exception(error))
         logger.exception("engine_probe stopped recording worker %d", self._rank)
         self._patches.undo()
@@ -234,16 +234,14 @@ class WorkerHook:
         self._thread.join()
         if self._pauses is not None:
             self._pauses.detach()
-        with self._events.chosen() if self._events is not None else nullcontext():
+        with self._events.chosen() if self._events is not None else nullcontext(), reported_to(self._fail):
             if self.failure is None:
-                self._guarded(self._close_stream)
-            if self.failure is None and self._events is not None:
-                self._device_clock = self._guarded(self._events.clock)
+                self._close_stream()
+                self._device_clock = self._events and self._events.clock()
         if self.failure is not None:
-            with suppress(Exception):  # it may be what failed, and the first failure is what is told
-                self._stream.close()
-            with suppress(Exception):
-                self._collectives.close()
+            for close in (self._stream.close, self._collectives.close):  # either may be what failed
+                with reported_to(self._fail):
+                    close()
         return {
             "rank": self._rank,
             "pid": os.getpid(),
@@ -275,24 +273,22 @@ def device_events(worker: Any) -> tuple[DeviceEvents | None, str | None]:
     device = getattr(worker, "device", None)
     if getattr(device, "type", None) != "cuda":
         return None, None
-    try:
-        return DeviceEvents(device), None
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+    events, errors = None, list[Exception]()
+    with reported_to(errors.append):
+        events = DeviceEvents(device)
+    return events, next(map(reason_of, errors), None)
 
 
 def attach(
     worker: Any, folder: str, window: tuple[int, int] | None = None, core_process: int | None = None
 ) -> str | None:
     """Attach to a worker, in whose process this runs; return the reason if that fails, else None."""
-    own_process = core_process not in (None, os.getpid())
-    try:
+    own_process, errors = core_process not in (None, os.getpid()), list[Exception]()
+    with reported_to(errors.append):
         detach(worker)  # a recording that was never closed may have left its hook
         of_operators = OperatorWindow(*window) if window else None
         setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder), of_operators, own_process))
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+    return next(map(reason_of, errors), None)
 
 
 def detach(worker: Any) -> dict[str, Any] | None:
@@ -306,22 +302,23 @@ def detach(worker: Any) -> dict[str, Any] | None:
 
 def attach_all(executor: Any, folder: Path, window: OperatorWindow | None = None) -> str | None:
     """Attach to every worker; return the first reason why one was not attached, else None."""
-    try:
+    answers, errors = list[str | None](), list[Exception]()
+    with reported_to(errors.append):  # a substitute executor has no workers
         answers = ask_workers(executor, attach, str(folder), window and (window.steps, window.first), os.getpid())
-    except Exception as error:  # a substitute executor has no workers
-        return f"{type(error).__name__}: {error}"
-    return next((answer for answer in answers if answer), None)
+    return next(filter(None, [*map(reason_of, errors), *answers]), None)
 
 
 def detach_all(executor: Any, not_attached: str | None) -> dict[str, Any]:
     """Detach from every worker, even if only some were attached; return what `run.json` holds about them."""
     facts: dict[str, Any] = {"recorded": False, "reason": not_attached, "ranks": [], "failure": None}
-    try:
-        ranks = [rank for rank in ask_workers(executor, detach) if rank]
-    except WorkersSilentError as error:
-        return {**facts, "reason": not_attached or str(error), "failure": str(error)}
-    except Exception as error:  # the workers may have crashed, and that recording matters most
-        return {**facts, "reason": not_attached or f"{type(error).__name__}: {error}"}
+    ranks, errors = list[dict[str, Any]](), list[Exception]()
+    with reported_to(errors.append):  # the workers may have crashed, and that recording matters most
+        try:
+            ranks = [rank for rank in ask_workers(executor, detach) if rank]
+        except WorkersSilentError as error:
+            return {**facts, "reason": not_attached or str(error), "failure": str(error)}
+    if errors:
+        return {**facts, "reason": not_attached or reason_of(errors[0])}
     if not_attached is not None:
         return facts
     failure = next((rank["failure"] for rank in ranks if rank["failure"]), None)

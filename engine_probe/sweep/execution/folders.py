@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine_probe.errors import InputError
+from engine_probe.errors import InputError, reason_of
 from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.files.safe_read import read_json
 from engine_probe.sweep.definition.sweep_file import Point
@@ -83,7 +83,7 @@ def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[di
         return [row for row in read_json(path)["points"] if wanted(row)]
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is not what a sweep writes ({type(error).__name__}: {error}), so it cannot be resumed: "
+            f"{path} is not what a sweep writes ({reason_of(error)}), so it cannot be resumed: "
             "name another folder with --out"
         ) from error
 
