@@ -1,4 +1,4 @@
-"""The probe on every vLLM it declares: `make test-versions`, or `python tools/versions.py 0.30.0 0.33.0`.
+"""Test the probe on every vLLM it declares: `make test-versions`, or `python tools/versions.py 0.30.0 0.33.0`.
 
 CPU builds run the probe's tests on real engines, each unpacked once into the cache and laid over the installed
 environment by PYTHONPATH (all of them need the same torch). CUDA builds are checked name by name against their
@@ -8,6 +8,7 @@ it as well. Ends with 1 if anything failed.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
@@ -166,16 +167,20 @@ def read_sources(version: str) -> Outcome:
     return Outcome(version, "sources", total - len(missing), len(missing), 0, time.monotonic() - began, remarks)
 
 
-def main(versions: list[str]) -> int:
+def main(words: list[str]) -> int:
     known = (*RUN, *READ)
-    if unknown := [version for version in versions if version not in known]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0] + ".")
+    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"some of {', '.join(known)} [all]")
+    parser.add_argument("--sources", action="store_true", help="check the sources alone, and start no engine")
+    asked = parser.parse_args(words)
+    if unknown := [version for version in asked.versions if version not in known]:
         print(f"{unknown[0]} is none of the versions to test: {', '.join(known)}", file=sys.stderr)
         return 2
     outcomes = []
-    for version in versions or known:
+    for version in asked.versions or known:
         print(f"== vLLM {version}", flush=True)
         outcomes += [read_sources(version)]
-        outcomes += [run_tests(version)] if version in (*RUN, *EXECUTED) else []
+        outcomes += [run_tests(version)] if version in (*RUN, *EXECUTED) and not asked.sources else []
     print("\n| vLLM | checked by | passed | failed | skipped | took | remarks |\n|---|---|--:|--:|--:|--:|---|")
     print("\n".join(outcome.row() for outcome in outcomes))
     return int(any(outcome.failed for outcome in outcomes))

@@ -62,7 +62,8 @@ def command(json_file: Path | None, running: tuple[int, ...], pairs: int | None,
     costs = measure_live(running or RUNNING, pairs or PAIRS)
     show(costs)
     uncounted = [Uncounted(each.running, each.uncounted_ns.median, each.uncounted_ns.half_width) for each in costs.core]
-    click.echo(f"stored for later recordings on this machine: {store(cpu().identity, uncounted)}")
+    stored = store(cpu().identity, uncounted, costs.collective_ns.median)
+    click.echo(f"stored for later recordings on this machine: {stored}")
     if json_file is not None:
         write(json_file, costs)
         click.echo(f"written to {json_file}")
@@ -79,7 +80,7 @@ def measure_live(levels: tuple[int, ...], pairs: int) -> Costs:
     columns = (TimeElapsedColumn(), BarColumn(None), TextColumn("{task.description}"))
     piped = not console.is_terminal
     with Progress(*columns, console=console, transient=True, expand=True, disable=piped) as bars:
-        task = bars.add_task("", total=(1 + len(levels)) * pairs)
+        task = bars.add_task("", total=(2 + len(levels)) * pairs)
 
         def say(what: str) -> None:
             bars.update(task, description=what)
@@ -103,6 +104,10 @@ def show(costs: Costs) -> None:
         style="dim",
     )
     console.print(budget_table(costs))
+    console.print(
+        f"\nTiming a collective, as an eager CPU engine with tensor parallelism does: "
+        f"{interval(costs.collective_ns)} µs each, without a budget."
+    )
 
 
 def cost_table(costs: Costs) -> Table:
@@ -168,6 +173,7 @@ def write(path: Path, costs: Costs) -> None:
         "cores": os.cpu_count(),
         "unit": "ns per iteration unless named otherwise",
         "worker_ns": costs.worker_ns,
+        "collective_ns": costs.collective_ns,
         "core": costs.core,
         "budgets": list(budgets(costs)),
     }

@@ -59,6 +59,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 class Costs(msgspec.Struct, frozen=True):
     worker_ns: Estimate  # of a step and rank, phases on
+    collective_ns: Estimate  # of one collective, which an eager CPU engine with tensor parallelism times
     core: tuple[Cost, ...]
 
 
@@ -252,11 +253,12 @@ def run(levels: tuple[int, ...], pairs: int, tick: Callable[[], None], say: Call
     try:
         say("measuring a worker")
         worker_ns = worker.measure(pairs, folder, tick)
+        collective_ns = worker.measure_collective(pairs, folder, tick)
         say("starting four engines that compute nothing")
         subjects, core = Subjects(max(levels)), []
         for running in levels:
             say(f"measuring with {running:,} running requests")
             core.append(measure(subjects, running, pairs, folder, tick))
-        return Costs(worker_ns, tuple(core))
+        return Costs(worker_ns, collective_ns, tuple(core))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

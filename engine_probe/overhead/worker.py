@@ -1,31 +1,50 @@
-"""The cost of the hook in a worker: a stand-in worker whose phases only make the caches cold, with and without it."""
+"""The cost of the hooks in a worker: stand-ins whose work only makes the caches cold, with and without a hook.
+
+One is the hook of a step with its phases. The other is that of one collective, of which an eager CPU engine with tensor
+parallelism has two in every layer.
+"""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter_ns as now
 from types import SimpleNamespace
 from typing import Any
 
+from engine_probe.hook.patches import Patches
+from engine_probe.hook.workers.collectives import CollectiveTimes
 from engine_probe.hook.workers.step_rows import attach, detach
 from engine_probe.overhead.paired import SEED, ColdCaches, Estimate, estimate
 
 WARM_UP = 20
 OUTPUT = SimpleNamespace(total_num_scheduled_tokens=1)  # what a step reads of a SchedulerOutput
 BATCH = (SimpleNamespace(value=0), SimpleNamespace(num_tokens=1))  # and of the batch that vLLM settles
+MARKS: Any = SimpleNamespace(step=SimpleNamespace(number=0, forward_called=1, forward_returned=None))
+EAGER = SimpleNamespace(vllm_config=SimpleNamespace(compilation_config=SimpleNamespace(mode=0)))
 
 
-class Runner:
-    """Stands in for vLLM's model runner."""
+class Chilled:
+    """Makes the caches cold and counts how long that took."""
 
     def __init__(self) -> None:
         self._chill, self.chilling_ns = ColdCaches(), 0
 
     def chill(self) -> None:
-        """Make the caches cold and count how long that took."""
         before = now()
         self._chill()
         self.chilling_ns += now() - before
+
+    def time_ns(self, call: Callable[[], None]) -> int:
+        """Return the time of a call from cold caches, without that of making them cold."""
+        self.chill()
+        chilled, before = self.chilling_ns, now()
+        call()
+        return now() - before - (self.chilling_ns - chilled)
+
+
+class Runner(Chilled):
+    """Stands in for vLLM's model runner."""
 
     def _determine_batch_execution_and_padding(self) -> tuple[Any, ...]:
         self.chill()
@@ -62,33 +81,76 @@ class Worker:
     def sample_tokens(self, grammar_output: Any) -> str:
         return self.model_runner.sample_tokens(grammar_output)
 
-    def step_ns(self) -> int:
-        """Take a step from cold caches; return its time without that of making them cold."""
-        self.model_runner.chill()
-        chilled, before = self.model_runner.chilling_ns, now()
+    def step(self) -> None:
         self.execute_model(OUTPUT)
         self.sample_tokens(None)
-        return now() - before - (self.model_runner.chilling_ns - chilled)
+
+    def step_ns(self) -> int:
+        return self.model_runner.time_ns(self.step)
+
+
+class Group(Chilled):
+    """Stands in for vLLM's group of the ranks that share each layer."""
+
+    def _all_reduce_out_place(self, tensor: Any) -> None:
+        self.chill()
+
+    def step(self) -> None:
+        self._all_reduce_out_place(None)
+
+    def step_ns(self) -> int:
+        return self.time_ns(self.step)
+
+
+@contextmanager
+def hooked_worker(worker: Worker, folder: Path) -> Iterator[None]:
+    if reason := attach(worker, str(folder)):
+        raise RuntimeError(reason)
+    yield
+    report = detach(worker)
+    if report is None or report["failure"]:
+        raise RuntimeError(report["failure"] if report else "the worker lost its hook")
+
+
+@contextmanager
+def hooked_group(group: Group, folder: Path) -> Iterator[None]:
+    patches = Patches()
+    times = CollectiveTimes(group, EAGER, 0, folder, patches, MARKS, None)
+    patches.active = True
+    yield
+    patches.undo()
+    times.close()
 
 
 def measure(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:
     """Return what the hook adds to a step of a worker."""
-    workers, order = (Worker(), Worker()), random.Random(SEED)
-    halves = []
+    return added((Worker(), Worker()), hooked_worker, pairs, folder / "worker", tick)
+
+
+def measure_collective(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:
+    """Return what the hook adds to a collective."""
+    return added((Group(), Group()), hooked_group, pairs, folder / "collective", tick)
+
+
+def added(
+    subjects: tuple[Any, Any],
+    hook: Callable[[Any, Path], AbstractContextManager[None]],
+    pairs: int,
+    folder: Path,
+    tick: Callable[[], None],
+) -> Estimate:
+    """Return what a hook adds to a step; each of two like subjects is hooked for half of the pairs."""
+    order, halves = random.Random(SEED), []
     for half in (0, 1):
-        hooked, plain = workers[half], workers[1 - half]
-        (path := folder / f"worker-{half}").mkdir(parents=True)
-        if reason := attach(hooked, str(path)):
-            raise RuntimeError(reason)
-        for _ in range(WARM_UP):
-            hooked.step_ns(), plain.step_ns()
+        hooked, plain = subjects[half], subjects[1 - half]
+        (path := folder / f"{half}").mkdir(parents=True)
         differences = []
-        for _ in range(pairs // 2):
-            times = {worker: worker.step_ns() for worker in order.sample(workers, 2)}
-            differences.append(times[hooked] - times[plain])
-            tick()
-        report = detach(hooked)
-        if report is None or report["failure"]:
-            raise RuntimeError(report["failure"] if report else "the worker lost its hook")
+        with hook(hooked, path):
+            for _ in range(WARM_UP):
+                hooked.step_ns(), plain.step_ns()
+            for _ in range(pairs // 2):
+                times = {subject: subject.step_ns() for subject in order.sample(subjects, 2)}
+                differences.append(times[hooked] - times[plain])
+                tick()
         halves.append(differences)
     return estimate(halves)

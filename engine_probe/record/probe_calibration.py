@@ -24,25 +24,26 @@ class Uncounted(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    uncounted: tuple[Uncounted, ...]
+    uncounted: tuple[Uncounted, ...] = ()
+    collective_ns: float | None = None  # of timing one collective; None before it was measured
 
 
 def calibration_file(machine: str) -> Path:
     return cache_folder() / "probe_cost" / f"{machine}.json"
 
 
-def store(machine: str, uncounted: Sequence[Uncounted]) -> Path:
+def store(machine: str, uncounted: Sequence[Uncounted], collective_ns: float | None = None) -> Path:
     """Write the calibration of this machine in place of an earlier one; return the file."""
     path = calibration_file(machine)
     with writing(path, "choose another folder with ENGINE_PROBE_CACHE"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, msgspec.json.encode(Calibration(tuple(uncounted))) + b"\n")
+        atomic_write(path, msgspec.json.encode(Calibration(tuple(uncounted), collective_ns)) + b"\n")
     return path
 
 
-def read(machine: str) -> tuple[Uncounted, ...]:
+def read(machine: str) -> Calibration:
     """Return the calibration of this machine; empty if there is none that can be read."""
     try:
-        return read_json_as(calibration_file(machine), Calibration).uncounted
+        return read_json_as(calibration_file(machine), Calibration)
     except (EngineProbeError, OSError, RuntimeError):  # RuntimeError: the user has no home folder
-        return ()
+        return Calibration()

@@ -18,6 +18,7 @@ def hardware_facts(ranks: Sequence[str] = ()) -> dict[str, Any]:
     `ranks` are the UUIDs of GPUs that an engine runs on, which this process need not see.
     """
     host = cpu()
+    calibration = probe_calibration.read(host.identity)
     return {
         "host": {"name": host.name, "cores": host.cores, "memory_bytes": host.memory_bytes},
         "gpus": (gpus := visible_gpus(ranks)),
@@ -26,7 +27,8 @@ def hardware_facts(ranks: Sequence[str] = ()) -> dict[str, Any]:
             for identity in (host.identity, *(torch_identity(gpu["uuid"]) for gpu in gpus))
             if (ceilings := read_ceilings(identity))
         },
-        "probe_uncounted": msgspec.to_builtins(probe_calibration.read(host.identity)),
+        "probe_uncounted": msgspec.to_builtins(calibration.uncounted),
+        "probe_collective_ns": calibration.collective_ns,
     }
 
 

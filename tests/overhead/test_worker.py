@@ -1,9 +1,14 @@
-"""The cost of a worker's hook is measured without the time that the stand-in takes for cold caches."""
+"""The costs of a worker's hooks are measured without the time that the stand-ins take for cold caches."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from engine_probe.overhead import worker
-from engine_probe.overhead.worker import Worker, measure
+import pytest
+
+from engine_probe.overhead.paired import Estimate
+from engine_probe.overhead.worker import Group, Worker, measure, measure_collective
+
+Measure = Callable[[int, Path, Callable[[], None]], Estimate]
 
 
 def test_what_makes_the_caches_cold_is_not_counted() -> None:
@@ -12,11 +17,14 @@ def test_what_makes_the_caches_cold_is_not_counted() -> None:
     assert 0 < step_ns < stand_in.model_runner.chilling_ns / 20
 
 
-def test_each_worker_is_hooked_for_half_of_the_pairs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("measured", "files"), [(measure, "worker/*/workers-0*"), (measure_collective, "collective/*/collectives-0*")]
+)
+def test_each_subject_is_hooked_for_half_of_the_pairs(measured: Measure, files: str, tmp_path: Path) -> None:
     ticks: list[None] = []
-    found = measure(100, tmp_path, lambda: ticks.append(None))
+    found = measured(100, tmp_path, lambda: ticks.append(None))
     assert len(ticks) == 100
     assert 0 < found.low <= found.median <= found.high < 1e6
-    rows = [sum(1 for _ in (tmp_path / f"worker-{half}").glob("workers-0*")) for half in (0, 1)]
-    assert rows == [1, 1]
-    assert vars(worker.Worker()).keys() == {"model_runner"}
+    assert len(list(tmp_path.glob(files))) == 2
+    assert vars(Worker()).keys() == {"model_runner"}
+    assert "_all_reduce_out_place" not in vars(Group())

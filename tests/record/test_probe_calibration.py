@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.errors import UnavailableError
-from engine_probe.record.probe_calibration import Uncounted, calibration_file, read, store
+from engine_probe.record.probe_calibration import Calibration, Uncounted, calibration_file, read, store
 from engine_probe.telemetry.hardware import hardware_facts
 from kernels_bench.devices.cpu import cpu
 
@@ -20,18 +20,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_last_measurement_of_a_machine_is_kept() -> None:
-    assert read("a-machine") == ()
+    assert read("a-machine") == Calibration()
     store("a-machine", [FIRST])
-    store("a-machine", [FIRST, SECOND])
-    assert read("a-machine") == (FIRST, SECOND)
-    assert read("another") == ()
+    store("a-machine", [FIRST, SECOND], 900.0)
+    assert read("a-machine") == Calibration((FIRST, SECOND), 900.0)
+    assert read("another") == Calibration()
 
 
 def test_a_damaged_file_is_no_measurement() -> None:
     path = store("a-machine", [FIRST])
     for content in ("", "{", '{"uncounted": [{"running": "one"}]}'):
         path.write_text(content)
-        assert read("a-machine") == ()
+        assert read("a-machine") == Calibration()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -43,5 +43,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_recording_carries_the_measurement_of_its_machine() -> None:
     assert hardware_facts()["probe_uncounted"] == ()
-    store(cpu().identity, [FIRST])
-    assert hardware_facts()["probe_uncounted"] == ({"running": 1, "ns": 1900.0, "half_width_ns": 400.0},)
+    store(cpu().identity, [FIRST], 900.0)
+    facts = hardware_facts()
+    assert facts["probe_uncounted"] == ({"running": 1, "ns": 1900.0, "half_width_ns": 400.0},)
+    assert facts["probe_collective_ns"] == 900.0

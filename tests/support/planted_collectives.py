@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine_probe.hook.workers import collectives
+from engine_probe.hook.workers import step_rows
 from tests.support.stand_in_workers import VirtualClock
 
 Integers = npt.NDArray[np.int64]
@@ -69,7 +69,7 @@ class Group:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, group: Any) -> None:
     """Make this the group of the worker that is attached next."""
-    monkeypatch.setattr(collectives, "tensor_parallel_group", lambda: group)
+    monkeypatch.setattr(step_rows, "tensor_parallel_group", lambda: group)
 
 
 def eager(worker: Any) -> Any:

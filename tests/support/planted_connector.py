@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from vllm.config import KVTransferConfig
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorMetadata
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from tests.support.scheduler_engine import scheduler_engine
 
 SUPPLIED = 32  # tokens
 loaded: dict[str, int] = {}  # what vLLM told the connector to load, by request
@@ -32,3 +36,13 @@ class PlantedConnector(KVConnectorBase_V1):
     def save_kv_layer(self, *args: Any, **kwargs: Any) -> None: ...
 
     def wait_for_save(self) -> None: ...
+
+
+def engine_with_connector() -> LLMEngine:
+    transfer = KVTransferConfig(
+        kv_connector="PlantedConnector",
+        kv_connector_module_path="tests.support.planted_connector",
+        kv_role="kv_both",
+        kv_load_failure_policy="recompute",
+    )
+    return scheduler_engine(kv_transfer_config=transfer, num_gpu_blocks_override=200)

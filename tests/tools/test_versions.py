@@ -57,6 +57,13 @@ def test_an_unknown_version_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "0.1.0 is none of the versions to test: 0.28.0, " in capsys.readouterr().err
 
 
+def test_sources_alone_start_no_engine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(versions, "read_sources", lambda version: versions.Outcome(version, "sources", passed=1))
+    assert versions.main(["0.30.0", "0.33.0", "--sources"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 0.")]
+    assert [row.split(" | ")[:2] for row in rows] == [["| 0.30.0", "sources"], ["| 0.33.0", "sources"]]
+
+
 def test_every_version_is_one_that_the_hooks_declare() -> None:
     from engine_probe.hook.vllm_versions import is_supported
 

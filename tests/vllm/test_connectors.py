@@ -5,25 +5,13 @@ from typing import Any
 
 import pytest
 from vllm import SamplingParams
-from vllm.config import KVTransferConfig
-from vllm.v1.engine.llm_engine import LLMEngine
 from vllm.v1.outputs import KVConnectorOutput
 
 from engine_probe import Probe
 from engine_probe.analysis.run.token_times import token_times
 from engine_probe.record.schema import WaitingReason
-from tests.support.planted_connector import SUPPLIED, loaded
-from tests.support.scheduler_engine import core_of, scheduler_engine
-
-
-def engine_with_connector() -> LLMEngine:
-    transfer = KVTransferConfig(
-        kv_connector="PlantedConnector",
-        kv_connector_module_path="tests.support.planted_connector",
-        kv_role="kv_both",
-        kv_load_failure_policy="recompute",
-    )
-    return scheduler_engine(kv_transfer_config=transfer, num_gpu_blocks_override=200)
+from tests.support.planted_connector import SUPPLIED, engine_with_connector, loaded
+from tests.support.scheduler_engine import core_of
 
 
 def test_tokens_of_a_connector_are_counted_apart(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from engine_probe.commands.overhead import command
 from engine_probe.errors import InputError
 from engine_probe.overhead.paired import Estimate
-from engine_probe.record.probe_calibration import Uncounted, read
+from engine_probe.record.probe_calibration import Calibration, Uncounted, read
 from kernels_bench.devices.cpu import cpu
 from tests.support.command import engine_probe
 
@@ -32,7 +32,10 @@ def test_the_command_writes_every_figure_once(tmp_path: Path, monkeypatch: pytes
     }
     assert judged["worker, phases on"][0] == 15_000
     uncounted = Estimate(**row["uncounted_ns"])
-    assert read(cpu().identity) == (Uncounted(1, uncounted.median, uncounted.half_width),)
+    collective = Estimate(**written["collective_ns"])
+    assert 0 < collective.low <= collective.median <= collective.high
+    stored = Calibration((Uncounted(1, uncounted.median, uncounted.half_width),), collective.median)
+    assert read(cpu().identity) == stored
     for what, (_, verdict) in judged.items():
         assert what in done.stdout
         assert verdict in done.stdout

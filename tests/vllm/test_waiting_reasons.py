@@ -12,6 +12,7 @@ import pytest
 
 from engine_probe import Probe
 from engine_probe.record.schema import WaitingReason
+from tests.support.planted_connector import engine_with_connector
 from tests.support.scheduler_engine import core_of, scheduler_engine
 from tests.support.witness import Witness
 
@@ -111,3 +112,17 @@ def test_the_encoder_s_budget(roomy: Any, tmp_path: Path, monkeypatch: pytest.Mo
         planted.setattr(scheduler, "max_num_encoder_input_tokens", 64)
         drive(roomy)
     assert found == {WaitingReason.ENCODER, WaitingReason.NOBODY}
+
+
+def test_a_connector_that_cannot_tell_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its first four steps the connector does not know how many tokens it holds: vLLM holds the request back."""
+    engine = engine_with_connector()
+    connector = core_of(engine).scheduler.connector
+    answers = iter([(None, False)] * 4)
+    known = connector.get_num_new_matched_tokens
+    monkeypatch.setattr(connector, "get_num_new_matched_tokens", lambda *asked: next(answers, None) or known(*asked))
+    with watched(engine, tmp_path / "run") as found:
+        engine.add_request("0", {"prompt_token_ids": [10] * 40}, request("0").sampling_params)
+        while engine.has_unfinished_requests():
+            engine.step()
+    assert found == {WaitingReason.OTHER_DEFERRAL, WaitingReason.NOBODY}

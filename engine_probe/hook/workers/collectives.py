@@ -2,8 +2,8 @@
 
 The methods with which vLLM's group computes a collective are replaced on its instance. Only an eager engine on a CPU
 calls them in every step: on a GPU the host merely launches a collective, and compiled code no longer has these calls.
-Timing one costs 0.4 µs from warm caches (measured), of which a third reading of the clock sees a quarter, and that is
-counted. Without tensor parallelism and on a GPU nothing is replaced.
+A third reading of the clock counts a part of what timing one costs; `engine_probe overhead` measures all of it. Without
+tensor parallelism and on a GPU nothing is replaced.
 """
 
 from __future__ import annotations
@@ -29,13 +29,19 @@ class CollectiveTimes:
     """Times the collectives in the forwards of one worker; `missing` is the reason if that is not possible."""
 
     def __init__(
-        self, worker: Any, rank: int, folder: Path, patches: Patches, marks: PhaseMarks, window: WindowProfiler | None
+        self,
+        group: Any,  # of the ranks that share each layer, or None
+        worker: Any,
+        rank: int,
+        folder: Path,
+        patches: Patches,
+        marks: PhaseMarks,
+        window: WindowProfiler | None,
     ) -> None:
         self._rank, self._patches, self._marks, self._window = rank, patches, marks, window
         self._timed: deque[tuple[int, int]] = deque()  # number of the step and time; for the writing thread
         self._spent_ns = [0]  # on noting them; a list, because the hooks of all methods add to it
         self._stream: TableStream | None = None
-        group = tensor_parallel_group()
         self.missing = None if group is None else why_missing(worker)
         if group is None or self.missing is not None:
             return
@@ -84,7 +90,7 @@ class CollectiveTimes:
 
     @property
     def probe_ns(self) -> int | None:
-        """Return the time that noting them took the worker. None if collectives are not timed."""
+        """Return what a clock sees of the time that noting them took. None if collectives are not timed."""
         return None if self._stream is None else self._spent_ns[0]
 
     @property

@@ -25,7 +25,7 @@ from engine_probe.errors import reason_of, reported_to
 from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
-from engine_probe.hook.workers.collectives import CollectiveTimes
+from engine_probe.hook.workers.collectives import CollectiveTimes, tensor_parallel_group
 from engine_probe.hook.workers.device_events import DeviceEvents
 from engine_probe.hook.workers.operators import WindowProfiler
 from engine_probe.hook.workers.phases import PhaseMarks, Step, new_step
@@ -90,7 +90,9 @@ class WorkerHook:
             self._patches.replace(called, "execute_model", self._execute_hook(called.execute_model))
             if hasattr(called, "sample_tokens"):
                 self._patches.replace(called, "sample_tokens", self._sample_hook(called.sample_tokens))
-            self._collectives = CollectiveTimes(inner, self._rank, folder, self._patches, self._marks, self._window)
+            self._collectives = CollectiveTimes(
+                tensor_parallel_group(), inner, self._rank, folder, self._patches, self._marks, self._window
+            )
         except BaseException:
             self._patches.undo()
             self._stream.close()

@@ -43,14 +43,23 @@ def share_words(found: CollectiveWaits) -> Iterator[str]:
 
 
 def cost_words(found: CollectiveWaits, facts: dict[str, Any]) -> Iterator[str]:
-    """Say what the probe's noting took, on the rank where it took most."""
+    """Say what the probe's noting took: all of it where that was measured, else the part that its clock sees."""
     ranks = [rank for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("collectives_probe_ns")]
-    if ranks and found.place != DEVICE:
-        most = max(ranks, key=lambda rank: rank["collectives_probe_ns"])
-        each = most["collectives_probe_ns"] / most["collectives"]
-        forward = next(rank.forward_ns for rank in found.ranks if rank.rank == most["rank"])
-        share = f"{duration(each)} of each forward ({each / forward:.2%})"
-        yield f"Noting these times took rank {most['rank']} {share}, at least."
+    if not ranks or found.place == DEVICE:
+        return
+    forwards = {rank.rank: rank.forward_ns for rank in found.ranks}
+    measured = (facts.get("hardware") or {}).get("probe_collective_ns")
+    if isinstance(measured, int | float):
+        each, shortest = found.collectives * measured, min(forwards.values())
+        yield (
+            f"Noting these times took a rank {duration(each)} of each forward ({each / shortest:.2%}): "
+            f"{duration(measured)} for a collective, as `engine_probe overhead` measured on this machine."
+        )
+        return
+    most = max(ranks, key=lambda rank: rank["collectives_probe_ns"])
+    each = most["collectives_probe_ns"] / most["collectives"]
+    share = f"{duration(each)} of each forward ({each / forwards[most['rank']]:.2%})"
+    yield f"Noting these times took rank {most['rank']} {share}, at least; `engine_probe overhead` measures all of it."
 
 
 def straggler_words(found: CollectiveWaits) -> Iterator[Sentence]:

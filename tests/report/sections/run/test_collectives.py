@@ -30,8 +30,14 @@ def test_what_noting_the_times_took_is_told() -> None:
     ranks = [
         {"rank": rank, "collectives": 40, "collectives_probe_ns": 40 * ns} for rank, ns in ((0, 2_000), (1, 5_000))
     ]
-    cost = collectives_section(waits(3), {"workers": {"ranks": ranks}}).sentences[-1].text
+    seen = {"workers": {"ranks": ranks}}
+    cost = collectives_section(waits(3), seen).sentences[-1].text
     assert has_values(cost, "1", "5.00", "0.05%")
+    assert "at least" in cost
+    measured = {**seen, "hardware": {"probe_collective_ns": 1_600.0}}  # each, and a forward has five
+    cost = collectives_section(waits(3), measured).sentences[-1].text
+    assert has_values(cost, "8.00", "0.08%", "1.60")
+    assert "at least" not in cost
 
 
 def test_ranks_that_hardly_wait_have_no_straggler() -> None:
