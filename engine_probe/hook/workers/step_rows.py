@@ -239,7 +239,7 @@ class WorkerHook:
         with self._events.chosen() if self._events is not None else nullcontext(), reported_to(self._fail):
             if self.failure is None:
                 self._close_stream()
-                self._device_clock = self._events and self._events.clock()
+                self._device_clock = None if self._events is None else self._events.clock()
         if self.failure is not None:
             for close in (self._stream.close, self._collectives.close):  # either may be what failed
                 with reported_to(self._fail):
