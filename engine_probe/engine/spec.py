@@ -1,4 +1,4 @@
-"""The description of an engine: a model's name and vLLM's arguments."""
+"""The description of an engine: a model's name, vLLM's arguments, and the variables of its environment."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ class EngineSpec:
     """Describes an engine; making one reads no disk, environment or vLLM.
 
     `model` is an embedded model, a geometry of the catalogue, a folder or any name that vLLM takes; `arguments` are
-    engine arguments by vLLM's names.
+    engine arguments by vLLM's names; `environment` has variables that vLLM reads, such as VLLM_BATCH_INVARIANT.
     """
 
     model: str
     arguments: Mapping[str, object] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ordered = {name: _copy(self.arguments[name]) for name in sorted(self.arguments)}
         object.__setattr__(self, "arguments", MappingProxyType(ordered))
+        object.__setattr__(self, "environment", MappingProxyType(dict(sorted(self.environment.items()))))
 
     @cached_property
     def key(self) -> str:
         """Return a hash of the content, the same in every process and on every machine."""
-        content = json.dumps([self.model, dict(self.arguments)], sort_keys=True, default=_name)
-        return hashlib.sha256(content.encode()).hexdigest()
+        content = [self.model, dict(self.arguments)]
+        if self.environment:  # earlier sweeps had none
+            content.append(dict(self.environment))
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=_name).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EngineSpec) and self.key == other.key
@@ -38,8 +42,8 @@ class EngineSpec:
     def __hash__(self) -> int:
         return hash(self.key)
 
-    def __reduce__(self) -> tuple[type[EngineSpec], tuple[str, dict[str, Any]]]:
-        return EngineSpec, (self.model, dict(self.arguments))
+    def __reduce__(self) -> tuple[type[EngineSpec], tuple[str, dict[str, Any], dict[str, str]]]:
+        return EngineSpec, (self.model, dict(self.arguments), dict(self.environment))
 
 
 def _copy(value: object) -> object:

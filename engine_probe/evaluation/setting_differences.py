@@ -32,6 +32,7 @@ NAMED = {  # settings that change what an engine can do; the effect of other arg
 }
 COMPILATION = "compilation"  # recordings before schema version 5 lack it
 OF_COMPILATION = ("mode", "graph_mode", "max_capture_size")
+ENVIRONMENT = "environment."  # recordings before 1.0 may lack it
 OF_SPECULATION = ("method", "num_speculative_tokens")
 ARGUMENTS = {
     "model_config": ("quantization", "enforce_eager"),
@@ -66,6 +67,8 @@ def setting_differences(old: Run, new: Run) -> list[SettingDifference]:
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if not old.facts.get(COMPILATION) or not new.facts.get(COMPILATION):
         names = [name for name in names if not name.startswith(COMPILATION)]
+    if any("environment" not in run.facts["engine"] for run in (old, new)):
+        names = [name for name in names if not name.startswith(ENVIRONMENT)]
     differences = [SettingDifference(name, told(before, name), told(after, name)) for name in names]
     return sorted(differences, key=lambda difference: not difference.of_workload)
 
@@ -93,6 +96,7 @@ def settings(facts: dict[str, Any]) -> dict[str, Any]:
     values = {MADE: how, **dict(leaves(WORKLOAD, facts.get("workload") or {}))}
     for group, keys in NAMED.items():
         values |= present(group, keys, facts[group])
+    values |= {f"{ENVIRONMENT}{name}": value for name, value in facts["engine"].get("environment", {}).items()}
     arguments = facts["engine"]["arguments"]
     for group, keys in ARGUMENTS.items():
         config = arguments.get(group)
@@ -120,6 +124,8 @@ def leaves(prefix: str, settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def told(settings: dict[str, Any], name: str) -> str:
     """Return a setting's value as text: "none" if it is None, or if a recorded workload has no such setting."""
     if name not in settings:
+        if name.startswith(ENVIRONMENT):
+            return "not set"
         has_workload = any(known.startswith(WORKLOAD) for known in settings)
         return "none" if name.startswith(WORKLOAD) and has_workload else "not recorded"
     value = settings[name]

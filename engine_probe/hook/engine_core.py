@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from engine_probe.errors import InputError
 from engine_probe.hook.vllm_versions import installed_vllm
 from engine_probe.hook.workers.device_memory import read_all_workers
+
+# Variables that set how an engine computes: vLLM's own, and those of the libraries below it.
+VARIABLE_PREFIXES = ("VLLM_", "NCCL_", "OMP_", "TORCH", "CUBLAS_")
+PRIVATE_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")  # in a name: its value goes into no file
+OUR_VARIABLES = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "the engine is recorded in its own process",
+    "VLLM_CPU_OMP_THREADS_BIND": "cores are divided among the ranks of all engines",
+}
 
 
 def find_core(engine: Any) -> Any:
@@ -68,6 +79,7 @@ def describe(core: Any) -> dict[str, Any]:
             "arguments": {
                 name: _plain_fields(getattr(config, name)) for name in _CONFIG_SECTIONS if hasattr(config, name)
             },
+            "environment": engine_settings(os.environ),
             "executor": type(core.model_executor).__name__,
             "scheduler": type(scheduler).__name__,
             "asynchronous": core.batch_queue is not None,
@@ -96,6 +108,15 @@ def describe(core: Any) -> dict[str, Any]:
         },
         "compilation": _compilation(config.compilation_config),
         **read_all_workers(core.model_executor),
+    }
+
+
+def engine_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an environment that set how its engine computes, without secrets."""
+    return {
+        name: environment[name]
+        for name in sorted(environment)
+        if name.startswith(VARIABLE_PREFIXES) and name not in OUR_VARIABLES and not PRIVATE_NAME.search(name)
     }
 
 

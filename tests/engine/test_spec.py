@@ -26,6 +26,8 @@ def test_every_difference_changes_the_key() -> None:
         EngineSpec("tiny", {"seed": "1"}),
         EngineSpec("tiny", {"enforce_eager": True}),
         EngineSpec("tiny", {"hf_overrides": {"num_hidden_layers": 1}}),
+        EngineSpec("tiny", environment={"VLLM_BATCH_INVARIANT": "1"}),
+        EngineSpec("tiny", environment={"VLLM_BATCH_INVARIANT": "0"}),
     ]
     assert len({spec.key for spec in specs}) == len(specs)
 

@@ -17,6 +17,8 @@ block_size = 32
 num_gpu_blocks_override = 17
 max_model_len = 256
 enforce_eager = true
+[engine.environment]
+VLLM_BATCH_INVARIANT = 0
 [workload]
 input_len = 48
 output_len = 40
@@ -34,6 +36,8 @@ def test_every_prompt_is_compared_with_the_lowest_load(tmp_path: Path) -> None:
     report = engine_probe("report", "out", "--json", "figures.json", cwd=tmp_path)
     assert report.returncode == 0, report.stderr[-3000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
+    for run in (tmp_path / "out" / "points").glob("*/run.json"):
+        assert json.loads(run.read_text())["engine"]["environment"]["VLLM_BATCH_INVARIANT"] == "0"
     (curve,) = figures["integrity"]
     by_load = {level["load"]: level for level in curve["levels"]}
     assert {load: level["compared"] for load, level in by_load.items()} == {1.0: 16, 8.0: 16}

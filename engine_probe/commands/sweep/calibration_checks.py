@@ -31,6 +31,14 @@ def check_recorded_model(engine: EngineSection, facts: Mapping[str, Any], source
         raise InputError(
             f"engine.arguments.dtype = {asked!r}, but {source} recorded {known!r}: its step times do not hold for that"
         )
+    recorded = facts["engine"].get("environment", {})
+    for name, value in engine.spec.environment.items():
+        if recorded.get(name) != value:
+            known = recorded.get(name, "none")
+            raise InputError(
+                f"engine.environment.{name} = {value!r}, but {source} recorded {known!r}: its step times do not hold "
+                "for that"
+            )
 
 
 def check_machines(runs: Sequence[Run], source: str) -> None:

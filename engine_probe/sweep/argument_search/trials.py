@@ -107,7 +107,7 @@ def trial_point(search: ArgumentSearch, base: Point, setting: Setting | None, re
     again = f", {repeat + 1} of {search.confirm + 1}" if repeat else ""
     return msgspec.structs.replace(
         base,
-        engine=EngineSection(base.engine.model, arguments),
+        engine=msgspec.structs.replace(base.engine, arguments=arguments),
         repeat=repeat,
         label=(BASELINE if setting is None else curve_name(shown)) + again,
         curve=shown,

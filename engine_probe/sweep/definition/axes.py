@@ -18,6 +18,8 @@ from engine_probe.workload.load import CONCURRENCY, RATE, USERS
 MOST_POINTS = 10_000
 MOST_NAMED = 20  # values of an axis in an error
 MODEL, ARGUMENT, WORKLOAD, PROBE = "engine.model", "engine.arguments.", "workload.", "probe"
+VARIABLE = "engine.environment."
+NAMED = (ARGUMENT, VARIABLE)  # axes whose names end with a name that is not ours
 REPLICAS = "replicas"
 LOADS = {f"{WORKLOAD}arrivals.users": USERS, f"{WORKLOAD}arrivals.request_rate": RATE}
 
@@ -57,10 +59,16 @@ def check_number(points: int) -> None:
 
 
 def check_axis(name: str, workload_fields: tuple[str, ...]) -> None:
-    """Refuse an axis other than engine.model, engine.arguments.<name>, workload.<field>, replicas and probe."""
-    if name in (MODEL, PROBE, REPLICAS) or (name.startswith(ARGUMENT) and len(name) > len(ARGUMENT)):
+    """Refuse an axis that is none: engine.model, engine.arguments.<name>, workload.<field> and a few others are."""
+    if name in (MODEL, PROBE, REPLICAS) or any(name.startswith(begin) and name != begin for begin in NAMED):
         return
-    known = [MODEL, f"{ARGUMENT}<name>", *(f"{WORKLOAD}{field}" for field in workload_fields), REPLICAS, PROBE]
+    known = [
+        MODEL,
+        *(f"{begin}<name>" for begin in NAMED),
+        *(f"{WORKLOAD}{field}" for field in workload_fields),
+        REPLICAS,
+        PROBE,
+    ]
     if ".".join(name.split(".")[:2]) not in known:
         raise InputError(f"axes: {name} cannot vary" + suggestion(name, known, f": only {', '.join(known)} can"))
 
@@ -118,8 +126,9 @@ def documents(base: Mapping[str, Any], combined: list[Values]) -> Iterator[dict[
         document = copy.deepcopy(dict(base))
         for name, value in chosen.items():
             put(document, name, value)
-            if value == {} and name.startswith(ARGUMENT):  # TOML has no word for an argument that is left out
-                del document["engine"]["arguments"][name.removeprefix(ARGUMENT)]
+            if value == {} and name.startswith(NAMED):  # TOML has no word for what is left out
+                _, section, left_out = name.split(".", 2)
+                del document["engine"][section][left_out]
         yield document
 
 

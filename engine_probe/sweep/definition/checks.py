@@ -1,5 +1,7 @@
 """Checks of a sweep whose keys are all known, before an engine starts: contradictions, and what cannot run."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine_probe.engine.arguments import check_arguments
@@ -9,6 +11,7 @@ from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
+from engine_probe.hook.engine_core import OUR_VARIABLES, PRIVATE_NAME, VARIABLE_PREFIXES
 from engine_probe.record.run_json import operator_window
 from engine_probe.recordings.cluster import MOST_ENGINES
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
@@ -26,6 +29,7 @@ from engine_probe.workload.stop import Stop
 from kernels_bench.devices.cpu import cpu
 
 CONCURRENCY, USERS = f"{WORKLOAD}concurrency", f"{WORKLOAD}arrivals.users"
+VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def check_adaptive(sweep: SweepFile) -> None:
@@ -67,6 +71,7 @@ def check_points(found: list[Point]) -> None:
     """Check the models, arguments and lengths of all points, each engine once."""
     for engine in dict.fromkeys(point.engine.spec for point in found):
         check_engine(engine, "engine.arguments")
+        check_environment(engine.environment, "engine.environment")
     for point in found:
         point.workload.description()
         check_stop(point)
@@ -81,6 +86,21 @@ def check_engine(engine: EngineSpec, where: str) -> None:
     check_model(engine.model)
     check_arguments(engine.arguments, where)
     rank_count(engine.arguments)
+
+
+def check_environment(variables: Mapping[str, str | int], where: str) -> None:
+    """Refuse a variable that no engine reads, and those that engine_probe sets itself."""
+    for name, value in variables.items():
+        if not VARIABLE_NAME.fullmatch(name) or not name.startswith(VARIABLE_PREFIXES):
+            raise InputError(
+                f"{where}: {name} is not a variable of an engine: their names begin with {', '.join(VARIABLE_PREFIXES)}"
+            )
+        if name in OUR_VARIABLES:
+            raise InputError(f"{where}: {name} is set by engine_probe, because {OUR_VARIABLES[name]}: leave it out")
+        if PRIVATE_NAME.search(name):
+            raise InputError(f"{where}: {name} would be written to the sweep's files: set it in the shell instead")
+        if "\0" in str(value):
+            raise InputError(f"{where}: {name} is {value!r}: a variable cannot hold a null character")
 
 
 def check_lengths(point: Point) -> None:

@@ -39,7 +39,7 @@ ANSWERS_TO_HOLD = TURNOVERS + 1  # for each place in flight: one more than a lev
 
 
 class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The model and the engine arguments of vLLM."""
+    """The model, the engine arguments of vLLM, and the variables of its environment."""
 
     model: Annotated[
         str,
@@ -49,6 +49,13 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
     arguments: Annotated[
         dict[str, Any], about("Engine arguments of vLLM under vLLM's own names (EngineArgs).", {"max_model_len": 4096})
+    ] = {}
+    environment: Annotated[
+        dict[str, str | int],
+        about(
+            "Environment variables that vLLM or its libraries read, set in the engine's process alone.",
+            {"VLLM_BATCH_INVARIANT": 1},
+        ),
     ] = {}
     twin: Annotated[
         dict[str, Any] | None,
@@ -65,7 +72,8 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def spec(self) -> EngineSpec:
-        return EngineSpec(self.model, self.arguments)
+        variables = {name: str(value) for name, value in self.environment.items()}
+        return EngineSpec(self.model, self.arguments, variables)
 
     def with_own_twin(self) -> "EngineSection":
         """Return this engine with its own twin, of those of all engines of the sweep."""

@@ -155,7 +155,7 @@ class EngineRun:
         self._live: LiveReader | None = None  # of the point that is being measured
         self.log = self._new_log()
         share = self._share
-        self._process = EngineProcess(self.log, share.environment)
+        self._process = EngineProcess(self.log, {**self._engine.spec.environment, **share.environment})
         self._process.give(Job(self._engine, self._force, self._limits.need, share.cores, share.engines))
         self._start_log, self._since = StartLog(self.log, self._tick_seconds), time.monotonic()
         self._events.append(StartStep(f"starting vLLM on {self._engine.model}"))

@@ -11,7 +11,7 @@ from engine_probe.files.config_file import put
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.argument_search.space import ArgumentSearch
 from engine_probe.sweep.definition.axes import WORKLOAD
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
 from engine_probe.sweep.execution.folders import PointFolders, rows_of
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, finished
@@ -70,7 +70,7 @@ def with_arguments_of(row: dict[str, Any], search: ArgumentSearch, base: Point) 
     fixed = {name: value for name, value in base.engine.arguments.items() if name not in search.arguments}
     moved = msgspec.structs.replace(
         base,
-        engine=EngineSection(base.engine.model, fixed | given),
+        engine=msgspec.structs.replace(base.engine, arguments=fixed | given),
         repeat=point.repeat,
         label=point.label,
         curve=point.curve,

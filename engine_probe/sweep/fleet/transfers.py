@@ -9,19 +9,24 @@ import msgspec
 
 from engine_probe.errors import UnavailableError
 from engine_probe.files.new_file import writing
+from engine_probe.hook.engine_core import VARIABLE_PREFIXES
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.folders import PARTIAL, RESUMABLE, new_log, set_aside
 from engine_probe.workload.question_set.question_file import find_question_set
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 
-# Variables for vLLM are meant for the engines, wherever they run. Addresses and folders are each machine's own.
-CARRIED = ("VLLM_", "NCCL_", "OMP_", "TORCH")
+# Addresses and folders are each machine's own.
 NOT_CARRIED = frozenset({"VLLM_HOST_IP", "VLLM_PORT", "VLLM_RPC_BASE_PATH", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT"})
 
 
 def carried(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(CARRIED) and name not in NOT_CARRIED}
+    """Return the variables that are meant for the engines, wherever they run."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(VARIABLE_PREFIXES) and name not in NOT_CARRIED
+    }
 
 
 def datasets_of(point: Point, sent: set[str]) -> dict[str, bytes]:

@@ -233,3 +233,29 @@ def test_an_empty_table_leaves_an_argument_out(sweep: Any) -> None:
     assert drafting.engine.arguments["speculative_config"] == {"method": "ngram", "num_speculative_tokens": 3}
     assert "speculative_config none" in without.label
     assert "ngram" in drafting.label
+
+
+def test_a_variable_of_the_environment_is_an_axis(sweep: Any) -> None:
+    axis = '[axes]\n"workload.concurrency" = [1]\n"engine.environment.VLLM_BATCH_INVARIANT" = [{}, 0, 1]'
+    found = points(sweep(axis))
+    assert [dict(point.engine.spec.environment) for point in found] == [
+        {},
+        {"VLLM_BATCH_INVARIANT": "0"},
+        {"VLLM_BATCH_INVARIANT": "1"},
+    ]
+    assert [point.label for point in found] == [f"VLLM_BATCH_INVARIANT {value}" for value in ("none", 0, 1)]
+    assert len({point.key for point in found}) == len({point.engine.spec for point in found}) == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("PATH", "engine.environment: PATH is not a variable of an engine: their names begin with VLLM_, NCCL_"),
+        ("vllm_use_v1", "engine.environment: vllm_use_v1 is not a variable of an engine"),
+        ("VLLM_API_KEY", "VLLM_API_KEY would be written to the sweep's files: set it in the shell instead"),
+        ("VLLM_ENABLE_V1_MULTIPROCESSING", "is set by engine_probe, because the engine is recorded in its own process"),
+    ],
+)
+def test_variables_that_are_not_an_engines_are_refused(sweep: Any, variable: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        sweep("", f"engine.environment.{variable}=1")
