@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.analysis.answers.integrity.compare import Kind
+from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.integrity import CurveIntegrity, integrity
 from engine_probe.recordings.sweep import Swept, load_sweep
@@ -75,8 +76,16 @@ def settings(swept: Swept) -> str:
         f"{swept.runs[0].model_name} in {facts['model']['dtype']}, vLLM {facts['versions']['vllm']}, "
         f"{swept.runs[0].answers.num_rows} prompts at {loads} {swept.points[0].unit}, temperature 0, a KV pool of "
         f"{kv['blocks']} blocks of {kv['block_size_tokens']} tokens, "
-        f"{host.get('name', 'an unknown processor')}, {host.get('cores', 'an unknown number of')} cores"
+        f"{host.get('name', 'an unknown processor')}, {host.get('cores', 'an unknown number of')} cores; all points "
+        f"took {measured_seconds(swept):.0f} s on an engine that had started"
     )
+
+
+def measured_seconds(swept: Swept) -> float:
+    """Return the time from the first point's first step to the last point's last one."""
+    steps = [run.iterations for run in swept.runs]
+    ends = max(int(update_end_ns(table)[-1]) for table in steps)
+    return (ends - min(table["start_ns"][0].as_py() for table in steps)) / 1e9
 
 
 def changed(curve: CurveIntegrity) -> str:
