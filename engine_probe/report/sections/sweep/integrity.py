@@ -37,8 +37,8 @@ PAINTS = {
     Kind.FAILED: "c5",
 }
 BATCH_INVARIANT = (
-    "VLLM_BATCH_INVARIANT=1 ([engine.environment]) makes answers independent of the batch where vLLM's attention backend "
-    "supports it (in 0.32 FlashAttention, Triton, FlexAttention and two of the MLA backends)"
+    "VLLM_BATCH_INVARIANT=1 ([engine.environment]) makes answers independent of the batch where vLLM's attention "
+    "backend supports it (in 0.32 FlashAttention, Triton, FlexAttention and two of the MLA backends)"
 )
 FIRST_ROWS = 12
 
