@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine_probe.analysis.batch.step_prices import StepSample, beyond, calibrated
-from engine_probe.engine.twin.step_times import TERMS, counts
+from engine_probe.engine.twin.step_times import TERMS, StepTimes, counts
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
 
@@ -30,8 +30,8 @@ def steps(number: int, seed: int, noise: float = 0.0) -> StepSample:
     return StepSample(table, table @ TRUTH * np.exp(chance.normal(-(noise**2) / 2, noise, number)))
 
 
-def prices_of(times: object) -> np.ndarray:
-    return np.array([price.ns for price in times.prices.values()])  # type: ignore[attr-defined]
+def prices_of(times: StepTimes) -> np.ndarray:
+    return np.array([price.ns for price in times.prices.values()])
 
 
 def test_prices_without_noise_are_found() -> None:

@@ -29,9 +29,13 @@ class Said:
 
 
 def point(load: float, kept: int, judged: int = 100, strain: float | None = None) -> PointFigures:
-    said: Any = Said(Goodput(SLO, kept, judged, 0, 10.0, strain))
-    nothing: Any = None
-    return PointFigures(f"p{load}", load, said, nothing)
+    return figures(load, Goodput(SLO, kept, judged, 0, 10.0, strain))
+
+
+def figures(load: float, goodput: Goodput | None) -> PointFigures:
+    summary: Any = Said(goodput)
+    limits: Any = None
+    return PointFigures(f"p{load}", load, summary, limits)
 
 
 def found(*points: PointFigures) -> MostLoad:
@@ -83,8 +87,7 @@ def test_limits_kept_again_further_on_are_said() -> None:
 
 
 def test_without_limits_nothing_is_said() -> None:
-    bare = dataclasses.replace(point(4, 1), summary=Said(None))  # type: ignore[arg-type]
-    assert most_load([bare]) is None
+    assert most_load([figures(4, None)]) is None
     assert most_load([point(4, 0, judged=0)]) is None
 
 
