@@ -7,6 +7,7 @@ engine_probe, after `engine_probe sweep smoke --model tiny --against smoke --rou
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
+from textwrap import fill
 
 from engine_probe.analysis.compare.changes import Change
 from engine_probe.analysis.compare.gates import read_gate
@@ -28,6 +30,13 @@ RATE = "output_tokens_per_s"
 GATE = read_gate(f"{RATE} < -5%")
 MEASURED = "engine_probe sweep smoke --model tiny --against smoke --rounds 4 --out runs/a_a"
 TOP = "# Sweeps of one engine against each other"
+WRITTEN = "python tools/a_a_sweeps.py runs/a_a --write docs/results/a_a_sweeps.md"
+WIDTH = 120
+BEFORE = (
+    "At commit 1979aa8b76a2 `compare` tested the repeats within two sweeps. Of the 28 pairs of eight sweeps measured "
+    "in the same way then, 13 had a change told, 3 that of throughput over all points, and 24 broke the bound, 9 over "
+    "all points."
+)
 Sweep = tuple[Path, Opened]
 
 
@@ -108,17 +117,40 @@ def rows(title: str, found: Sequence[Outcome]) -> Iterator[str]:
     yield from (f"| {name} | {count} |" for name, count in counts.items())
 
 
-def document(sweeps: Sequence[Sweep]) -> Iterator[str]:
+def document(sweeps: Sequence[Sweep], remark: str = "") -> Iterator[str]:
     yield from (TOP, "", "Nothing differs between these sweeps but the time at which they were measured:")
-    yield from ("", f"    {MEASURED}", "    python tools/a_a_sweeps.py runs/a_a --write docs/results/a_a_sweeps.md", "")
+    asked = f" --remark {shlex.quote(remark)}" if remark else ""
+    yield from (
+        "",
+        f"    {MEASURED}",
+        f"    python tools/a_a_sweeps.py runs/a_a --write docs/results/a_a_sweeps.md{asked}",
+    )
     first, *_, last = map(started, sweeps)
-    yield f"Started from {first:%Y-%m-%d %H:%M} to {last:%H:%M} on {machine(sweeps[0])}. Compared at commit {commit()}."
+    yield from ("", f"Started from {first:%Y-%m-%d %H:%M} to {last:%H:%M} on {machine(sweeps[0])}. {remark}".rstrip())
+    yield f"Compared at commit {commit()}."
     yield from ("", "| sweep | output tokens/s over all points, against the first |", "|---|--:|")
     yield from (f"| {name} | {change:+.1%} |" for name, change in rates(sweeps))
     half = len(sweeps) // 2
-    yield from rows("One against one", pairs(sweeps, with_history=False))
-    yield from rows(f"One against one, the other {len(sweeps) - 2} as `--history`", pairs(sweeps, with_history=True))
-    yield from rows(f"{half} against {half}, all divisions (they share sweeps)", divisions(sweeps))
+    alone, known, halves = pairs(sweeps, with_history=False), pairs(sweeps, with_history=True), divisions(sweeps)
+    yield from rows("One against one", alone)
+    yield from rows(f"One against one, the other {len(sweeps) - 2} as `--history`", known)
+    yield from rows(f"{half} against {half}, all divisions (they share sweeps)", halves)
+    yield from meaning(alone, known, halves)
+
+
+def meaning(alone: Sequence[Outcome], known: Sequence[Outcome], halves: Sequence[Outcome]) -> Iterator[str]:
+    """Yield what the counts mean, and what they were before."""
+    without, drift = (sum(each.without_zero for each in found) for found in (alone, known))
+    broken, told = sum(each.broken_together for each in known), sum(each.told for each in halves)
+    text = (
+        "With one sweep on each side nothing is tested, so nothing is told. The intervals within the sweeps, which are "
+        f"said not to include the drift between sweeps, leave out zero in {without} of {len(alone)} pairs. With the "
+        f"drift that the other sweeps show it is {drift} of {len(known)}, and the bound breaks over all points in "
+        f"{broken}. Divisions are tested: {told} of {len(halves)} have any change told, where 5 % would be "
+        f"{len(halves) / 20:.1f}. Pairs and divisions share their sweeps, so that these counts vary more than those of "
+        "as many independent ones; `calibration.md` has independent ones."
+    )
+    yield from ("", "## What the figures mean", "", fill(text, WIDTH), "", fill(BEFORE, WIDTH))
 
 
 def commit() -> str:
@@ -144,21 +176,19 @@ def machine(sweep: Sweep) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="holds the sweeps")
-    parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="also write the tables to FILE, before its first section"
-    )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the document to FILE")
+    parser.add_argument("--remark", default="", help="a sentence on the machine, such as what else it did")
     asked = parser.parse_args()
     folders = [folder for folder in sorted(asked.folder.iterdir()) if is_sweep(folder)]
     if len(folders) < 4 or len(folders) % 2:
         parser.error(f"{asked.folder} holds {len(folders)} sweeps: an even number is needed, at least 4")
     try:
-        lines = list(document(sorted(((folder, opened(folder)) for folder in folders), key=started)))
+        lines = list(document(sorted(((folder, opened(folder)) for folder in folders), key=started), asked.remark))
     except EngineProbeError as error:
         sys.exit(str(error))
     print("\n".join(lines))
     if asked.write:
-        _, heading, kept = asked.write.read_text().partition("\n## ") if asked.write.exists() else ("", "", "")
-        asked.write.write_text("\n".join(lines) + f"\n{heading}{kept}")
+        asked.write.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

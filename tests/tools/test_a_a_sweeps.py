@@ -37,15 +37,16 @@ def test_a_sweep_of_another_engine_is_told(sweeps: list[Sweep], tmp_path: Path) 
 @pytest.mark.lengthy
 def test_the_page_has_a_table_for_each(sweeps: list[Sweep], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place, page = sweeps[0][0].parent, tmp_path / "page.md"
-    page.write_text("# Old\n\n## By hand\n\nkept\n")
-    monkeypatch.setattr("sys.argv", ["a_a_sweeps", str(place), "--write", str(page)])
+    page.write_text("# Old\n\n## By hand\n\nnot kept\n")
+    monkeypatch.setattr("sys.argv", ["a_a_sweeps", str(place), "--write", str(page), "--remark", "It was quiet."])
     main()
     text = page.read_text()
     assert text.count("| any change told better or worse | 0 |") >= 2
     assert ["of 6 |" in text, "of 3 |" in text] == [True, True]
     assert "| sweep46 | +0.0% |" in text
-    assert text.endswith("\n## By hand\n\nkept\n")
-    assert "# Old" not in text
+    assert "cores. It was quiet.\n" in text
+    assert "0 of 3 have any change told, where 5 % would be 0.1" in " ".join(text.split())
+    assert not {"# Old", "kept"} & set(text.splitlines())
 
 
 def test_too_few_sweeps_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

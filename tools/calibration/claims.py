@@ -9,6 +9,7 @@ FALSE_ALARMS = 0.07  # the most, of tests at 5 %
 POINTS = 0.05  # by which a stated probability may miss
 COSTLY = 0.05  # of the best throughput: an operating point must not lose more, and may in this share of cases
 MORE_SWEEPS = (4, 6)  # of each side, whose power is shown beside that of three
+NOT_FITTED = ("padded steps to a token budget", "logarithmic")  # of these, `analysis.curve.shapes` has no family
 POWER = 0.84  # for -5 % at 2 % noise with three repeats: it was 87 % when this was first measured
 
 # probability: true as often as it says. coverage: true as often as it is meant to be, or more often. false alarm: told
@@ -144,7 +145,24 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
             "false alarm",
             "a note says that the curve has another shape or none, although the product fits shapes of this kind",
         ),
-        Topic("another shape, where it is one", "power", "such a note, and the product fits no shape of this kind"),
+        Topic(
+            "another shape, where it is one",
+            "power",
+            "such a note, and the product fits no shape of this kind; promised is how many could be told at best, by a "
+            "test that knows the truth and the fitted curve closest to it, but not how much noise the repeats share",
+        ),
+        *(Topic(f"another shape, where it is {name}", "power", "the same of this shape") for name in NOT_FITTED),
+        Topic(
+            "off the fitted curve, where it is no other shape and repeats share nothing",
+            "false alarm",
+            "a note says that the levels deviate from the fitted curve by more than repeats vary",
+        ),
+        Topic(
+            "off the fitted curve, where it is another shape",
+            "power",
+            "such a note; it names another shape or shared noise. Promised is how many a test could tell at best that "
+            "knows the noise, too",
+        ),
         Topic(
             "operating where growth is said to end costs over 5 %",
             "cost",

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from engine_probe.analysis.curve.regions import letter
 from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
-from tools.calibration.claims import Claim
+from tools.calibration.claims import NOT_FITTED, Claim
+from tools.calibration.oracle import powers
+from tools.calibration.simulated.noise import LEVEL_BY_LEVEL, SHARED
 from tools.calibration.simulated.shapes import HAIR, TRACE, Shape
 from tools.calibration.simulated.sweeps import DRAINED, Sweep
 
 LARGE = 0.05  # a loss that must be told, and that an operating point must not have
-NOT_FITTED = ("padded steps to a token budget", "logarithmic")  # of these, `analysis.curve.shapes` has no family
 
 
 def curve_claims(sweep: Sweep) -> Iterator[Claim]:
@@ -25,7 +26,7 @@ def curve_claims(sweep: Sweep) -> Iterator[Claim]:
         yield from told_apart_claims(found, sweep.shape, sweep.noisiest)
         yield from fall_claims(found, sweep.shape)
         if sweep.condition not in DRAINED:
-            yield other_shape_claim(found, sweep.shape)
+            yield from other_shape_claims(found, sweep)
     yield from operating_claims(found, sweep.shape)
 
 
@@ -117,10 +118,19 @@ def fall_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
         yield Claim("fall of 5 % or more told by repeats", told)
 
 
-def other_shape_claim(found: Saturation, shape: Shape) -> Claim:
+def other_shape_claims(found: Saturation, sweep: Sweep) -> Iterator[Claim]:
+    """Yield whether another shape is told, and whether levels are told to lie off the curve: that or shared noise."""
     told = any("has another shape" in note or "no knee and no regions" in note for note in found.notes)
-    where = "where it is one" if shape.name in NOT_FITTED else "where it is none"
-    return Claim(f"another shape, {where}", told)
+    off = told or any("deviate from the fitted curve" in note for note in found.notes)
+    if sweep.shape.name in NOT_FITTED:
+        known, unknown = powers(sweep)
+        yield Claim("another shape, where it is one", told, unknown)
+        yield Claim(f"another shape, where it is {sweep.shape.name}", told, unknown)
+        yield Claim("off the fitted curve, where it is another shape", off, known)
+    else:
+        yield Claim("another shape, where it is none", told)
+        if sweep.condition not in (SHARED, LEVEL_BY_LEVEL):
+            yield Claim("off the fitted curve, where it is no other shape and repeats share nothing", off)
 
 
 def operating_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:

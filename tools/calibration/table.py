@@ -47,6 +47,8 @@ def promise(topic: Topic, count: Count) -> str:
         return f"{count.mean_stated:.1%}"
     if topic.rule == "cost":
         return f"under {COSTLY:.0%}"
+    if topic.rule == "power" and count.stated:
+        return f"at best {count.mean_stated:.1%}"
     return "-" if topic.nominal is None else f"{topic.nominal:.0%}"
 
 
@@ -138,6 +140,8 @@ def cell(topic: Topic, count: Count) -> str:
     if not count.said:
         return "-"
     judged, share = verdict(topic, count), f"{count.share:.1%}"
+    if topic.rule == "power" and count.stated:
+        return f"{share} ({promise(topic, count)})"
     return f"**{share}**" if judged == "FAILS" else f"{share} ?" if judged == "open" else share
 
 

@@ -31,10 +31,10 @@ ENDED, NO_GAIN = 0.005, 0.001  # what is left to gain where growth is said to en
 ENOUGH = 0.93  # of the curves that end, whose ends a range between measured levels holds
 DOUBT = 0.05  # that a range does not hold what it should
 OF_CURVES = 0.02  # the share of curves that such a range leaves out: no engine has quite the shape of any of them
-ALIKE = 20  # how many times likelier a drift must make the errors of levels, for neighbours to deviate alike
 LIKELY = 0.75  # from here on an end of growth is named
 FAR = 64  # curves are followed up to this many times the highest level; an end past half of that is none
 LOADS, LOADS_BEYOND = 100, 40  # up to the highest level and beyond it
+STEP = 1e-4  # of a parameter, to each side, for a derivative
 TOGETHER = 250  # curves that are followed at a time
 
 
@@ -51,6 +51,16 @@ class Fit:
 
     def rate(self, load: float) -> float:
         return self.scale * float(self.family.rates(self.cube[:, None], np.array([load]), self.span)[0, 0])
+
+    def slopes(self, levels: Reals) -> Reals:
+        """Return the derivatives of the logarithms of the rates: by that of the scale, and by each parameter."""
+        columns = [np.ones(len(levels))]
+        for parameter in range(self.family.parameters):
+            ends = np.repeat(self.cube[:, None], 2, axis=1)
+            ends[parameter] = np.clip(ends[parameter] + (-STEP, STEP), 0, 1)
+            low, high = np.log(self.family.rates(ends, levels, self.span)).T
+            columns.append((high - low) / np.ptp(ends[parameter]))
+        return np.column_stack(columns)
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,6 @@ class Growth:
     ends: Ends
     mean_rates: Reals  # at the levels, of all curves
     chances: Reals  # levels x `KINDS`
-    bends_elsewhere: bool  # the levels lie off the closest curve, neighbours alike
 
     @property
     def most(self) -> float:
@@ -142,6 +151,7 @@ class Growth:
             return None
         place, count = int(np.argmax(self.mean_rates >= (1 - SMALL) * self.mean_rates.max())), len(self.levels)
         after = np.searchsorted(self.levels, self.ends.none, "right") - 1  # an end may lie behind these levels
+        after = np.maximum(after, 0)  # a range from the lowest level on begins at zero
         before = np.searchsorted(self.levels, self.ends.small, "left")  # and before these
         sure = {
             (low, high): float((ended & (low <= after) & (before <= high)).mean())
@@ -149,7 +159,7 @@ class Growth:
             for high in range(max(place, low + 1), count)
         }
         enough = [ends for ends in sure if sure[ends] >= ENOUGH * self.ended]
-        low, high = min(enough or [(0, count - 1)], key=lambda ends: (ends[1] - ends[0], -sure[ends]))
+        low, high = min(enough, key=lambda ends: (ends[1] - ends[0], -sure[ends]))
         begin = self.levels[low] if low or self.levels[0] <= 1 else 0.0
         return self.levels[place], begin, self.levels[high], sure[low, high]
 
@@ -175,8 +185,7 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
     chances = np.stack([kind.mean(axis=1) for kind in (spare, unclear, shared, plateau, overload)], axis=1)
     scaled = at_levels / np.exp(np.log(at_levels).mean(axis=0))
     fit = closest(curves, levels, rates)
-    other = float(likelihood.drifting(fit.errors) - likelihood.independent(fit.errors)) > math.log(ALIKE)
-    return Growth(tuple(levels.tolist()), fit, ends, scaled.mean(axis=1), chances, other)
+    return Growth(tuple(levels.tolist()), fit, ends, scaled.mean(axis=1), chances)
 
 
 def closest(curves: Curves, levels: Reals, rates: Reals) -> Fit:

@@ -53,9 +53,7 @@ def percent(share: float) -> str:
 
 def letter(found: Saturation, load: float) -> str:
     """Return the region of a load and its certainty as a cell of a table."""
-    kind = found.region(load)
+    kind, sure = found.region(load), found.sureness(load)
     if kind is None:
         return "-"
-    if kind == "unclear":
-        return LETTERS[kind]
-    return f"{LETTERS[kind]} {min(99, round(100 * found.sureness(load)))}%"
+    return f"{LETTERS[kind]} {min(99, round(100 * sure))}%" if sure else LETTERS[kind]

@@ -12,6 +12,7 @@ from engine_probe.analysis.curve.likelihood import Scatter
 from engine_probe.analysis.statistics.level_noise import LevelNoise, level_noise
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import Repeated, noise
+from engine_probe.analysis.statistics.smooth_residuals import smooth_p
 from engine_probe.analysis.statistics.student import ONE_SIDED, SIGNIFICANT
 
 WITHIN = 0.05  # of the highest throughput: what operating at a lower load may cost
@@ -131,12 +132,14 @@ class Saturation:
         return next(near, best)
 
     def region(self, load: float) -> Kind | None:
-        """Return the region of a measured level."""
-        return None if self.growth is None else self.growth.region(load)
+        """Return the region of a measured level. None of a load that takes no part in the curve."""
+        return self.growth.region(load) if self.growth and load in self.growth.levels else None
 
     def sureness(self, load: float) -> float:
-        """Return the certainty of that region."""
-        return 0.0 if self.growth is None else self.growth.sureness(load)
+        """Return the certainty of that region; zero where none is told."""
+        if self.growth is None or self.region(load) in (None, "unclear"):
+            return 0.0
+        return self.growth.sureness(load)
 
 
 def saturation(measured: Sequence[Level]) -> Saturation:
@@ -213,9 +216,13 @@ def lack_of_fit_p(levels: Sequence[Level], found: Growth) -> float | None:
 
 
 def misfit(found: Growth, chance: float) -> str:
-    """Return the note that the levels lie off the curve, and why: neighbours that deviate alike are no chance."""
+    """Return the note that the levels lie off the curve, and why.
+
+    Noise that the repeats of a level share leaves neighbours independent. Where these deviate alike, it is the shape.
+    """
+    alike = smooth_p(found.fit.errors, found.fit.slopes(np.array(found.levels)))
     off = f"the levels deviate from the fitted curve by more than repeats vary (F-test, p {chance:.3f})"
-    if found.bends_elsewhere:
+    if alike is not None and alike < SIGNIFICANT:
         return f"{off}, neighbours alike: the curve has another shape, so trust its levels more than its regions"
     return f"{off}: repeats of a level share noise, or the curve has a shape that is not among those fitted"
 

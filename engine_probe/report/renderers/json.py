@@ -16,6 +16,7 @@ from engine_probe.analysis.compare.trend import Trend
 from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
+from engine_probe.analysis.curve.regions import MEANINGS
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.analysis.run.summary import Summary
@@ -343,15 +344,21 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
     limit = most_load(curve.figures)
     figures = {metric.name: metric_over_levels(metric, curve.figures) for metric in METRICS}
     figures[HELD_RATE[0]] = intervals(curve.figures, held_rate)
+    found = curve.found
     levels = [
-        {"load": repeats[0].load, "figures": {name: values[place] for name, values in figures.items()}}
+        {
+            "load": repeats[0].load,
+            "region": found.region(repeats[0].load),
+            "sureness": found.sureness(repeats[0].load) or None,
+            "figures": {name: values[place] for name, values in figures.items()},
+        }
         for place, repeats in enumerate(by_load(curve.figures))
     ]
-    found = curve.found
     return {
         "label": curve.label,
         "unit": curve.unit,
         "levels": levels,
+        "regions": {kind: MEANINGS[kind] for kind in (found.growth.shape if found.growth else ())},
         "equilibrium": found.equilibrium,
         "saturation": found.saturation,
         "operating_load": found.operating.load if found.operating and found.noise else None,

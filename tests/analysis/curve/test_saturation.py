@@ -170,6 +170,17 @@ def test_a_wave_that_no_curve_takes_is_another_shape() -> None:
     assert "has another shape" in found.notes[-1]
 
 
+def test_growth_by_the_logarithm_of_load_is_another_shape_whether_or_not_repeats_share_noise() -> None:
+    """The closest curve, a power of load, lies up to 5 % below the middle levels and above the outer ones."""
+    for shared in (0.0, 0.01):
+        chance, measured = np.random.default_rng(1), []
+        for n in (1, 2, 4, 8, 16, 32, 64, 128, 256):
+            rate = (1 + 0.2 * math.log(n)) * chance.normal(1, shared)
+            rates = tuple((rate * chance.normal(1, 0.005, 3)).tolist())
+            measured.append(Level(n, sum(rates) / 3, n, 0.5, False, rates))
+        assert "has another shape" in saturation(measured).notes[-1]
+
+
 def test_a_throughput_that_only_grows_has_no_end() -> None:
     found = saturation([level(n, 7.0 * n) for n in (1, 2, 4, 8, 16)])
     assert (found.equilibrium, found.saturation) == (None, None)
@@ -185,6 +196,7 @@ def test_growth_that_ended_by_the_lowest_level_may_have_ended_anywhere_below() -
     )
     assert from_eight.saturation is not None
     assert from_eight.saturation.low == 0
+    assert from_eight.saturation.sureness > 0.9
     assert where(from_eight.saturation, "users").startswith("8 users (up to ")
     assert from_one.saturation is not None
     assert from_one.saturation.low >= 1
@@ -198,7 +210,8 @@ def test_without_a_load_of_one_spare_capacity_is_told_only_where_it_is_sure() ->
     )
     assert [from_one.region(n) for n in (8, 16, 24)] == ["spare", "spare", "shared"]
     assert [from_eight.region(n) for n in (8, 16, 24)] == ["spare", "unclear", "shared"]
-    assert letter(from_eight, 16) == "?"
+    assert (letter(from_eight, 16), from_eight.sureness(16)) == ("?", 0.0)
+    assert (from_eight.region(12), letter(from_eight, 12)) == (None, "-")  # was not measured
     assert from_eight.growth is not None
     first, second = from_eight.growth.breaks[:2]
     assert 8 <= first <= second <= 24

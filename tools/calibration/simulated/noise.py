@@ -18,12 +18,13 @@ LEAST = 0.05  # a factor: no run is slower than this
 UNEVEN = 0.7  # standard deviation of the logarithm of a level's own deviation
 DEGREES = 3  # of freedom of Student's t, whose tails are heavy
 
+SHARED = "shared by a level"
 LEVEL_BY_LEVEL = "drift, level by level"
 KINDS = {
     "independent": "each run by itself, normally distributed",
     "heavy tails": "each run by itself, Student's t with 3 degrees of freedom",
     "unequal": "each run by itself, each level with a deviation of its own",
-    "shared by a level": "all repeats of a level alike",
+    SHARED: "all repeats of a level alike",
     "shared by the occasion": "all runs of a sweep alike",
     "drift, interleaved": "changes over the time of the sweep; the first repeats of all levels come before the second",
     LEVEL_BY_LEVEL: "changes over the time of the sweep; all repeats of a level come before the next level",
@@ -49,7 +50,7 @@ def draw_factors(rng: np.random.Generator, kind: str, deviation: float, levels: 
     elif kind == "unequal":
         uneven = deviation * np.exp(UNEVEN * rng.standard_normal(levels) - UNEVEN**2)  # its mean square is right
         runs = uneven[:, None] * normal
-    elif kind == "shared by a level":
+    elif kind == SHARED:
         runs = deviation * (rng.standard_normal((levels, 1)) + OWN * normal)
     elif kind == "shared by the occasion":
         occasion = max(LEAST, 1 + deviation * rng.standard_normal())
@@ -67,5 +68,29 @@ def drift(rng: np.random.Generator, runs: int) -> Reals:
     if runs < 2:
         return np.zeros(runs)
     walk = np.cumsum(rng.standard_normal(runs))
-    expected = (runs + 1) * (runs - 1) / (6 * runs)  # mean square of a random walk around its mean
-    return np.asarray((walk - walk.mean()) / np.sqrt(expected), dtype=np.float64)
+    return np.asarray((walk - walk.mean()) / np.sqrt(drift_size(runs)), dtype=np.float64)
+
+
+def drift_size(runs: int) -> float:
+    """Return the expected mean square of a random walk around its mean."""
+    return (runs + 1) * (runs - 1) / (6 * runs)
+
+
+def covariance_of_levels(kind: str, deviation: float, levels: int, repeats: int, uneven: Reals | None) -> Reals:
+    """Return the covariance of the means of levels, without what the occasion adds to all of them."""
+    alone = np.eye(levels) * deviation**2
+    own = OWN**2 * alone / repeats
+    if kind in ("independent", "heavy tails", "unequal"):
+        return (alone if uneven is None else np.diag(uneven**2)) / repeats
+    if kind == SHARED:
+        return alone + own
+    if kind == "shared by the occasion":
+        return own
+    runs = levels * repeats
+    steps, centred = np.arange(runs) + 1.0, np.eye(runs) - 1 / runs
+    walk = centred @ np.minimum(steps[:, None], steps) @ centred / drift_size(runs)
+    numbers = np.arange(runs)  # in the order of time, as in `draw_factors`
+    times = numbers.reshape(levels, repeats) if kind == LEVEL_BY_LEVEL else numbers.reshape(repeats, levels).T
+    means = np.zeros((levels, runs))
+    np.put_along_axis(means, times, 1 / repeats, axis=1)
+    return np.asarray(deviation**2 * means @ walk @ means.T + own, dtype=np.float64)

@@ -30,11 +30,16 @@ class Sweep:
     loads: tuple[int, ...]
     rates: Reals  # levels x repeats
     occasion: float  # the factor that all runs have in common
-    noisiest: int | None = None  # the load whose repeats scatter most, if they do not all alike
+    uneven: Reals | None = None  # the deviation of each level, if they differ
 
     @property
     def repeats(self) -> int:
         return int(self.rates.shape[1])
+
+    @property
+    def noisiest(self) -> int | None:
+        """Return the load whose repeats scatter most. None if all scatter alike."""
+        return None if self.uneven is None else self.loads[int(np.argmax(self.uneven))]
 
     def levels(self) -> list[Level]:
         """Return what `engine_probe.analysis.curve.levels` makes of such points."""
@@ -78,8 +83,7 @@ def draw_sweep(rng: np.random.Generator, shape_name: str, condition: str) -> Swe
     else:
         clean, kind = shape.rate(np.array(loads, dtype=np.float64))[:, None], condition
     factors: Factors = draw_factors(rng, kind, deviation, len(loads), repeats)
-    noisiest = None if factors.uneven is None else loads[int(np.argmax(factors.uneven))]
-    return Sweep(shape, condition, deviation, loads, clean * factors.runs, factors.occasion, noisiest)
+    return Sweep(shape, condition, deviation, loads, clean * factors.runs, factors.occasion, factors.uneven)
 
 
 def drained(

@@ -125,7 +125,7 @@ def crossing_range(point: Crossing) -> str:
 def region_verdict(curve: Costed, top: Level) -> Iterator[str]:
     """Yield where on the throughput curve the most is earned: providers are advised to stay near saturation."""
     found = curve.curve.found if curve.curve else None
-    kind = found.region(top.load) if found and top.load in [level.load for level in found.levels] else None
+    kind = found.region(top.load) if found else None
     if found is None or kind in (None, "unclear"):
         return
     at = f"; the saturation point is {where(found.saturation, curve.unit)}" if found.saturation else ""
