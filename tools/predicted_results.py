@@ -1,4 +1,4 @@
-"""Published figures beside what is predicted without the hardware: capacities, saturation, bounds from data sheets.
+"""Published figures beside what is predicted without the hardware: capacities, saturation, bounds from datasheets.
 
 Usage: `python -m tools.predicted_results --write docs/results/predicted.md`, in the root of the repository. The twins
 of four sweeps take some minutes.
@@ -215,7 +215,7 @@ class Held(NamedTuple):
     @property
     def cells(self) -> str:
         least = "at least" if self.is_least else "at most"
-        told = "beyond the data sheet" if self.beyond else "possible"
+        told = "beyond the datasheet" if self.beyond else "possible"
         return (
             f"{self.what} | {self.published:,.4g} | {least} {self.bound:,.4g} | {error(self.published, self.bound)} "
             f"| {told}"
@@ -223,7 +223,7 @@ class Held(NamedTuple):
 
 
 def bounded() -> Iterator[str]:
-    """Yield the expected figures of an L40S beside the bounds of its data sheet."""
+    """Yield the expected figures of an L40S beside the bounds of its datasheet."""
     yield "| model | figure | published | bound | published / bound - 1 | |"
     yield "|---|---|--:|--:|--:|---|"
     kinds = {"ttft_p50_ms": "TTFT, ms", "tpot_p50_ms": "TPOT, ms", "output_tokens_per_s": "tokens/s"}
@@ -241,7 +241,7 @@ def bounded() -> Iterator[str]:
 
 
 def one_l4() -> Iterator[str]:
-    """Yield the measured figures of Qwen3 8B on an L4, not by vLLM, beside the bounds of its data sheet."""
+    """Yield the measured figures of Qwen3 8B on an L4, not by vLLM, beside the bounds of its datasheet."""
     yield "| figure | published | bound | published / bound - 1 | |"
     yield "|---|--:|--:|--:|---|"
     lengths = 128, 175
@@ -264,13 +264,13 @@ OF_WITHHELD = """\
 - On one GPU the pool of the 70B model is smaller than one request of the 128 k context that the document names."""
 OF_SATURATION = """\
 - `sweep NAME --twin "H100 NVL"`: vLLM's scheduler and block manager, the pool of the memory model, and the least step
-  times by the data sheet. Where pools fill and requests wait follows from the scheduler. Throughput is a bound; where
+  times by the datasheet. Where pools fill and requests wait follows from the scheduler. Throughput is a bound; where
   it peaks rests on costs that the bound leaves out (sampling, launches, attention's products).
 - The lengths of answers were derived from the published occupancies (`tools/answer_lengths.py`): the shares check the
   scheduler, not the lengths."""
 OF_SPLIT = """\
 - The document publishes its throughput as plots without numbers. Both columns are bounds: memory, products and the
-  all-reduces at the data sheet's rate of the link. The gain is one of bounds: launches and the latency of all-reduces,
+  all-reduces at the datasheet's rate of the link. The gain is one of bounds: launches and the latency of all-reduces,
   which two GPUs feel more at low load, are in neither. The pool follows from the memory model.
 - The document calls 67.7 GiB half of a GPU (section 6.3); of 93.6 GiB they are 72 %. On one GPU a request of the 128 k
   context that it names does not fit beside them."""
@@ -297,8 +297,8 @@ def document(curves: dict[str, Curve], halves: dict[int, Curve], commit: str = "
     tables = (*saturation(curves), "", *shares(curves))
     yield from section("Saturation of the four sweeps on their twins", tables, OF_SATURATION)
     yield from section(f"{SPLIT_MODEL} on one {GPU} and on two", split(halves), OF_SPLIT)
-    yield from section(f"One L40S at batch {BATCH}, and what its data sheet allows", bounded(), OF_BOUNDS)
-    yield from section("Qwen3 8B on one L4, and what its data sheet allows", one_l4(), OF_L4)
+    yield from section(f"One L40S at batch {BATCH}, and what its datasheet allows", bounded(), OF_BOUNDS)
+    yield from section("Qwen3 8B on one L4, and what its datasheet allows", one_l4(), OF_L4)
 
 
 def section(title: str, lines: Iterable[str], notes: str) -> Iterator[str]:

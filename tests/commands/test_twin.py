@@ -143,7 +143,7 @@ def test_a_gpu_has_the_pool_of_its_memory_and_the_times_of_its_data_sheet(tmp_pa
     arguments = "max_model_len = 4096\ngpu_memory_utilization = 0.9"
     twin = twin_of(predicted(asked(tmp_path, arguments=arguments, model="llama-3.1-8b"), "L40S"))
     assert twin.bounds
-    assert twin.calibrated_from == "the data sheet of L40S"
+    assert twin.calibrated_from == "the datasheet of L40S"
     plan, _ = plan_on("llama-3.1-8b", "L40S", {"max_model_len": 4096, "gpu_memory_utilization": 0.9}, (48, 40))
     assert (twin.limits["num_gpu_blocks_override"] - 1) * 16 == plan.kv_capacity_tokens
     assert (twin.limits["max_num_batched_tokens"], twin.limits["max_num_seqs"]) == (8192, 256)

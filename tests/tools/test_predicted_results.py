@@ -36,7 +36,7 @@ def test_figures_that_no_such_card_can_reach_are_named() -> None:
     rows = [cells(line) for line in list(bounded())[2:]]
     assert {row[0] for row in rows} == {"llama-3-8b", "llama-2-13b", "mistral-7b"}
     for row in rows:
-        assert row[-1] == ("possible" if row[1] == "TTFT, ms" else "beyond the data sheet")
+        assert row[-1] == ("possible" if row[1] == "TTFT, ms" else "beyond the datasheet")
 
 
 def test_what_was_measured_on_an_l4_lies_within_its_bounds() -> None:

@@ -212,7 +212,7 @@ def probe_costs(facts: dict[str, Any], column: dict[str, npt.NDArray[Any]], whol
 
 
 def predicted_within(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table) -> Mapping[str, float]:
-    """Return half the intervals of what a twin predicted; nothing for a recording, and for bounds of a data sheet."""
+    """Return half the intervals of what a twin predicted; nothing for a recording, and for bounds of a datasheet."""
     twin = facts.get("predicted")
     if twin is None or twin.get("bounds"):
         return {}

@@ -76,7 +76,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     "--twin",
     metavar="FOLDER|FILE|GPU",
     help="Predict instead of measuring: vLLM's scheduler on a virtual clock, with step times from the recordings of a "
-    "run or a sweep, from the kernels in a FILE of `validate --json`, or the least times by the data sheet of a GPU.",
+    "run or a sweep, from the kernels in a FILE of `validate --json`, or the least times by the datasheet of a GPU.",
 )
 @engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/<name>-<time>].")

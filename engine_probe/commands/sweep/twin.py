@@ -1,4 +1,4 @@
-"""`sweep --twin`: the sweep on a twin whose step times come from recordings, measured kernels or a data sheet."""
+"""`sweep --twin`: the sweep on a twin whose step times come from recordings, measured kernels or a datasheet."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NAMES = {"cache_dtype": "kv_cache_dtype"}  # where vLLM's argument has another n
 def predicted(sweep: SweepFile, folder: str) -> SweepFile:
     """Return the sweep with twins in place of its engines.
 
-    `folder` may also name a GPU of the data sheets, or a file that `engine_probe validate --json` wrote.
+    `folder` may also name a GPU of the datasheets, or a file that `engine_probe validate --json` wrote.
     """
     if not Path(folder).exists():
         return on_device(sweep, folder)
@@ -80,7 +80,7 @@ def on_kernels(sweep: SweepFile, path: Path) -> SweepFile:
 
 
 def on_device(sweep: SweepFile, name: str) -> SweepFile:
-    """Return the sweep on twins of a GPU: the pool that its memory holds, and the least times of its data sheet."""
+    """Return the sweep on twins of a GPU: the pool that its memory holds, and the least times of its datasheet."""
     check_sweep(sweep)
     gpu = named_gpu(name, f"--twin {name}: there is neither such a folder nor a GPU of that name whose memory is known")
     return on_twins(sweep, lambda points: device_twin(gpu, points))
@@ -104,7 +104,7 @@ def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
         "max_num_seqs": requests,
         "async_scheduling": True,
     }
-    return Twin(f"the data sheet of {gpu.name}", least_times(plan), limits, bounds=True)
+    return Twin(f"the datasheet of {gpu.name}", least_times(plan), limits, bounds=True)
 
 
 def on_twins(sweep: SweepFile, twin_of: Callable[[Sequence[Point]], Twin]) -> SweepFile:

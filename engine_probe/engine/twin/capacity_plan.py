@@ -1,4 +1,4 @@
-"""What an engine on a GPU holds, and what bounds its speed, from the model's shape and the GPU's data sheet alone.
+"""What an engine on a GPU holds, and what bounds its speed, from the model's shape and the GPU's datasheet alone.
 
 The capacity is predicted by the memory model. Times are bounds and no predictions: no step is faster than reading the
 weights of its layers, the vocabulary and the KV cache once at the full bandwidth of the memory, or than multiplying its
@@ -25,11 +25,11 @@ OPERATIONS = 2  # of each parameter for a token: a multiplication and an additio
 
 @dataclass(frozen=True)
 class Rates:
-    """What one GPU moves and multiplies in a second, by its data sheet."""
+    """What one GPU moves and multiplies in a second, by its datasheet."""
 
     bytes_per_second: float
-    operations_per_second: float | None  # in the number format of the activations; None: not in the data sheet
-    link_bytes_per_second: float | None = None  # to other GPUs, in one direction; None: not in the data sheet
+    operations_per_second: float | None  # in the number format of the activations; None: not in the datasheet
+    link_bytes_per_second: float | None = None  # to other GPUs, in one direction; None: not in the datasheet
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def least_terms(plan: Plan) -> Iterator[Source]:
         yield Source("padding", "tokens of the smallest graph that holds a step - its tokens", sizes)
     if plan.reduced_bytes:
         link = rates.link_bytes_per_second
-        figures = "no link in the data sheet: left out" if link is None else f"{link / 1e9:,.0f} GB/s in one direction"
+        figures = "no link in the datasheet: left out" if link is None else f"{link / 1e9:,.0f} GB/s in one direction"
         formula = "2 all-reduces of each layer x 2 (n - 1) / n of a token's activations / rate of the link"
         yield Source("collectives", formula, f"{plan.reduced_bytes / 1024:,.4g} KiB a token, {figures}")
 

@@ -1,4 +1,4 @@
-"""Which GPUs, how many and how divided among engines, can meet limits on latencies, by what their data sheets allow.
+"""Which GPUs, how many and how divided among engines, can meet limits on latencies, by what their datasheets allow.
 
 Times of a plan are the least that are possible. So an engine that breaks a limit is surely excluded, and one that does
 not may still break it: its number of GPUs and its cost are the least, too.

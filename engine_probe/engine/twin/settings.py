@@ -12,10 +12,10 @@ from engine_probe.engine.twin.step_times import StepTimes
 class Twin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What step times come from, the times, and the limits of the engine that the twin stands for."""
 
-    calibrated_from: str  # the folder of the recordings, or the GPU of the data sheet
+    calibrated_from: str  # the folder of the recordings, or the GPU of the datasheet
     step_times: StepTimes
     limits: dict[str, Any] = {}
-    bounds: bool = False  # by a data sheet: no step can take less
+    bounds: bool = False  # by a datasheet: no step can take less
     refusal: str | None = None  # why this engine cannot be predicted; then nothing else counts
 
 

@@ -93,7 +93,7 @@ def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:
                 wanted.setdefault(curve.unit, set()).update(offer.levels)
     for unit, levels in wanted.items():
         if command := command_for(swept, unit, levels):
-            yield Sentence(f"To add these levels (those already measured are kept): {command}", command=True)
+            yield Sentence(f"To add these levels (the others are kept): {command}", command=True)
 
 
 def sentence(offer: Offer, curve: Curve) -> str:

@@ -85,7 +85,7 @@ def command(
     """Predict whether a model fits on a GPU, how many requests it holds, and what bounds its speed.
 
     Weights and KV cache follow from the model's configuration; the workspace is estimated from four published engines.
-    Times are bounds from the GPU's data sheet. Nothing is measured, and neither the GPU nor the weights are needed.
+    Times are bounds from the GPU's datasheet. Nothing is measured, and neither the GPU nor the weights are needed.
     """
     from engine_probe.commands.options.document_output import json_file, page_file, show_document
     from engine_probe.report.sections.load.capacity_plan import plan_document, plan_json

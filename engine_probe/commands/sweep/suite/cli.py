@@ -34,7 +34,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     "--twin",
     metavar="FOLDER|GPU",
     help="Predict instead of measuring, as `sweep --twin`: by the recordings of a run or a sweep, or for a GPU by its "
-    "data sheet.",
+    "datasheet.",
 )
 @engine(
     "--ray",

@@ -1,4 +1,4 @@
-"""The chart of a plan: the highest throughput that the data sheets allow, over the requests in flight."""
+"""The chart of a plan: the highest throughput that the datasheets allow, over the requests in flight."""
 
 from __future__ import annotations
 

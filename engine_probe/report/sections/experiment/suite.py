@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.recordings.suite import COMPLETE, PARTIAL, RUNNING, WAITING, Suite, SuiteState, SweepState
+from engine_probe.recordings.suite import COMPLETE, PARTIAL, RUNNING, WAITING, Suite, SweepState
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, table
+from engine_probe.report.sections.load.prediction import VIRTUAL_CLOCK, step_time_source
 from engine_probe.text_format import counted, long_duration
 
 COLUMNS = (
@@ -23,15 +24,17 @@ def suite_verdict(suite: Suite) -> Section:
     rows = suite.state.sweeps
     done = sum(row.status == COMPLETE for row in rows)
     whole = Sentence(f"{done} of {counted(len(rows), 'sweep')} complete.", "good" if done == len(rows) else "caution")
-    sentences = (*predicted(suite.state), whole, *unfinished(rows))
+    sentences = (*predicted(suite), whole, *unfinished(rows))
     return Section(sentences=sentences, tables=(sweep_table(suite),), shown="always")
 
 
-def predicted(state: SuiteState) -> Iterator[Sentence]:
+def predicted(suite: Suite) -> Iterator[Sentence]:
     """Say what a suite on twins rests on, and how long it took."""
-    if state.twin is not None:
-        took = long_duration(sum(row.seconds for row in state.sweeps))
-        text = f"vLLM's scheduler ran on a virtual clock, by {state.twin}; nothing was measured. It took {took}."
+    if suite.state.twin is not None:
+        runs = (run for swept in suite.sweeps.values() for run in swept.runs if run.predicted)
+        sources = sorted({step_time_source(run) for run in runs}) or [suite.state.twin]
+        took = long_duration(sum(row.seconds for row in suite.state.sweeps))
+        text = f"{VIRTUAL_CLOCK} {' and '.join(sources)}; nothing was measured. It took {took}."
         yield Sentence(text, "caution", "Predicted")
 
 

@@ -71,7 +71,7 @@ def plan_document(found: Planned, words: Sequence[str] = (), choice: Choice | No
     terms = Section("Memory of one GPU", tables=tuple(map(terms_table, plans)))
     steps = Section("Least time of a step", tables=tuple(map(step_table, plans)))
     return Document(
-        title, "from the model's shape and data sheets; nothing was measured", verdict, (*compared, terms, steps)
+        title, "from the model's shape and datasheets; nothing was measured", verdict, (*compared, terms, steps)
     )
 
 
@@ -83,7 +83,7 @@ def money_lines(found: Planned) -> Iterator[str]:
 
 
 NOTE = (
-    "TPOT and tokens/s with as many requests in flight as the pool holds. Bounds from the data sheet: weights and "
+    "TPOT and tokens/s with as many requests in flight as the pool holds. Bounds from the datasheet: weights and "
     "KV cache read once a step, tokens multiplied and reduced over GPUs at full rates; everything else comes on top."
 )
 

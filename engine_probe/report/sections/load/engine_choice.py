@@ -20,7 +20,7 @@ COLUMNS = (
     Column("cost per hour", short="cost\nper hour"),
 )
 NOTE = (
-    "By the least times of the data sheets: what they exclude is surely excluded; what they leave may need more GPUs. "
+    "By the least times of the datasheets: what they exclude is surely excluded; what they leave may need more GPUs. "
     "Recordings of such a GPU say more: sweep NAME --twin RECORDING."
 )
 

@@ -14,11 +14,17 @@ from engine_probe.text_format import duration
 
 WIDE = 1.25  # an interval from which on it is told as a factor
 CONFIDENCE = 0.9
+VIRTUAL_CLOCK = "vLLM's scheduler ran on a virtual clock, with step times from"
 SOURCES = "Where the step times come from"
 
 
 def document_title(text: str, runs: Sequence[Run]) -> str:
     return f"Predicted: {text}" if any(run.predicted for run in runs) else text
+
+
+def step_time_source(run: Run) -> str:
+    """Return where a predicted run's step times come from: a folder, or a GPU's datasheet."""
+    return str(run.facts["predicted"]["calibrated_from"])
 
 
 def with_prediction(verdict: Section, runs: Sequence[Run]) -> Section:
@@ -27,8 +33,7 @@ def with_prediction(verdict: Section, runs: Sequence[Run]) -> Section:
     if not predicted:
         return verdict
     twin = predicted[0].facts["predicted"]
-    source = twin["calibrated_from"]
-    sentences = [f"vLLM's scheduler ran on a virtual clock, with step times from {source}."]
+    sentences = [f"{VIRTUAL_CLOCK} {step_time_source(predicted[0])}."]
     if twin.get("bounds"):
         sentences.append("Latencies are at least, and throughput is at most, what stands here: no step can take less.")
     sentences += [*error_words(twin["step_times"]), *beyond_words(predicted, twin["step_times"].get("prices", {}))]

@@ -49,8 +49,11 @@ class Checksums(NamedTuple):
 
 
 def load_effects(points: Sequence[SweptPoint], scores: Scores | None = None) -> Effects:
-    """Test the effect of load over the points of one curve."""
-    measured = sorted((point for point in points if point.run and point.analysis), key=lambda point: point.load)
+    """Test the effect of load over the measured points of one curve: a prediction has neither noise nor answers."""
+    measured = sorted(
+        (point for point in points if point.run and not point.run.predicted and point.analysis),
+        key=lambda point: point.load,
+    )
     first = reference(measured)
     runs = [seen(point, first, scores or {}) for point in measured]
     latencies = [Outcome(f"{name}, median", "ms") for name in TESTED]

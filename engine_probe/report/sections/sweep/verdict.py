@@ -24,7 +24,8 @@ LARGE_ERROR = 0.05  # root mean square of the relative errors of a fitted curve
 
 def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], Iterable[Picture]]) -> Section:
     """Return the problems of a sweep, then where each curve ends: one sentence for each where there are several."""
-    parts = [curve_section(curve) for curve in curves if curve.worth_words or len(curves) == 1]
+    noisy = not any(run.predicted for run in swept.runs)
+    parts = [curve_section(curve, noisy) for curve in curves if curve.worth_words or len(curves) == 1]
     tables = level_tables(curves)
     cautions = (*sweep_cautions(swept), *failure_words(curves))
     probe_cost = says(swept.probe_off_lines)
@@ -59,10 +60,12 @@ def failure_words(curves: Sequence[Curve]) -> Iterator[Sentence]:
             yield Sentence(words, "problem", curve.label)
 
 
-def curve_section(curve: Curve) -> Section:
+def curve_section(curve: Curve, noisy: bool) -> Section:
+    """Return what a curve shows; one that is predicted is not noisy, and has no repeats to ask for."""
     shown = sweep_verdicts(curve.found, curve.unit)
     verdicts = (*shown, *graphs_verdict(curve), *cache_verdict(curve), *slo_verdicts(curve))
-    doubts = (*repeats_note(curve.figures), *sweep_details(curve.found, curve.unit), *slo_doubts(curve))
+    noise = (*repeats_note(curve.figures), *noise_doubts(curve.found)) if noisy else ()
+    doubts = (*sweep_details(curve.found, curve.unit), *noise, *slo_doubts(curve))
     return Section(
         curve.label,
         figures=tuple(curve_figures(curve)),
@@ -127,6 +130,13 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
         yield from headroom_verdict(found, unit)
         if alike := found.not_different:
             yield alike_verdict(found, alike, unit)
+    if any(True for _ in region_sentences(found, unit)):
+        yield from notes(found)
+
+
+def noise_doubts(found: Saturation) -> Iterator[str]:
+    """Yield what noise leaves open."""
+    if found.best:
         yield from noise_sentences(found)
     if has_no_repeats(found) and found.growth and found.growth.fit.error > LARGE_ERROR:
         # With repeats a test says it, in the notes.
@@ -134,8 +144,6 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
             f"The fitted curve misses the levels by {found.growth.fit.error:.1%} (RMS): without repeats, noise and "
             "another shape cannot be told apart."
         )
-    if any(True for _ in region_sentences(found, unit)):
-        yield from notes(found)
 
 
 def noise_sentences(found: Saturation) -> Iterator[str]:
