@@ -94,6 +94,7 @@ def test_a_geometry_is_that_of_the_catalogue(asked: str, value: float) -> None:
         ({"value": "1, 2, 3", "sweep": "l4_parallel: workload.num_prompts"}, "the same in sweeps/l4_parallel.toml"),
         ({"value": 1, "sweep": "l40s_offline: engine.arguments.nothing", "otherwise": 1}, "the same"),
         ({"value": 1, "sweep": "l40s_offline: engine.arguments.nothing"}, "left out in"),
+        ({"value": "8, 10", "sweep": "l4_suites: workload.num_prompts"}, "the same in sweeps/l4_suites.toml"),
         ({"value": 3, "sweep": "l40s_continuous: prompts"}, "the same in sweeps/l40s_continuous.toml"),
     ],
 )

@@ -144,11 +144,12 @@ def of_sweep(row: Stated) -> str:
 
 
 def in_sweep(sweep: Mapping[str, Any], key: str) -> Any:
-    """Return the values of an axis, or the value of a key. None if the sweep has neither."""
+    """Return the values of an axis and of extra points, or the value of a key. None if the sweep has neither."""
     if key == "prompts":
         return len(sweep["workload"]["prompts"]["texts"])
     if key in (axes := sweep.get("axes", {})):
-        return axes[key]
+        extra = [point[key] for point in sweep.get("include", ()) if key in point]
+        return [*axes[key], *(value for value in extra if value not in axes[key])] if extra else axes[key]
     found: Any = sweep
     for part in key.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
