@@ -49,7 +49,7 @@ def recorded(shell: Any, line: str, cell: str) -> Run:
         with Probe(engine_of(shell.user_ns, asked.engine), asked.out) as probe:
             try:
                 run_cell(shell, cell)
-            except BaseException as error:
+            except BaseException as error:  # whatever ends a cell, Ctrl-C too; raised again
                 failure = error
                 raise
         return probe.run
