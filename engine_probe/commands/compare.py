@@ -150,7 +150,7 @@ def side_by_side(
     from engine_probe.evaluation.comparison import compare_each
     from engine_probe.evaluation.occasions import compare_occasions
     from engine_probe.report.compare_document import compare_document
-    from engine_probe.report.renderers.json import comparison_figures
+    from engine_probe.report.renderers.json_comparison import comparison_figures
 
     found = [compare_occasions(folders, others, slo)] if others else compare_each(folders[0], folders[1:], slo, earlier)
     return Compared(found, lambda: compare_document(found, gates), lambda: comparison_figures(found, gates))
@@ -159,7 +159,7 @@ def side_by_side(
 def followed(folders: Sequence[Path], axis: str, gates: Sequence[Gate], slo: Slo | None) -> Compared:
     """Return the trend over an axis; its gates are those of the last measurement."""
     from engine_probe.evaluation.trend import trend_over
-    from engine_probe.report.renderers.json import trend_figures
+    from engine_probe.report.renderers.json_comparison import trend_figures
     from engine_probe.report.trend_document import trend_document
 
     found = trend_over(folders, axis, slo)

@@ -16,7 +16,8 @@ from engine_probe.report.charts.sweep import throughput_charts
 from engine_probe.report.compare_document import compare_document
 from engine_probe.report.document import Cell, Document
 from engine_probe.report.experiment_report import experiment_document
-from engine_probe.report.renderers.json import comparison_figures, experiment_figures, run_figures
+from engine_probe.report.renderers.json import experiment_figures, run_figures
+from engine_probe.report.renderers.json_comparison import comparison_figures
 from engine_probe.report.renderers.junit import junit
 from engine_probe.report.renderers.notebook import comparison_html, experiment_html, run_html
 from engine_probe.report.run_report import run_document
@@ -67,6 +68,17 @@ def test_a_prediction_says_so_first_and_how_wrong_it_may_be(tmp_path: Path, erro
     assert "runs/real" in first.text
     assert words in first.text
     assert "predicted" in document.origin
+
+
+def test_a_predicted_sweep_has_no_doubts_of_noise_that_it_does_not_have(tmp_path: Path) -> None:
+    measured, told = (write_sweep(tmp_path / name, (1, 4, 8, 16)) for name in ("measured", "predicted"))
+    for place in (told / "points").iterdir():
+        predicted(place, 0.02)
+    for folder, noisy in ((measured, True), (told, False)):
+        swept = engine_probe.load_sweep(folder)
+        words = repr(sweep_document(swept, curves(swept.points)))
+        assert noisy == ("Each level was measured by one run" in words)
+        assert noisy == ("oads were measured in ascending or descending order" in words)
 
 
 def test_predicted_figures_have_intervals_in_tables_and_json(tmp_path: Path) -> None:

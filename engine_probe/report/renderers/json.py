@@ -1,18 +1,14 @@
 """The figures of a report as JSON: each metric by its name, with its unit and formula."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.answers.quality.verdicts import Verdicts
 from engine_probe.analysis.batch.prediction_interval import figure_of
-from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Change, Metric
+from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
-from engine_probe.analysis.compare.gates import Gate
-from engine_probe.analysis.compare.trend import Trend
 from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
@@ -27,16 +23,12 @@ from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.analysis.step.ceiling_use import uses
 from engine_probe.analysis.step.stalls import Stalls
 from engine_probe.evaluation.advice import advised
-from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.integrity import figures as integrity_figures
 from engine_probe.evaluation.integrity import integrity
-from engine_probe.evaluation.money.costs import Money, worth_showing
-from engine_probe.evaluation.money.options import Hardware
+from engine_probe.evaluation.money.costs import Money
 from engine_probe.evaluation.pareto import figures as pareto_figures
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.precision import Engine, engines
-from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
-from engine_probe.evaluation.trend import TrendOver
 from engine_probe.recordings.argument_trials import trials_of
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.curve import Curve, curves
@@ -48,10 +40,10 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.curves.lengths import OverLength, fitted_lines
 from engine_probe.report.charts.levels import by_load, intervals
+from engine_probe.report.renderers.json_answers import run_quality, sweep_quality
+from engine_probe.report.renderers.json_money import accounted
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
-ANSWER_QUALITY = "answer_quality"
-JUDGED_NAMES = ("request_id", "prompt_id", "question_id", "language", "subject", "outcome")
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 
 
@@ -80,34 +72,10 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
     )
 
 
-def run_quality(run: Run) -> dict[str, Any]:
-    """Return the verdicts on a run's answers. Empty if it asked no questions of a set."""
-    found = Judge().run(run)
-    return {} if found is None else {ANSWER_QUALITY: judged_answers(found)}
-
-
 def sweep_integrity(swept: Swept) -> dict[str, Any]:
     """Return how answers compare over the load; no key if none were compared."""
     found = integrity(swept)
     return {"integrity": [integrity_figures(curve) for curve in found]} if found else {}
-
-
-def sweep_quality(swept: Swept) -> dict[str, Any]:
-    """Return the verdicts on each point's answers. Empty if no questions of a set were asked."""
-    runs = {point: run for quality in curve_qualities(swept).values() for point, run in quality.runs.items()}
-    return {ANSWER_QUALITY: {point: judged_answers(run) for point, run in runs.items()}} if runs else {}
-
-
-def judged_answers(found: RunQuality) -> dict[str, Any]:
-    """Return the verdicts on each answer: true, false, or null where it was not judged, and why."""
-    return {"notes": found.notes, "requests": [judged_answer(answer) for answer in found.answers]}
-
-
-def judged_answer(answer: JudgedAnswer) -> dict[str, Any]:
-    named = {name: getattr(answer, name) for name in JUDGED_NAMES}
-    verdicts = {each.name: getattr(answer.verdicts, each.name) for each in fields(Verdicts)}
-    reasons = {name: verdict.reason for name, verdict in verdicts.items() if verdict.reason}
-    return {**named, "verdicts": {name: verdict.value for name, verdict in verdicts.items()}, "reasons": reasons}
 
 
 def stalled(found: Stalls) -> dict[str, Any]:
@@ -390,147 +358,6 @@ def described(money: Money) -> dict[str, dict[str, str]]:
     metrics[HELD_RATE[0]] = {"unit": HELD_RATE[1], "formula": HELD_RATE[2]}
     return metrics | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY
-    }
-
-
-def accounted(money: Money) -> dict[str, Any] | None:
-    if not worth_showing(money):
-        return None
-    return {
-        "currency": money.currency,
-        "prices": money.prices,
-        "curves": [
-            {
-                "label": curve.label,
-                "unit": curve.unit,
-                "cards": curve.cards,
-                "levels": curve.costs.levels,
-                "energy_in_cost": curve.costs.with_energy,
-                "energy_from": curve.costs.energy_sources,
-                "break_even": curve.costs.break_even,
-                "notes": curve.costs.notes,
-            }
-            for curve in money.curves
-        ],
-        "cards": [{"fewer": pair.fewer.cards, "more": pair.more.cards, "levels": pair.rows} for pair in money.cards],
-        **compared_options(money.hardware),
-    }
-
-
-def compared_options(found: Hardware | None) -> dict[str, Any]:
-    """Return the hardware options, the cheapest by demand, and what a token costs on one against another."""
-    if found is None:
-        return {"options": [], "cheapest_by_demand": []}
-    return {
-        "options": found.offered,
-        "cheapest_by_demand": found.steps,
-        "demand": found.demand,
-        "choices": [
-            {
-                "option": choice.option.name,
-                "engines": choice.count,
-                "engines_by_the_upper_end": choice.hoped,
-                "in_time": choice.latency,
-                "per_month": choice.per_month,
-            }
-            for choice in found.choices
-        ],
-        "rules": found.rules,
-        "cost_ratios": [
-            {
-                "option": ratio.option.name,
-                "serves": ratio.option.serves,
-                "against": ratio.first.name,
-                "low": ratio.low,
-                "high": ratio.high,
-                "published": ratio.option.claimed_ratio,
-                "published_follows": ratio.follows,
-            }
-            for ratio in found.ratios
-        ],
-    }
-
-
-def comparison_figures(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
-    return json.dumps([comparison_facts(each, gates) for each in found], indent=1)
-
-
-def trend_figures(found: TrendOver, gates: Sequence[Gate]) -> str:
-    """Return the figures of a trend: each over the occasions, its changes, and the last against those before."""
-    return json.dumps(
-        {
-            "kind": "trend",
-            "axis": found.axis,
-            "occasions": [asdict(occasion) for occasion in found.occasions],
-            "together": [trend_facts(trend) for trend in found.together] or None,
-            "points": {name: [trend_facts(trend) for trend in trends] for name, trends in found.points.items()},
-            "settings": found.settings,
-            "last": comparison_facts(found.last, gates),
-        },
-        indent=1,
-    )
-
-
-def trend_facts(trend: Trend) -> dict[str, Any]:
-    return {
-        "metric": trend.metric.name,
-        "unit": trend.metric.unit,
-        "better": trend.metric.better,
-        "values": trend.values,
-        "intervals": trend.intervals,
-        "tested": trend.tested,
-        "changes": [
-            {
-                "between": [shift.at - 1, shift.at],
-                "before": shift.before,
-                "after": shift.after,
-                "relative": shift.relative,
-                "p": shift.p,
-                "verdict": "worse" if trend.is_worse(shift) else "better",
-            }
-            for shift in trend.shifts
-        ],
-    }
-
-
-def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str, Any]:
-    points = [
-        {
-            "point": pair.name,
-            "changes": [{**change_facts(change), "repeats": change.repeats} for change in pair.changes],
-        }
-        for pair in comparison.pairs
-    ]
-    held = [
-        {"gate": each.gate.text, "point": each.point, "answer": each.answer, "p": each.p, "said": each.said}
-        for each in comparison.held(gates)
-    ]
-    whole = comparison.together
-    return {
-        "before": comparison.before,
-        "after": comparison.after,
-        "occasions": comparison.occasions,
-        "earlier": comparison.earlier,
-        "together": [change_facts(change) for change in whole.changes] if whole else None,
-        "points": points,
-        "pareto": pareto_figures(comparison.same_work),
-        "gates": held,
-        "notes": comparison.notes,
-    }
-
-
-def change_facts(change: Change) -> dict[str, Any]:
-    return {
-        "metric": change.metric.name,
-        "unit": change.metric.unit,
-        "better": change.metric.better,
-        "before": change.before,
-        "after": change.after,
-        "relative": change.relative,
-        "interval": change.interval,
-        "interval_includes_drift": bool(change.earlier) or change.p is not None,
-        "p": change.p,
-        "verdict": change.verdict,
     }
 
 
