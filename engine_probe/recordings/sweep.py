@@ -170,8 +170,9 @@ def open_sweep(folder: Path, slo: Slo | None = None) -> Swept:
 
 
 def slo_of_search(sweep: dict[str, Any]) -> Slo | None:
-    """Return the limits by which a search over engine arguments judged its trials. None without."""
-    limits = (sweep.get("search") or {}).get("slo")
+    """Return the limits by which a search over engine arguments judged its trials, or their loads. None without."""
+    search = sweep.get("search")
+    limits = search and ((sweep.get("adaptive") or search).get("slo"))
     return None if limits is None else msgspec.convert(limits, Slo)
 
 

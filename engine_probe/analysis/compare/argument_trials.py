@@ -43,6 +43,7 @@ class Trial:
     score: Score | None  # None: it failed, for this reason
     reason: str = ""
     limited: bool = False  # by an SLO, which a strain that is not known does not meet
+    load: str = ""  # at which it was measured, where the load of each setting was searched for
 
     @property
     def name(self) -> str:
@@ -67,6 +68,15 @@ def scored(figures: PointFigures, objective: str) -> Score | None:
     if objective == GOODPUT:
         return Score(goodput.requests_per_s, strain) if goodput else None
     return Score(held_rate(figures) or whole_run_rate(figures), strain)
+
+
+def at_best_load(measured: Sequence[Trial]) -> Trial:
+    """Return a setting at its best load: the most within the SLO, else the nearest to it, else why it failed."""
+    feasible = [trial for trial in measured if trial.is_feasible]
+    if feasible:
+        return max(feasible, key=lambda trial: trial.value)
+    known = [(trial.score.strain or math.inf, number) for number, trial in enumerate(measured) if trial.score]
+    return measured[min(known)[1]] if known else measured[-1]
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
@@ -117,6 +127,7 @@ class ArgumentTrials:
 
     trials: tuple[Trial, ...]
     unit: str = UNITS[OUTPUT]
+    points: int = 0  # measured or failed, of all loads of all trials
 
     @cached_property
     def searched(self) -> list[Trial]:

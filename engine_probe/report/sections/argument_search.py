@@ -21,6 +21,10 @@ METHOD = (
     "the search in turns with the baseline, each on a new engine (Welch of the logarithms, 95 %); it does not include "
     "what changes from one day to another."
 )
+LOAD_METHOD = (
+    "Each setting counts at the best of its measured loads: within the limits the one with the most, else the nearest "
+    "to them. Repeats are made at that load alone."
+)
 EFFECT_METHOD = (
     "Numbers: Spearman's rank correlation; choices: medians. p is of a permutation test, corrected for the number of "
     "arguments (Holm). The search looks where it found more, and arguments vary together: no planned experiment."
@@ -57,7 +61,7 @@ def verdict(found: ArgumentTrials, slo: Slo | None) -> Iterator[Sentence]:
         reason = "meets the limits" if found.infeasible and not found.first.is_feasible else "besides the baseline runs"
         yield Sentence(f"No setting {reason}.", "problem")
         return
-    name, gain = curve_name(best.setting), found.gain
+    name, gain = curve_name(best.setting) + (f", at {best.load}" if best.load else ""), found.gain
     if gain is None:
         yield Sentence(f"Best of {counted(len(found.searched), 'setting')}: {name}. {alone(found, best)}", "caution")
         return
@@ -120,7 +124,8 @@ def limit_words(found: ArgumentTrials, best: Trial, slo: Slo | None) -> Sentence
 
 
 def counts(found: ArgumentTrials, slo: Slo | None) -> Iterator[str]:
-    words = [f"{counted(len(found.searched), 'setting')} tried"]
+    loads = f" at {counted(found.points, 'load')} in all, repeats included" if found.first.load else ""
+    words = [f"{counted(len(found.searched), 'setting')} tried{loads}"]
     if found.infeasible:
         words.append(f"{len(found.infeasible)} miss {slo.words if slo else 'the limits'}")
     if found.failed:
@@ -130,6 +135,8 @@ def counts(found: ArgumentTrials, slo: Slo | None) -> Iterator[str]:
 
 def doubts(found: ArgumentTrials) -> Iterator[str]:
     yield METHOD
+    if found.first.load:
+        yield LOAD_METHOD
     if found.challenger and found.gain:
         kept = sum(found.gain.after) / len(found.gain.after)
         value, more = f"{found.challenger.value:,.1f}", signed(found.challenger.value / kept - 1, 1)
@@ -188,6 +195,7 @@ def trials_table(found: ArgumentTrials) -> Table:
         Column("trial"),
         *(Column(name, words=True, short=name.replace("_", "_\n", 2)) for name in found.first.setting),
         Column(found.unit, short=found.unit.replace(" ", "\n", 1)),
+        *[Column("best load", words=True)] * bool(found.first.load),
         Column("against the baseline", short="against\nbaseline", room="spare"),
         *[Column("of the tightest limit", short="of the\nlimit")] * limited,
         Column("repeats", room="page"),
@@ -204,6 +212,7 @@ def row(found: ArgumentTrials, number: int, trial: Trial) -> tuple[Cell | str, .
         str(number),
         *(value if isinstance(value, str) else json.dumps(value) for value in trial.setting.values()),
         f"{trial.value:,.1f}" if score else "-",
+        *[trial.load if score else "-"] * bool(first.load),
         signed(trial.value / first.value - 1, 0) if against else "-",
         *[strain] * first.limited,
         rate_words([each.value for each in repeats]) if repeats else "-",

@@ -1,5 +1,8 @@
 """The checks of [search], before an engine starts."""
 
+from engine_probe.analysis.compare.argument_trials import GOODPUT
+from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.statistics.sample import enough
 from engine_probe.errors import InputError
 from engine_probe.sweep.argument_search.space import PLACE
 from engine_probe.sweep.argument_search.suggest import check_installed
@@ -12,8 +15,12 @@ def check_search(sweep: SweepFile) -> None:
     if search is None:
         return
     search.check()
-    if sweep.adaptive is not None:
-        raise InputError("search and adaptive both search: leave one of the two out, and give search a fixed load")
+    slo = limits_of(sweep)
+    if sweep.adaptive is not None and search.slo is not None:
+        raise InputError("search.slo: adaptive searches the load of each setting by limits of its own: move them to it")
+    if search.objective == GOODPUT and slo is None:
+        where = "search.slo" if sweep.adaptive is None else 'adaptive.slo and adaptive.goal = "slo"'
+        raise InputError(f'search.objective is "{GOODPUT}", which counts requests within limits: add {where}')
     if sweep.axes or sweep.include or sweep.exclude:
         axis = next(iter(sweep.axes), "include")
         raise InputError(f"search varies {PLACE} at one workload, and {axis} is an axis: leave axes out, or the search")
@@ -29,7 +36,23 @@ def check_search(sweep: SweepFile) -> None:
         if given:
             raise InputError(f"{name} is for sweeps of given points: leave it out of a search")
     check_reserved(sweep)
-    search.check_requests(sweep.workload.most_requests)
+    if sweep.adaptive is None:  # else each load has as many requests as it asks for
+        check_requests(search.slo, sweep.workload.most_requests)
+
+
+def limits_of(sweep: SweepFile) -> Slo | None:
+    """Return the limits that a setting must meet: of the search, or of the search for its load."""
+    assert sweep.search is not None
+    return sweep.search.slo if sweep.adaptive is None else sweep.adaptive.slo
+
+
+def check_requests(slo: Slo | None, count: int | None) -> None:
+    """Refuse an SLO whose percentile cannot be known from so many requests. None: their number is not known."""
+    if slo is not None and slo.limits_ms and count is not None and not enough(count, slo.percentile):
+        raise InputError(
+            f"search.slo: {count} requests have no p{slo.percentile:g}: raise workload.num_prompts, or lower "
+            "search.slo.percentile"
+        )
 
 
 def check_reserved(sweep: SweepFile) -> None:

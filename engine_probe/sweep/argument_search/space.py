@@ -8,7 +8,6 @@ import msgspec
 
 from engine_probe.analysis.compare.argument_trials import GOODPUT, OUTPUT, Objective
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.statistics.sample import enough
 from engine_probe.engine.arguments import check_arguments
 from engine_probe.errors import InputError
 from engine_probe.files.key_meaning import about
@@ -110,7 +109,8 @@ class ArgumentSearch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     """Search the engine arguments that give the most throughput at this workload.
 
     The first trial has the arguments of [engine] as they are. At the end the best setting and that one are measured
-    again in turns, on new engines: the gain is of these measurements alone.
+    again in turns, on new engines: the gain is of these measurements alone. With [adaptive] each trial also searches
+    its load, by the limits of adaptive.slo, and counts at the best load that it measured.
     """
 
     arguments: Annotated[dict[str, Span], about("The engine arguments to vary, each with its values.")]
@@ -152,16 +152,6 @@ class ArgumentSearch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
         if self.slo is not None and self.slo.is_empty:
             raise InputError(
                 "search.slo is empty: say what is allowed: ttft_ms, tpot_ms, e2el_ms, success_percent or several"
-            )
-        if self.objective == GOODPUT and self.slo is None:
-            raise InputError(f'search.objective is "{GOODPUT}", which counts requests within limits: add search.slo')
-
-    def check_requests(self, count: int | None) -> None:
-        """Refuse an SLO whose percentile cannot be known from so many requests. None: their number is not known."""
-        if self.slo is not None and self.slo.limits_ms and count is not None and not enough(count, self.slo.percentile):
-            raise InputError(
-                f"search.slo: {count} requests have no p{self.slo.percentile:g}: raise workload.num_prompts, or lower "
-                "search.slo.percentile"
             )
 
 

@@ -87,10 +87,10 @@ def past_trials(
     scores = [trial.score for trial in tried if trial.score]
     typical_value = median([score.value for score in scores] or [0.0])
     typical_excess = median([excess(score) for score in scores] or [0.0])
-    any_failed = len(scores) < len(tried)
+    any_failed, any_limited = len(scores) < len(tried), any(trial.limited for trial in tried)
     for trial in tried:
         limits = {}
-        if search.slo is not None:
+        if any_limited:
             limits[WITHIN_SLO] = excess(trial.score) if trial.score else typical_excess
         if any_failed:
             limits[STARTS] = -1.0 if trial.score else 1.0

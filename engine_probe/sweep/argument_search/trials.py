@@ -1,15 +1,18 @@
-"""The trials of a search over engine arguments: each is a point on an engine of its own, and follows from those before.
+"""The trials of a search over engine arguments: each has an engine of its own, and follows from those before.
 
-A setting whose engine does not start is a trial that failed. It is not tried again when the search is resumed.
+A trial is one point; with [adaptive] it is a search for the load, and counts at the best load that it measured. Repeats
+are points at that load, so that no luck among loads is in the gain. A setting whose engine does not start is a trial
+that failed. It is not tried again when the search is resumed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from engine_probe.analysis.compare.argument_trials import UNITS, Trial, challenger, scored
+from engine_probe.analysis.compare.argument_trials import UNITS, Trial, at_best_load, challenger, scored
 from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import InputError
 from engine_probe.recordings.sweep_point import open_point
@@ -17,12 +20,15 @@ from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, ap
 from engine_probe.sweep.argument_search.suggest import suggest
 from engine_probe.sweep.definition.checks import check_points
 from engine_probe.sweep.definition.kv_demand import need_of
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.search import Adaptive
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
 from engine_probe.sweep.execution.events import BestSoFar
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.planned_point import PlannedPoint
+from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.preflight.memory_fit import check_fit
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, finished
+from engine_probe.workload.load import load_words
 
 BASELINE = "baseline"  # the label of the first setting: the arguments of [engine] as they are
 
@@ -33,37 +39,59 @@ class ArgumentTrials:
     def __init__(
         self,
         search: ArgumentSearch,
+        adaptive: Adaptive | None,
         base: Point,
         folders: PointFolders,
         points: list[Point],
         failed: Mapping[str, Unmeasured],
     ) -> None:
-        self._search, self._base, self._folders, self._points, self._failed = search, base, folders, points, failed
+        self._search, self._adaptive, self._base = search, adaptive, base
+        self._folders, self._points, self._failed = folders, points, failed
+        self._slo = search.slo if adaptive is None else adaptive.slo
         self._trials: list[Trial] = []
+        self._workloads: dict[str, WorkloadSection] = {}  # by the setting's name, at its best load
 
     def groups(self) -> Iterator["TrialGroup"]:
-        """Yield each trial as an engine group; its row is recorded before the next is asked for."""
-        yield self._group(None, 0)
+        """Yield each trial as an engine group; its rows are recorded before the next is asked for."""
+        yield self._trial(None)
         while len(self._trials) < self._search.trials and (setting := suggest(self._search, self._trials)):
-            yield self._group(setting, 0)
+            yield self._trial(setting)
         best = challenger(self._trials)
         for repeat in range(1, self._search.confirm + 1) if best else ():
             assert best is not None
-            sides = [None, best.setting] if self._trials[0].score else [best.setting]
-            for setting in sides if repeat % 2 else reversed(sides):  # so that a steady drift favours neither
-                yield self._group(setting, repeat)
+            first, other = self._trials[0], best
+            sides = [(None, first), (other.setting, other)] if first.score else [(other.setting, other)]
+            for setting, side in sides if repeat % 2 else reversed(sides):  # so that a steady drift favours neither
+                yield self._repeat(setting, self._workloads[side.name], repeat)
 
-    def _group(self, setting: Setting | None, repeat: int) -> "TrialGroup":
-        point = trial_point(self._search, self._base, setting, repeat)
+    def _trial(self, setting: Setting | None) -> "TrialGroup":
+        point = trial_point(self._search, self._base, setting)
+        if self._adaptive is None:
+            return TrialGroup(self, OnePoint(self._planned(point)))
+        return TrialGroup(self, SearchRun(self._adaptive, point, self._folders, self._points, 1, point.label))
+
+    def _repeat(self, setting: Setting | None, workload: WorkloadSection, repeat: int) -> "TrialGroup":
+        base = msgspec.structs.replace(self._base, workload=workload)
+        load = "" if self._adaptive is None else load_words(*workload.load)
+        point = trial_point(self._search, base, setting, repeat, load)
+        return TrialGroup(self, OnePoint(self._planned(point)))
+
+    def _planned(self, point: Point) -> PlannedPoint:
         self._points.append(point)
         folder = self._folders.of(point)
-        row = finished(folder, point) or self._failed.get(point.key)
-        planned = PlannedPoint(len(self._points) - 1, point, folder, row)
-        return TrialGroup(self, planned if row else refused(planned))
+        return PlannedPoint(len(self._points) - 1, point, folder, finished(folder, point))
 
-    def record(self, row: Row) -> None:
-        """Learn from the row of a trial."""
-        self._trials.append(trial_of(self._search, self._folders.sweep, row))
+    def known(self, planned: PlannedPoint) -> PlannedPoint:
+        """Return the point with its row if it need not be tried."""
+        failed = self._failed.get(planned.point.key)
+        return planned._replace(row=failed) if failed else refused(planned)
+
+    def record(self, rows: Sequence[Row]) -> None:
+        """Learn from the rows of a trial."""
+        trials = [trial_of(self._search, self._slo, self._folders.sweep, row) for row in rows]
+        best = at_best_load(trials)
+        self._trials.append(best)
+        self._workloads[best.name] = rows[trials.index(best)].point.workload
 
     def best_so_far(self) -> BestSoFar | None:
         """Say where the search is. None while the best is measured again."""
@@ -85,8 +113,29 @@ class ArgumentTrials:
 class TrialGroup:
     """The engine group of one trial."""
 
-    def __init__(self, trials: ArgumentTrials, planned: PlannedPoint) -> None:
-        self._trials, self._left = trials, [planned]
+    def __init__(self, trials: ArgumentTrials, asked: "OnePoint | SearchRun") -> None:
+        self._trials, self._asked = trials, asked
+        self._rows: list[Row] = []
+        self.engines, self.needs = asked.engines, asked.needs
+
+    def next_point(self) -> PlannedPoint | None:
+        planned = self._asked.next_point()
+        return planned if planned is None or planned.row else self._trials.known(planned)
+
+    def record(self, row: Row) -> None:
+        self._rows.append(row)
+        self._asked.record(row)
+
+    def result(self) -> BestSoFar | None:
+        self._trials.record(self._rows)
+        return self._trials.best_so_far()
+
+
+class OnePoint:
+    """The point of a trial whose load is given."""
+
+    def __init__(self, planned: PlannedPoint) -> None:
+        self._left = [planned]
         self.engines: list[EngineSection] = [planned.point.engine]
         self.needs: list[KvNeed | None] = [need_of(planned.point)]
 
@@ -94,22 +143,20 @@ class TrialGroup:
         return self._left.pop() if self._left else None
 
     def record(self, row: Row) -> None:
-        self._trials.record(row)
-
-    def result(self) -> BestSoFar | None:
-        return self._trials.best_so_far()
+        """Take its row, after which nothing is left."""
 
 
-def trial_point(search: ArgumentSearch, base: Point, setting: Setting | None, repeat: int) -> Point:
+def trial_point(search: ArgumentSearch, base: Point, setting: Setting | None, repeat: int = 0, load: str = "") -> Point:
     """Return the point of a setting; None is the sweep file's own."""
     arguments = base.engine.arguments if setting is None else applied(base.engine.arguments, setting)
     shown = named(search, arguments)
-    again = f", {repeat + 1} of {search.confirm + 1}" if repeat else ""
+    name = BASELINE if setting is None else curve_name(shown)
+    again = f"{repeat + 1} of {search.confirm + 1}" if repeat else ""
     return msgspec.structs.replace(
         base,
         engine=msgspec.structs.replace(base.engine, arguments=arguments),
         repeat=repeat,
-        label=(BASELINE if setting is None else curve_name(shown)) + again,
+        label=", ".join(filter(None, (name, load, again))),
         curve=shown,
     )
 
@@ -124,15 +171,15 @@ def refused(planned: PlannedPoint) -> PlannedPoint:
     return planned
 
 
-def trial_of(search: ArgumentSearch, folder: Path, row: Row) -> Trial:
-    """Return the trial of a row, judged by its recording as a report judges it."""
+def trial_of(search: ArgumentSearch, slo: Slo | None, folder: Path, row: Row) -> Trial:
+    """Return the trial of a row at its load, judged by its recording as a report judges it."""
     point = row.point
     arguments = point.engine.arguments
     setting = own_setting(search, arguments) or named(search, arguments)
-    limited = search.slo is not None
+    limited = slo is not None
     if not isinstance(row, PointResult):
         return Trial(row.id, setting, point.repeat, None, row.reason, limited)
     written = msgspec.to_builtins(row)
-    opened = open_point(folder, written, point.curve, point.workload.load, search.slo)
+    opened = open_point(folder, written, point.curve, point.workload.load, slo)
     score = scored(opened.figures, search.objective) if opened.figures else None
     return Trial(row.id, setting, point.repeat, score, opened.reason, limited)

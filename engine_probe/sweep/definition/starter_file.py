@@ -66,7 +66,8 @@ MIX = """\
 SEARCH = """\
 # Instead of axes: search engine arguments for the most throughput, by default 19 settings and then 3
 # repeats of the best and the first. An argument has low and high (perhaps log or step), or choices.
-# objective may also be "goodput_requests_per_s", which needs limits (search.slo).
+# objective may also be "goodput_requests_per_s", which needs limits (search.slo). With [adaptive] each setting is
+# measured at the best load that a search finds for it, within adaptive.slo.
 #[search]
 #kind = "engine_arguments"
 #objective = "output_tokens_per_s"

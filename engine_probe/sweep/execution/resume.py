@@ -45,13 +45,14 @@ def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
     return kept
 
 
-def kept_of_trials(folder: Path, search: ArgumentSearch, base: Point, failed: Mapping[str, Unmeasured]) -> list[Row]:
-    """Return the rows of trials that differ from the base by the searched arguments alone; refuse others."""
+def kept_of_trials(folder: Path, sweep: SweepFile, base: Point, failed: Mapping[str, Unmeasured]) -> list[Row]:
+    """Return the rows of trials that differ from the base by what is searched alone; refuse others."""
+    assert sweep.search is not None
     folders = PointFolders(folder)
     kept: list[Row] = []
     others = []
     for row in finished_rows(folder):
-        point = with_arguments_of(row, search, base)
+        point = with_arguments_of(row, sweep.search, base, sweep.adaptive.axis if sweep.adaptive else "")
         if point is None:
             others.append(row)
         elif found := finished(folders.of(point), point):
@@ -60,17 +61,19 @@ def kept_of_trials(folder: Path, search: ArgumentSearch, base: Point, failed: Ma
     return [*kept, *failed.values()]
 
 
-def with_arguments_of(row: dict[str, Any], search: ArgumentSearch, base: Point) -> Point | None:
-    """Return the point of this row if it is the base with other values of the searched arguments. None if not."""
+def with_arguments_of(row: dict[str, Any], search: ArgumentSearch, base: Point, axis: str) -> Point | None:
+    """Return the point of this row if it is the base with other values of what is searched. None if not."""
     try:
         point = msgspec.convert(row["point"], Point)
     except (KeyError, msgspec.ValidationError):
         return None  # of another version, which had other words for it
     given = {name: value for name, value in point.engine.arguments.items() if name in search.arguments}
     fixed = {name: value for name, value in base.engine.arguments.items() if name not in search.arguments}
+    load = load_at(point, axis) if axis else None
     moved = msgspec.structs.replace(
         base,
         engine=msgspec.structs.replace(base.engine, arguments=fixed | given),
+        workload=base.workload if load is None else workload_at(base, axis, load),
         repeat=point.repeat,
         label=point.label,
         curve=point.curve,
@@ -103,21 +106,29 @@ def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Poin
         point = msgspec.convert(row["point"], Point)
     except (KeyError, msgspec.ValidationError):
         return None  # of another version, which had other words for it
-    name = axis.removeprefix(WORKLOAD)
-    load: Any = msgspec.to_builtins(point.workload)
-    for part in name.split("."):
-        load = load.get(part) if isinstance(load, dict) else None
+    load = load_at(point, axis)
     if load is None:
         return None
     for base in bases:
-        document = msgspec.to_builtins(base.workload)
-        put(document, name, load)
-        moved = msgspec.structs.replace(
-            base, workload=msgspec.convert(document, WorkloadSection), repeat=point.repeat, label=point.label
-        )
+        workload = workload_at(base, axis, load)
+        moved = msgspec.structs.replace(base, workload=workload, repeat=point.repeat, label=point.label)
         if moved.key == row["id"]:
             return moved
     return None
+
+
+def load_at(point: Point, axis: str) -> Any:
+    """Return the value of a load axis. None if the point has none."""
+    found: Any = msgspec.to_builtins(point.workload)
+    for part in axis.removeprefix(WORKLOAD).split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def workload_at(base: Point, axis: str, load: Any) -> WorkloadSection:
+    document = msgspec.to_builtins(base.workload)
+    put(document, axis.removeprefix(WORKLOAD), load)
+    return msgspec.convert(document, WorkloadSection)
 
 
 def refuse(folder: Path, lost: list[dict[str, Any]]) -> None:

@@ -101,9 +101,9 @@ class _SweepRun:
         search, (base,) = self._sweep.search, points(self._sweep)
         assert search is not None
         failed = failed_rows(self._folder)
-        self._results.kept.extend(kept_of_trials(self._folder, search, base, failed))
+        self._results.kept.extend(kept_of_trials(self._folder, self._sweep, base, failed))
         self._results.save()
-        trials = ArgumentTrials(search, base, self._folders, self._todo, failed)
+        trials = ArgumentTrials(search, self._sweep.adaptive, base, self._folders, self._todo, failed)
         for number, group in enumerate(trials.groups()):
             self.measure_group(number, group)
 

@@ -28,16 +28,16 @@ class SearchRun:
     """An engine group whose points are not known before: it appends them to `points` as it goes."""
 
     def __init__(
-        self, adaptive: Adaptive, base: Point, folders: PointFolders, points: list[Point], repeats: int
+        self, adaptive: Adaptive, base: Point, folders: PointFolders, points: list[Point], repeats: int, name: str = ""
     ) -> None:
         self._adaptive, self._base, self._folders = adaptive, base, folders
         self._points, self._repeats = points, repeats
         self._search, self._tried = adaptive.search(repeats), Counter[int]()
         self._dearness: dict[int, list[float]] = {}  # by value, the ratios of costs and energies to their limits
         self._value: int | None = next(self._search)
+        self.name = name or curve_name(base.curve)
         self.engines = [one.engine for one in base.each_engine]
         self.needs = [need_of(one) for one in self._point(adaptive.last, 0).each_engine]
-        self.name = curve_name(base.curve)
         self.found = Found(None, None, None)
         self.problem: str | None = None  # why it ended early
 
@@ -74,7 +74,7 @@ class SearchRun:
         put(document, self._adaptive.axis.removeprefix(WORKLOAD), value)
         load = label_of({self._adaptive.axis: value}, [self._adaptive.axis], self._base.load_in)
         again = f"{repeat + 1} of {self._repeats}" if repeat else ""
-        label = ", ".join(part for part in (curve_name(self._base.curve), load, again) if part)
+        label = ", ".join(part for part in (self.name, load, again) if part)
         workload = msgspec.convert(document, WorkloadSection)
         return msgspec.structs.replace(self._base, workload=workload, label=label, repeat=repeat)
 

@@ -86,7 +86,7 @@ def show_points(
     show_memories(memory, host_bytes, console)
     if sweep.search is not None:
         show_search(
-            sweep.search, all_points[0], estimates.get(all_points[0].key), engine_start(possible, past), where, console
+            sweep, all_points[0], estimates.get(all_points[0].key), engine_start(possible, past), where, console
         )
     else:
         show_times(sweep, possible, estimates, past, where, device, console)

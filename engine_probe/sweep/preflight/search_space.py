@@ -6,15 +6,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from engine_probe.sweep.argument_search.checks import limits_of
 from engine_probe.sweep.argument_search.space import ArgumentSearch
-from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile
 from engine_probe.sweep.preflight.duration_estimate import Estimate
 from engine_probe.sweep.preflight.recorded_prices import unknown_speed
 from engine_probe.text_format import long_duration
 
 
 def show_search(
-    search: ArgumentSearch,
+    sweep: SweepFile,
     base: Point,
     guess: Estimate | None,
     start_seconds: float | None,
@@ -22,6 +23,8 @@ def show_search(
     console: Console,
 ) -> None:
     """Print the space and the points; `guess` and `start_seconds` are of the baseline, None where not known."""
+    search = sweep.search
+    assert search is not None
     space = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     space.add_column("argument")
     space.add_column("values", overflow="fold")
@@ -29,20 +32,28 @@ def show_search(
     for name, span in search.arguments.items():
         space.add_row(name, span.words, "-" if span.count is None else f"{span.count:,}")
     console.print(space)
-    console.print(points_line(search), soft_wrap=True)
-    if guess is not None:
+    console.print(points_line(sweep, search), soft_wrap=True)
+    if sweep.adaptive is not None:
+        console.print("No time: how many loads a trial measures follows from what it finds.")
+    elif guess is not None:
         console.print(time_line(search, guess, start_seconds), soft_wrap=True)
     elif where is not None:
         console.print(f"No time: {unknown_speed(base.engine.spec, where)}", soft_wrap=True)
 
 
-def points_line(search: ArgumentSearch) -> str:
-    within = f" that meets {search.slo.words}" if search.slo else ""
+def points_line(sweep: SweepFile, search: ArgumentSearch) -> str:
+    slo, loads = limits_of(sweep), sweep.adaptive
+    within = f" that meets {slo.words}" if slo else ""
     known = "any number of" if search.settings is None else f"{search.settings:,}"
     repeats = f" and {2 * search.confirm} repeats of the first and the best" if search.confirm else ""
+    asked = (
+        f"A search over {known} settings for the highest {search.objective}{within}: {search.trials} trials{repeats}"
+    )
+    if loads is None:
+        return f"{asked}, {search.points} points, each on an engine of its own."
     return (
-        f"A search over {known} settings for the highest {search.objective}{within}: {search.trials} trials{repeats}, "
-        f"{search.points} points, each on an engine of its own."
+        f"{asked}, each on an engine of its own. Each trial searches {loads.axis} from {loads.first} to {loads.last}; "
+        "repeats are at the best load alone."
     )
 
 

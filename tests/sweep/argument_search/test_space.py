@@ -28,6 +28,7 @@ kind = "engine_arguments"
 
 
 RANGE = "[search.arguments.max_num_seqs]\nlow = 1\nhigh = 4"
+LOADS = '\n[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 8'
 
 
 def read(folder: Path, more: str) -> Any:
@@ -75,8 +76,12 @@ def read(folder: Path, more: str) -> Any:
             "workload.concurrency is an axis: leave axes out, or the search",
         ),
         (
-            RANGE + '\n[adaptive]\naxis = "workload.concurrency"\nfrom = 1\nto = 8',
-            "search and adaptive both search",
+            "[search.slo]\nttft_ms = 5\n" + RANGE + LOADS,
+            "search.slo: adaptive searches the load of each setting by limits of its own",
+        ),
+        (
+            'objective = "goodput_requests_per_s"\n' + RANGE + LOADS,
+            'which counts requests within limits: add adaptive.slo and adaptive.goal = "slo"',
         ),
     ],
 )

@@ -60,7 +60,8 @@ class SimulatedEngines:
         seqs, blocks = arguments["max_num_seqs"], arguments["num_gpu_blocks_override"]
         if seqs > 24:
             raise EngineStartError("out of memory", 3)
-        write_run(planned.folder, ran(16, blocks=blocks, seqs=seqs), facts(blocks=blocks, seqs=seqs))
+        load = int(planned.point.load)
+        write_run(planned.folder, ran(load, blocks=blocks, seqs=seqs), facts(blocks=blocks, seqs=seqs))
         return Measurement(row_at(planned.folder, planned.point))
 
     def close(self) -> None:
@@ -210,3 +211,93 @@ def test_the_slo_decides_what_is_best(tmp_path: Path) -> None:
 def test_its_points_are_one_for_the_checks_before_it_starts() -> None:
     (base,) = points(sweep_of())
     assert base.engine.arguments["max_num_seqs"] == 2
+
+
+LOADS: dict[str, Any] = {
+    "axis": "workload.concurrency",
+    "from": 8,
+    "to": 64,
+    "goal": "slo",
+    "resolution": 0.5,
+}
+
+
+def searched_loads(e2el_ms: float = 1e9, **changes: Any) -> SweepFile:
+    work = {"input_len": 48, "output_len": 40, "num_prompts": 64}
+    adaptive = {**LOADS, "slo": {"e2el_ms": e2el_ms, "percentile": 50}}
+    document = {**FILE, "workload": work, "adaptive": adaptive, "search": {**FILE["search"], "trials": 4, **changes}}
+    sweep = convert(document, SweepFile, SECTIONS)
+    check_search(sweep)
+    return sweep
+
+
+@pytest.fixture(scope="module")
+def with_loads(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulatedEngines]:
+    folder, engines = tmp_path_factory.mktemp("loads") / "out", SimulatedEngines()
+    run(searched_loads(), folder, engines)
+    return folder, engines
+
+
+def test_the_load_of_each_trial_is_searched_on_its_engine(with_loads: Any) -> None:
+    folder, engines = with_loads
+    (found,) = [trials_of(open_sweep(folder))]
+    assert found is not None
+    assert len(found.searched) == 4
+    searched = [point for point in engines.started if not point.repeat]
+    for trial in found.searched:
+        loads = [point.load for point in searched if dict(point.curve) == dict(trial.setting)]
+        assert loads[:2] == [8, 16]
+        assert trial.load in [f"concurrency {load:g}" for load in loads]
+
+
+def test_the_best_load_of_a_setting_is_what_is_repeated(with_loads: Any) -> None:
+    folder, engines = with_loads
+    found = trials_of(open_sweep(folder))
+    assert found is not None
+    assert found.challenger is not None
+    assert found.gain is not None
+    repeated = {(point.label.rpartition(",")[0], point.repeat) for point in engines.started if point.repeat}
+    assert len(repeated) == 4
+    assert {label for label, _ in repeated} == {
+        f"baseline, {found.first.load}",
+        ", ".join([*(f"{name} {value}" for name, value in found.challenger.setting.items()), found.challenger.load]),
+    }
+
+
+def test_a_limit_ends_the_search_for_the_load_of_a_setting(with_loads: Any, tmp_path: Path) -> None:
+    first = next(point for point in open_sweep(with_loads[0]).points if point.load == 8)
+    assert first.analysis is not None
+    median_ns = first.analysis.summary.e2el.percentiles_ns[50]
+    assert median_ns is not None
+    engines = SimulatedEngines()
+    run(searched_loads(1.5 * median_ns / 1e6), tmp_path, engines)
+    found = trials_of(open_sweep(tmp_path))
+    assert found is not None
+    assert found.first.is_feasible
+    baseline = [point.load for point in engines.started if point.label.startswith("baseline") and not point.repeat]
+    assert max(baseline) == 16  # twice the load takes twice as long
+    words = " ".join(sentence.text for sentence in sweep_document(open_sweep(tmp_path), []).verdict.sentences)
+    assert f"at {found.best.load if found.best else None}" in words
+
+
+@pytest.mark.parametrize("after", [2, 9])
+def test_a_search_with_loads_is_resumed_in_the_middle_of_a_trial(with_loads: Any, tmp_path: Path, after: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(searched_loads(), tmp_path, SimulatedEngines(stop_after=after))
+    engines = SimulatedEngines()
+    run(searched_loads(), tmp_path, engines)
+    assert [row["id"] for row in rows(tmp_path)] == [row["id"] for row in rows(with_loads[0])]
+    assert len(engines.started) == len(with_loads[1].started) - after
+
+
+def test_a_setting_whose_engine_does_not_start_ends_its_loads(tmp_path: Path) -> None:
+    spans = {"max_num_seqs": {"choices": [1, 25]}, "num_gpu_blocks_override": {"choices": [60, 61]}}
+    run(searched_loads(arguments=spans), tmp_path, SimulatedEngines())
+    found = trials_of(open_sweep(tmp_path))
+    assert found is not None
+    assert {trial.setting["max_num_seqs"] for trial in found.failed} == {25}
+    failed = [row for row in rows(tmp_path) if row["status"] == "failed"]
+    assert len(failed) == len(found.failed)
+    again = SimulatedEngines()
+    run(searched_loads(arguments=spans), tmp_path, again)
+    assert again.started == []
