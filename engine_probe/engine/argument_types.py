@@ -88,20 +88,20 @@ def check_number(name: str, value: object, where: str) -> None:
 @cache
 def declaration(name: str, file: Path, owner: str, root: Path) -> Declared | None:
     """Return the type of a field of a class in a file of the package at `root`; None for one that is not read here."""
-    module = _parsed(file)
-    fields = (node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == owner)
+    fields = (node.body for node in _parsed(file).body if isinstance(node, ast.ClassDef) and node.name == owner)
     for item in chain.from_iterable(fields):
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.target.id == name:
             with suppress(_UnknownError):
-                return _declared(item.annotation, _imports(module), root)
+                return _declared(item.annotation, _imports(file), root)
     return None
 
 
-def _imports(module: ast.Module) -> dict[str, str]:
+@cache
+def _imports(file: Path) -> dict[str, str]:
     """Return the names that a module imports, each with where from."""
     return {
         alias.asname or alias.name: node.module
-        for node in ast.walk(module)
+        for node in ast.walk(_parsed(file))
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
         for alias in node.names
     }
