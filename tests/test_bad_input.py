@@ -122,6 +122,7 @@ TYPED = (
     ("export run", 2, "--out"),
     ("export run --out README.md", 2, "README.md is a file and is never overwritten"),
     ("export run --out -", 2, "standard output cannot hold"),
+    ("export run --to fpm --out new.jsonl", 2, "--out new.jsonl does not end with .jsonl.gz"),
     ("export full --out new", 2, "full holds no run.json"),
     ("export run --out new --goodput ttft:3", 2, "--goodput is for --to vllm-bench-serve"),
     # validate, overhead, models, doctor

@@ -59,6 +59,7 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
     point; fpm takes a single run.
     """
     from engine_probe.analysis.run.slo import read_goodput
+    from engine_probe.recordings.forward_passes import ENDING
     from engine_probe.recordings.sweep import is_sweep
 
     slo = read_goodput(list(limits))
@@ -71,6 +72,8 @@ def command(folder: Path, kind: str, out: Path, save_detailed: bool, limits: tup
         raise InputError(f"--save-detailed is for --to {SERVE}: {kind} has no such lists; leave it out")
     if kind == FPM and is_sweep(folder):
         raise InputError(f"{folder} is a sweep, and --to {FPM} takes a single run: name one of {folder}/points")
+    if kind == FPM and out != STANDARD_OUTPUT and not out.name.endswith(ENDING):
+        raise InputError(f"--out {out} does not end with {ENDING}, by which a trace is known again: name it so")
     single_file = kind not in FORMATS and not is_sweep(folder)
     if single_file:
         check_free(out)
