@@ -1,4 +1,4 @@
-"""The section on operators of docs/results/inside_the_step.md: what a window shows, and what it costs outside."""
+"""The section on operators of docs/results/inside_the_step.md: what a window shows."""
 
 import os
 import subprocess
@@ -7,17 +7,15 @@ from datetime import UTC, datetime
 
 from engine_probe import Run
 from engine_probe.analysis.step.operators import OperatorTimes
-from engine_probe.overhead.paired import Estimate
 from engine_probe.record.run_json import operator_window
 from engine_probe.text_format import duration
-from tools.window_cost import lines
 
 SECTION = "## Operators\n"
 WINDOW, TOKENS = operator_window("20@40"), 90
 MOST_NAMES = 8
 
 
-def operator_lines(model: str, run: Run, cost: dict[str, Estimate]) -> Iterator[str]:
+def operator_lines(model: str, run: Run) -> Iterator[str]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     found = run.analysis().operators
@@ -31,7 +29,6 @@ def operator_lines(model: str, run: Run, cost: dict[str, Estimate]) -> Iterator[
     )
     yield from shown(found, run)
     yield "![The section of the report](../pictures/operators.png)\n"
-    yield from lines(cost, WINDOW)
 
 
 def shown(found: OperatorTimes, run: Run) -> Iterator[str]:

@@ -40,7 +40,7 @@ from tools.inside_operators import TOKENS as OPERATOR_TOKENS
 from tools.inside_operators import WINDOW, operator_lines
 from tools.inside_phases import phase_lines, recorded_phases
 from tools.screenshot import photograph_section
-from tools.window_cost import ARGUMENTS, measured
+from tools.window_cost import ARGUMENTS, measured, window_lines
 
 PAGE = Path(__file__).parents[1] / "docs/results/inside_the_step.md"
 PICTURE = PAGE.parents[1] / "pictures/stalls.png"
@@ -218,23 +218,6 @@ def with_section(page: str, text: str) -> str:
     return "\n## ".join(part.rstrip("\n") + "\n" for part in parts)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", default="smollm2", help="an embedded model [default: smollm2]")
-    parser.add_argument("--only", choices=("phases", "stalls", "operators"), help="write this section alone")
-    parser.add_argument("--write", action="store_true", help=f"put them into {PAGE.name}; else print them")
-    asked = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: others use the cores too
-    llm = build_llm(EngineSpec(asked.model, {"max_model_len": 512, "enforce_eager": True}))
-    sections = {"phases": phases_text, "stalls": stalls_text, "operators": operators_text}
-    for name in (asked.only,) if asked.only else sections:
-        text = sections[name](llm, asked.model, asked.write)
-        if asked.write:
-            PAGE.write_text(with_section(PAGE.read_text() if PAGE.exists() else "", text))
-        else:
-            print(text)
-
-
 def phases_text(llm: Any, model: str, write: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
         run, spans = recorded_phases(llm, Path(folder, "phases"))
@@ -256,11 +239,40 @@ def stalls_text(llm: Any, model: str, write: bool) -> str:
 def operators_text(llm: Any, model: str, write: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
         run = recorded(llm, Path(folder, "operators"), {}, str(WINDOW), OPERATOR_TOKENS)
-        engines = [build_llm(EngineSpec("tiny", ARGUMENTS)) for _ in range(2)]
-        text = "\n".join(operator_lines(model, run, measured(engines, WINDOW, Path(folder))))
+        text = "\n".join(operator_lines(model, run))
         if write:
             photograph_section(run.folder, OPERATORS_PICTURE, OPERATORS_TITLE)
     return text
+
+
+def window_text(llm: Any, model: str, write: bool) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        engines = [build_llm(EngineSpec("tiny", ARGUMENTS)) for _ in range(2)]
+        return "\n".join(window_lines(measured(engines, WINDOW, Path(folder)), WINDOW))
+
+
+SECTIONS: dict[str, Callable[[Any, str, bool], str]] = {
+    "phases": phases_text,
+    "stalls": stalls_text,
+    "operators": operators_text,
+    "window": window_text,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", default="smollm2", help="an embedded model [default: smollm2]")
+    parser.add_argument("--only", choices=tuple(SECTIONS), help="write this section alone")
+    parser.add_argument("--write", action="store_true", help=f"put them into {PAGE.name}; else print them")
+    asked = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: others use the cores too
+    llm = build_llm(EngineSpec(asked.model, {"max_model_len": 512, "enforce_eager": True}))
+    for name in (asked.only,) if asked.only else SECTIONS:
+        text = SECTIONS[name](llm, asked.model, asked.write)
+        if asked.write:
+            PAGE.write_text(with_section(PAGE.read_text() if PAGE.exists() else "", text))
+        else:
+            print(text)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 Both are recorded and answer the same requests, so steps of the same number do the same work at nearly the same moment,
 and which engine goes first is drawn for each. After half of the rounds the other engine has the window, so that what
-differs between the engines cancels. `python -m tools.inside_the_step --only operators` calls this.
+differs between the engines cancels. `python -m tools.inside_the_step --only window` calls this.
 """
 
+import os
 import random
+import subprocess
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns as now
 from typing import Any
@@ -15,6 +18,7 @@ from engine_probe import Probe
 from engine_probe.overhead.paired import SEED, Estimate, estimate
 from engine_probe.record.run_json import OperatorWindow
 
+SECTION = "## What a window of operators costs outside it\n"
 ROUNDS = 40  # half of them with the window on either engine
 REQUESTS, BEHIND = 4, 40  # steps behind the window
 FIRST_DECODE = 2  # the steps before it compute the prompts
@@ -62,13 +66,18 @@ def step_ns(engine: Any) -> int:
     return now() - before
 
 
-def lines(found: dict[str, Estimate], window: OperatorWindow) -> Iterator[str]:
+def window_lines(found: dict[str, Estimate], window: OperatorWindow) -> Iterator[str]:
     """Say what steps outside the window took longer, with intervals."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    load = ", ".join(f"{value:.0f}" for value in os.getloadavg())
     pairs = ROUNDS * (window.first - FIRST_DECODE)
+    yield SECTION
+    yield "    python -m tools.inside_the_step --only window --write\n"
     yield (
-        "**What a window costs outside it.** Two `tiny` engines in one process step in turns, one of them with a "
-        f"window of {window.steps} steps; {ROUNDS} rounds, after half of which the roles are swapped; {pairs:,} pairs "
-        "of steps before the window. By how much the steps with a window took longer, medians with 95 % intervals:\n"
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.strip()}, load {load} on {os.cpu_count()} cores. Two `tiny` "
+        f"engines in one process step in turns, one of them with a window of {window.steps} steps; {ROUNDS} rounds, "
+        f"after half of which the roles are swapped; {pairs:,} pairs of steps before the window. By how much the steps "
+        "with a window took longer, medians with 95 % intervals:\n"
     )
     yield "| steps | longer by | 95 % interval |\n|---|--:|--:|"
     for name, each in found.items():
