@@ -80,6 +80,7 @@ def test_a_late_rank_is_the_straggler_and_the_other_waits(
     found = found_in(tmp_path, ranks)
     check(found, forwards)
     assert (found.straggler.rank, found.caused_share) == (1, 1.0)
+    assert [rank.late for rank in found.ranks] == [False, True]
     assert found.waiting_share == pytest.approx(COLLECTIVES * 300 / (2 * COLLECTIVES * 930), rel=WITHIN)
 
 
@@ -94,6 +95,7 @@ def test_ranks_that_come_late_in_turns_both_wait(
     found = found_in(tmp_path, ranks)
     check(found, forwards)
     assert min(rank.waiting_ns for rank in found.ranks) > 100 * US
+    assert not any(rank.late for rank in found.ranks)
     caused = np.array([sum(f.waits_ns.sum(axis=1)[f.late == rank].sum() for f in forwards) for rank in range(SIZE)])
     assert [rank.caused_ns for rank in found.ranks] == pytest.approx(caused / STEPS, rel=WITHIN)
 

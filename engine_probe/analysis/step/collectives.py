@@ -9,7 +9,9 @@ itself took, and what another rank spent beyond that it waited. Summed over the 
     work(rank)           = time of the forward - waiting(rank) - communicating
 
 Only durations enter, so that the ranks' clocks need not agree. A collective's waiting is charged to the rank that began
-it last. On a CPU the host times each collective; on a GPU a window of operators shows their kernels, which wait inside.
+it last. Some rank causes most of it even if they come late in turns, so a rank is late only if it caused more than an
+even part of its group's waiting in the steps' mean, with the whole 95 % interval. On a CPU the host times each
+collective; on a GPU a window of operators shows their kernels, which wait inside.
 """
 
 from collections import defaultdict
@@ -22,11 +24,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.statistics.correlated_mean import half_width
 from engine_probe.analysis.step.operators import DEVICE, HOST
 
 Integers = npt.NDArray[np.int64]
 COLLECTIVE = "collective"
 MOST_RANKS = 1 << 20
+FEWEST_STEPS, MOST_BLOCKS = 8, 200  # to tell a late rank; of neighbouring steps, whose means have an interval
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class RankWait:
     communicating_ns: float
     waiting_ns: float
     caused_ns: float  # waiting of the other ranks in collectives that this one began last
+    late: bool = False  # it caused more than an even part, surely
 
     @property
     def work_ns(self) -> float:
@@ -63,7 +68,7 @@ class CollectiveWaits:
 
     @property
     def caused_share(self) -> float:
-        """Return the straggler's share of all waiting; 1 / ranks if they come late in turns."""
+        """Return its share of all waiting; about 1 / ranks if they come late in turns."""
         total = sum(rank.caused_ns for rank in self.ranks)
         return self.straggler.caused_ns / total if total else 0.0
 
@@ -118,18 +123,31 @@ def of_group(group: Integers, workers: pa.Table, seen: pa.Table, forward: str) -
 def rank_waits(group: list[int], found: list[tuple[Integers, Integers]]) -> Iterator[RankWait]:
     """Yield the means of each rank of a group."""
     steps = sum(len(forwards) for forwards, _ in found)
-    forward, waiting, caused = (np.zeros(len(group)) for _ in range(3))
-    communicating = 0.0
+    forward, waiting = np.zeros(len(group)), np.zeros(len(group))
+    communicating, caused = 0.0, list[Integers]()  # the latter by step and rank
     for forwards, times in found:
         least = times.min(axis=1, keepdims=True)
         waits, last = times - least, times.argmin(axis=1)
         forward += forwards.sum(axis=0)
         waiting += waits.sum(axis=(0, 2))
         communicating += float(least.sum())
-        caused += np.bincount(last.ravel(), waits.sum(axis=1).ravel(), len(group))
+        of_collectives = waits.sum(axis=1)
+        caused.append(
+            np.stack([np.where(last == place, of_collectives, 0).sum(axis=1) for place in range(len(group))], 1)
+        )
+    of_steps = np.concatenate(caused)
+    totals = of_steps.sum(axis=0)
     for place, rank in enumerate(group):
-        means = (float(total) / steps for total in (forward[place], communicating, waiting[place], caused[place]))
-        yield RankWait(rank, *means)
+        means = (float(total) / steps for total in (forward[place], communicating, waiting[place], totals[place]))
+        yield RankWait(rank, *means, late=surely_positive(of_steps[:, place] - of_steps.mean(axis=1)))
+
+
+def surely_positive(excess: npt.NDArray[np.float64]) -> bool:
+    """Return whether the mean of these values of successive steps is above zero with its whole 95 % interval."""
+    if len(excess) < FEWEST_STEPS:
+        return False
+    blocks = np.array([part.mean() for part in np.array_split(excess, min(len(excess), MOST_BLOCKS))])
+    return bool(blocks.mean() > half_width(blocks))
 
 
 def on_device(facts: dict[str, Any], workers: pa.Table, slices: pa.Table) -> pa.Table:

@@ -66,9 +66,10 @@ def straggler_words(found: CollectiveWaits) -> Iterator[Sentence]:
     if found.waiting_share < NAMED:
         return
     late, longest = found.straggler, max(found.ranks, key=lambda rank: rank.waiting_ns)
+    share = f"{found.caused_share:.0%} of the waiting was for {'it' if late.late else f'rank {late.rank}'}"
+    name = f"Rank {late.rank} was the straggler" if late.late else "No rank was surely the straggler"
     text = (
-        f"Rank {late.rank} was the straggler: {found.caused_share:.0%} of the waiting was for it "
-        f"({1 / len(found.ranks):.0%} by chance). Rank {longest.rank} waited longest, "
+        f"{name}: {share} ({1 / len(found.ranks):.0%} by chance). Rank {longest.rank} waited longest, "
         f"{duration(longest.waiting_ns)} of an average forward of {duration(longest.forward_ns)}."
     )
     yield Sentence(text, "caution" if found.waiting_share >= CAUTION else "plain")

@@ -11,9 +11,9 @@ from tests.support.values import has_values
 MS = 1e6
 
 
-def waits(waiting: float) -> CollectiveWaits:
+def waits(waiting: float, late: bool = True) -> CollectiveWaits:
     fast = RankWait(0, 10 * MS, 1 * MS, waiting * MS, 0.0)
-    return CollectiveWaits((fast, RankWait(1, 10 * MS, 1 * MS, 0.0, waiting * MS)), 40, 5.0, "host")
+    return CollectiveWaits((fast, RankWait(1, 10 * MS, 1 * MS, 0.0, waiting * MS, late)), 40, 5.0, "host")
 
 
 def test_the_straggler_is_named_with_what_the_others_waited() -> None:
@@ -24,6 +24,12 @@ def test_the_straggler_is_named_with_what_the_others_waited() -> None:
     fast, slow = section.bars[0].bars
     assert [part.name for part in slow.parts] == ["work", "communication"]
     assert sum(part.share for part in fast.parts) == pytest.approx(1)
+
+
+def test_a_rank_that_is_not_surely_late_is_no_straggler() -> None:
+    text = collectives_section(waits(3, late=False), {}).sentences[1].text
+    assert text.startswith("No rank")
+    assert has_values(text, "100%", "1", "50%", "0", "3.00", "10.0")
 
 
 def test_what_noting_the_times_took_is_told() -> None:
