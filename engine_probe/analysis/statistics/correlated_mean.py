@@ -17,6 +17,7 @@ from engine_probe.analysis.statistics.student import CONFIDENCE, quantile
 
 DECAYS, SHORTEST_DECAY, LONGEST_DECAY = 12, 0.3, 0.3  # how many; in values; as a share of all values
 NOISES, LEAST_NOISE = 3, 0.001  # how many beside none; over the level of the correlated part at frequency zero
+FEWEST_VALUES, MOST_BLOCKS = 8, 200  # the work of an interval grows with the square of the number of its values
 HALVINGS = 40  # of the range in which the half width lies
 
 Reals = npt.NDArray[np.float64]
@@ -44,6 +45,14 @@ def half_width(values: Reals, confidence: float = CONFIDENCE) -> float:
         else:
             high = middle
     return high
+
+
+def surely_positive(values: Reals) -> bool:
+    """Return whether the mean of successive values is above zero with its whole interval; few values never tell."""
+    if len(values) < FEWEST_VALUES:
+        return False
+    blocks = np.array([part.mean() for part in np.array_split(values, min(len(values), MOST_BLOCKS))])
+    return bool(blocks.mean() > half_width(blocks))
 
 
 @lru_cache(maxsize=64)

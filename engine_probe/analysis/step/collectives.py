@@ -24,13 +24,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.statistics.correlated_mean import half_width
+from engine_probe.analysis.statistics.correlated_mean import surely_positive
 from engine_probe.analysis.step.operators import DEVICE, HOST
 
 Integers = npt.NDArray[np.int64]
 COLLECTIVE = "collective"
 MOST_RANKS = 1 << 20
-FEWEST_STEPS, MOST_BLOCKS = 8, 200  # to tell a late rank; of neighbouring steps, whose means have an interval
 
 
 @dataclass(frozen=True)
@@ -140,14 +139,6 @@ def rank_waits(group: list[int], found: list[tuple[Integers, Integers]]) -> Iter
     for place, rank in enumerate(group):
         means = (float(total) / steps for total in (forward[place], communicating, waiting[place], totals[place]))
         yield RankWait(rank, *means, late=surely_positive(of_steps[:, place] - of_steps.mean(axis=1)))
-
-
-def surely_positive(excess: npt.NDArray[np.float64]) -> bool:
-    """Return whether the mean of these values of successive steps is above zero with its whole 95 % interval."""
-    if len(excess) < FEWEST_STEPS:
-        return False
-    blocks = np.array([part.mean() for part in np.array_split(excess, min(len(excess), MOST_BLOCKS))])
-    return bool(blocks.mean() > half_width(blocks))
 
 
 def on_device(facts: dict[str, Any], workers: pa.Table, slices: pa.Table) -> pa.Table:

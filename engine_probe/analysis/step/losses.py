@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.statistics.correlated_mean import surely_positive
+
 WORST = 5
 
 
@@ -121,6 +123,7 @@ class Straggler:
     ranks: int
     behind_ns: float  # mean over all steps of the last rank's begin less the median rank's
     clock: str  # "device" if every row has the device's begin, else "host"
+    late: bool = False  # it was last surely more often than by chance
 
 
 def straggler(facts: dict[str, Any], workers: pa.Table) -> Straggler | None:
@@ -144,11 +147,13 @@ def straggler(facts: dict[str, Any], workers: pa.Table) -> Straggler | None:
     if not rows.num_rows:
         return None
     begun = rows["ns"].to_numpy().reshape(-1, len(ranks))
-    last = np.bincount(begun.argmax(axis=1), minlength=len(ranks))
+    last = begun.argmax(axis=1)
+    counts = np.bincount(last, minlength=len(ranks))
     first = begun.min(axis=1, keepdims=True)  # distances, whose mean a float holds exactly enough
     behind = float(((begun - first).max(axis=1) - np.median(begun - first, axis=1)).mean())
-    worst = int(last.argmax())
-    return Straggler(ranks[worst], int(last[worst]) / len(begun), len(ranks), behind, "device" if on_device else "host")
+    worst, clock = int(counts.argmax()), "device" if on_device else "host"
+    late = surely_positive((last == worst) - 1 / len(ranks))
+    return Straggler(ranks[worst], int(counts[worst]) / len(begun), len(ranks), behind, clock, late)
 
 
 def step_ns(iterations: pa.Table) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.analysis.statistics.correlated_mean import bases, half_width
+from engine_probe.analysis.statistics.correlated_mean import bases, half_width, surely_positive
 from tools.calibration.stops import correlated
 
 COUNT, RUNS = 64, 200
@@ -33,6 +33,20 @@ def test_a_higher_confidence_is_a_wider_interval() -> None:
 def test_values_that_do_not_differ_have_an_interval_of_no_width() -> None:
     assert half_width(np.zeros(COUNT)) == 0
     assert half_width(np.full(COUNT, 5.0)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("memory", [0.1, 4.0], ids=lambda memory: f"{memory} values")
+def test_values_around_zero_are_rarely_surely_positive(memory: float) -> None:
+    rng = np.random.default_rng(1)
+    draws = [correlated(rng, COUNT, memory) for _ in range(RUNS)]
+    assert np.mean([surely_positive(values) for values in draws]) <= 0.05
+    assert surely_positive(draws[0] + 10)
+
+
+def test_few_values_never_tell_and_many_are_taken_together() -> None:
+    assert not surely_positive(np.full(7, 1.0))
+    assert surely_positive(np.full(8, 1.0))
+    assert surely_positive(1 + np.random.default_rng(1).standard_normal(100_000))
 
 
 def test_the_transform_keeps_lengths_and_every_spectrum_falls_from_one() -> None:

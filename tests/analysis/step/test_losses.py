@@ -124,7 +124,18 @@ def test_the_straggler_begins_its_forward_last(clock: str, name: str) -> None:
     found = straggler(parallel(), table("workers", begun(*TIMES, clock=clock)))
     assert found is not None
     assert (found.rank, found.last_share, found.ranks, found.clock) == (2, 0.75, 3, name)
+    assert not found.late  # four steps tell nothing
     assert found.behind_ns == (4 + 4 + 2 + 4) / 4
+
+
+@pytest.mark.parametrize(("share", "late"), [(0.7, True), (0.36, False)])
+def test_a_rank_is_late_only_if_that_is_no_chance(share: float, late: bool) -> None:
+    drawn = np.random.default_rng(3)
+    last = [2 if drawn.random() < share else int(drawn.integers(2)) for _ in range(300)]
+    times = [tuple(9 if rank == which else 5 for rank in range(3)) for which in last]
+    found = straggler(parallel(), table("workers", begun(*times)))
+    assert found is not None
+    assert found.late == late
 
 
 def test_the_longest_device_time_is_that_of_a_rank_that_waited() -> None:

@@ -133,11 +133,14 @@ def preemption_verdict(cost: PreemptionCost) -> str:
 
 
 def straggler_verdict(found: Straggler) -> str:
-    return (
-        f"Rank {found.rank} of {found.ranks} began its forward last in {found.last_share:.0%} of the steps "
-        f"({found.clock} time; {1 / found.ranks:.0%} by chance), and the others waited for it; the last rank began "
-        f"{duration(found.behind_ns)} after the median rank on average."
+    share = f"{found.last_share:.0%} of the steps ({found.clock} time; {1 / found.ranks:.0%} by chance)"
+    words = (
+        f"Rank {found.rank} of {found.ranks} began its forward last in {share}, and the others waited for it"
+        if found.late
+        else f"No rank surely began its forward last more often than by chance: rank {found.rank} of {found.ranks} in "
+        f"{share}"
     )
+    return f"{words}; the last rank began {duration(found.behind_ns)} after the median rank on average."
 
 
 def limit_table(found: RunAnalysis) -> Table:
