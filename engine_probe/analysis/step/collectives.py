@@ -137,8 +137,9 @@ def rank_waits(group: list[int], found: list[tuple[Integers, Integers]]) -> Iter
     of_steps = np.concatenate(caused)
     totals = of_steps.sum(axis=0)
     for place, rank in enumerate(group):
-        means = (float(total) / steps for total in (forward[place], communicating, waiting[place], totals[place]))
-        yield RankWait(rank, *means, late=surely_positive(of_steps[:, place] - of_steps.mean(axis=1)))
+        means = [float(total) / steps for total in (forward[place], communicating, waiting[place], totals[place])]
+        late = surely_positive(of_steps[:, place] - of_steps.mean(axis=1))
+        yield RankWait(rank, means[0], means[1], means[2], means[3], late)
 
 
 def on_device(facts: dict[str, Any], workers: pa.Table, slices: pa.Table) -> pa.Table:
