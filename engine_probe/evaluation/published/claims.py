@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from engine_probe.analysis.answers.quality.verdicts import FAULTS
 from engine_probe.analysis.compare.load_effect import Effect, Effects
 from engine_probe.analysis.run.gpu_health import GpuHealth, devices, gpu_health, rows_of
+from engine_probe.analysis.statistics.matched_odds import Stratum, matched_odds
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.quality import CORRECT, CurveQuality
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.text_format import byte_size, duration, percent
+from engine_probe.text_format import byte_size, counted, duration, percent
 
 Holds = Literal["holds", "not shown", "does not hold", "not measured"]
 FAILURES, LATENCY = "requests not answered", "E2EL, median"  # outcomes of the tests of load
@@ -128,29 +130,35 @@ def why_not_judged(quality: CurveQuality, name: str) -> str:
 
 
 def lost_kv_cache(evidence: Evidence) -> Finding:
-    """Judge whether requests that lost their KV cache are answered worse than those that kept it."""
+    """Judge whether requests that lost their KV cache are answered worse than those that kept it, by question."""
     runs = [(point, point.run, point.analysis.summary) for point in evidence.points if point.run and point.analysis]
     if not any(summary.preemptions for _, _, summary in runs):
         fullest = max(summary.peak_kv_share for _, _, summary in runs)
         return Finding("not measured", f"no request lost its KV cache; the pool was at most {percent(fullest)} full")
-    right = {True: [0, 0], False: [0, 0]}  # whether preempted -> answers that are right, and wrong ones
+    answers: dict[str, list[tuple[bool, bool]]] = {}  # by question: whether preempted, and wrong
     judged = evidence.quality.runs if evidence.quality else {}
     for point, run, _ in runs:
         lost = set(run.preemptions["request_id"].to_pylist())
         for answer in judged[point.id].answers if point.id in judged else ():
             if (value := answer.verdicts.correct.value) is not None:
-                right[answer.request_id in lost][not value] += 1
-    if not all(map(sum, right.values())):
+                answers.setdefault(answer.question_id, []).append((answer.request_id in lost, not value))
+    if not answers:
         return Finding("not measured", NO_TEXT)
-    from scipy.stats import fisher_exact
+    both = [each for each in answers.values() if len({preempted for preempted, _ in each}) == 2]
+    if not both:
+        return Finding("not measured", "no question was answered with its KV cache lost once and kept once")
+    tables = [np.array(each) for each in both]
+    known = matched_odds([Stratum(table[:, 0].astype(np.float64), table[:, 1]) for table in tables])
+    rights = (share([not wrong for each in both for lost, wrong in each if lost is kind]) for kind in (True, False))
+    words = "right: {} preempted, {} others, on the same {}".format(*rights, counted(len(both), "question"))
+    if known is None:
+        return Finding("not shown", f"{words}; each was always right or always wrong")
+    worse = known.ratio > 1 and known.p < SIGNIFICANT
+    return Finding("holds" if worse else "not shown", f"{words}; p = {known.p:.2g}")
 
-    p = float(fisher_exact([right[True], right[False]], alternative="less").pvalue)
-    words = f"right: {share(right[True])} preempted, {share(right[False])} others; p = {p:.2g}"
-    return Finding("holds" if p < SIGNIFICANT else "not shown", words)
 
-
-def share(counts: Sequence[int]) -> str:
-    return f"{counts[0]} of {sum(counts)}"
+def share(rights: Sequence[bool]) -> str:
+    return f"{sum(rights)} of {len(rights)}"
 
 
 def full_memory(evidence: Evidence) -> Finding:

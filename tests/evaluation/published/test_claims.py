@@ -13,8 +13,9 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.published.claims import FAILURES, LATENCY, MEASURES, Evidence, Finding
 from engine_probe.evaluation.published.reference import read_reference
 from engine_probe.evaluation.quality import curve_qualities
+from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.judged_sweeps import ENGLISH, write_judged_sweep
+from tests.support.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
 from tests.support.recordings import write_sweep
 
 ASKED = [question.turn_id(turn) for question, turn in ENGLISH]
@@ -84,6 +85,41 @@ def test_a_loss_of_kv_cache_is_judged_only_where_it_happened(tmp_path: Path) -> 
     found = judged("lost_kv_cache", write_judged_sweep(tmp_path, {1: {}, 32: {}}))
     assert found.holds == "not measured"
     assert found.words.startswith("no request lost its KV cache; the pool was at most ")
+
+
+SMALL_POOL = {32: 30}
+
+
+@pytest.fixture
+def preempted(tmp_path: Path) -> set[str]:
+    """The questions whose requests lose their KV cache in a small pool."""
+    run = load(write_judged_run(tmp_path / "small", blocks=SMALL_POOL[32]))
+    lost = set(run.preemptions["request_id"].to_pylist())
+    asked = zip(*(run.answers[name].to_pylist() for name in ("request_id", "question_id")), strict=True)
+    return {question for request, question in asked if request in lost}
+
+
+def test_answers_that_only_a_lost_kv_cache_makes_wrong_are_its_doing(tmp_path: Path, preempted: set[str]) -> None:
+    folder = write_judged_sweep(tmp_path / "sweep", {1: {}, 32: dict.fromkeys(preempted, MALAY)}, blocks=SMALL_POOL)
+    found = judged("lost_kv_cache", folder)
+    assert found.holds == "holds"
+    assert found.words.startswith("right: 0 of ")
+
+
+def test_questions_that_are_answered_wrong_with_and_without_their_kv_cache_say_nothing_of_it(
+    tmp_path: Path, preempted: set[str]
+) -> None:
+    """Among all answers the preempted ones are by far the worst; each question is as well answered without."""
+    hard = dict.fromkeys(preempted, MALAY)
+    found = judged("lost_kv_cache", write_judged_sweep(tmp_path / "sweep", {1: hard, 32: hard}, blocks=SMALL_POOL))
+    assert found.holds == "not shown"
+    assert found.words.endswith("each was always right or always wrong")
+
+
+def test_without_an_answer_to_compare_a_lost_kv_cache_is_not_judged(tmp_path: Path) -> None:
+    found = judged("lost_kv_cache", write_judged_sweep(tmp_path / "sweep", {32: {}}, blocks=SMALL_POOL))
+    assert found.holds == "not measured"
+    assert found.words == "no question was answered with its KV cache lost once and kept once"
 
 
 def test_the_report_says_how_many_claims_hold_and_lists_them(tmp_path: Path) -> None:
