@@ -65,7 +65,7 @@ def build_llm(
     try:
         with amx_requested():
             return LLM(**arguments, **pool)
-    except Exception as error:  # any cause becomes one sentence, with the cause chained
+    except Exception as error:  # the boundary: vLLM, torch, pydantic and the hub have no common error
         raise startup_error(spec.model, error) from error
 
 

@@ -30,7 +30,7 @@ class LazyFuture(Future[Any]):
         return super().result(timeout)
 
 
-class SubstituteExecutor(Executor):  # type: ignore[misc]
+class SubstituteExecutor(Executor):  # type: ignore[misc]  # vLLM is optional, so mypy sees Any
     """Finishes every step immediately."""
 
     uses_ray = False
