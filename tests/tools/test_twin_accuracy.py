@@ -5,23 +5,48 @@ from pathlib import Path
 import pytest
 
 from engine_probe.analysis.batch.prediction_interval import RATE
+from engine_probe.engine.twin.step_times import Price
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
-from tools.twin_accuracy import ENGINES, FIGURES, Compared, coverage, document, seed, sweep_text, verdict
+from tools.twin_accuracy import (
+    ENGINES,
+    FIGURES,
+    SPEEDS,
+    Accuracy,
+    Compared,
+    coverage,
+    document,
+    seed,
+    sweep_text,
+    verdict,
+)
 
 
 def row(figure: str, predicted: float, low: float, high: float) -> Compared:
-    return Compared("plain", "8 users", figure, 100.0, predicted, low, high)
+    return Compared("plain", "8 users", figure, 100.0, 97.0, predicted, low, high)
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_every_point_is_in_the_sweep_once_with_its_own_seed(engine: object, tmp_path: Path) -> None:
     assert engine in ENGINES
     file = tmp_path / "sweep.toml"
-    file.write_text(sweep_text("tiny", engine, engine.cases))
+    file.write_text(sweep_text("smollm2", engine, engine.cases))
     found = points(read_sweep(str(file)))
     assert [point.workload.seed for point in found] == [seed(engine, case) for case in engine.cases]
     assert [point.workload.num_prompts for point in found] == [case.requests for case in engine.cases]
+
+
+def test_a_faster_model_is_asked_as_much_more_so_that_its_recordings_last_as_long(tmp_path: Path) -> None:
+    plain = ENGINES[0]
+    found = []
+    for model in ("smollm2", "tiny"):
+        file = tmp_path / f"{model}.toml"
+        file.write_text(sweep_text(model, plain, plain.cases, repeats=2))
+        found.append([point.workload for point in points(read_sweep(str(file)))])
+    assert len(found[0]) == 2 * len(plain.cases)
+    for slow, fast in zip(*found, strict=True):
+        assert fast.num_prompts == SPEEDS["tiny"] * slow.num_prompts
+    assert found[1][-1].arrivals.request_rate == SPEEDS["tiny"] * found[0][-1].arrivals.request_rate
 
 
 def test_points_for_the_fit_and_held_out_ones_take_turns() -> None:
@@ -34,12 +59,13 @@ def test_errors_are_medians_and_coverage_a_share() -> None:
     rows = [row(figure, 104.0, 90.0, 110.0) for figure in FIGURES] + [row("E2EL p50", 80.0, 70.0, 90.0)]
     assert coverage(rows) == pytest.approx(len(FIGURES) / len(rows))
     table = list(verdict(rows))
-    assert "| E2EL p50 | 12.0% | 6.7% |" in table
-    assert f"| {RATE} | 4.0% | 10.0% |" in table
+    assert "| E2EL p50 | 12.0% | 6.7% | 3.0% |" in table
+    assert f"| {RATE} | 4.0% | 10.0% | 3.0% |" in table
 
 
 def test_the_page_names_command_commit_and_what_lies_outside() -> None:
     rows = [row(figure, 104.0, 90.0, 110.0) for figure in FIGURES] + [row(RATE, 80.0, 70.0, 90.0)]
-    page = "\n".join(document({"tiny": rows}, {}, "abc1234"))
+    page = "\n".join(document({"tiny": Accuracy(rows, [], {"arrival": Price(250e3)})}, "abc1234"))
     assert "`python -m tools.twin_accuracy` at abc1234" in page
-    assert "| plain | 8 users | output tokens/s | 100 | 80 | -20.0% | 70 to 90 | outside |" in page
+    assert "0.25 ms for each arrival" in page
+    assert "| plain | 8 users | output tokens/s | 100 | 97 | 80 | -20.0% | 70 to 90 | outside |" in page
