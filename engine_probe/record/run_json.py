@@ -345,11 +345,14 @@ Deviation = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Recordings = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
-class PredictedFigure(msgspec.Struct):
-    """Holds how far a figure of so many recordings lay from what was predicted without them."""
+class PredictedSpread(msgspec.Struct):
+    """Holds a standard deviation of logarithms, and its degrees of freedom."""
 
     deviation: Deviation
-    recordings: Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+    freedom: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
+
+
+Influence = Annotated[list[Annotated[float, msgspec.Meta(ge=-1e30, le=1e30)]], msgspec.Meta(max_length=100)]
 
 
 class PredictedTimes(msgspec.Struct):
@@ -357,11 +360,13 @@ class PredictedTimes(msgspec.Struct):
 
     prices: dict[str, PredictedPrice] = {}
     host: dict[str, PredictedPrice] = {}
+    requests: dict[str, PredictedPrice] = {}
     sources: list[PredictedSource] = []
     error: Deviation | None = None
     recordings: Recordings = 0
-    errors: dict[str, PredictedFigure] = {}
-    left_out: list[Annotated[list[Annotated[float, msgspec.Meta(ge=0, le=1e30)]], msgspec.Meta(max_length=100)]] = []
+    noise: PredictedSpread | None = None
+    errors: dict[str, PredictedSpread] = {}
+    influence: list[Influence] = []
 
 
 class Predicted(msgspec.Struct):

@@ -8,6 +8,7 @@ import pytest
 
 import engine_probe
 from engine_probe.analysis.compare.gates import read_gate
+from engine_probe.analysis.statistics.student import quantile
 from engine_probe.evaluation.money.costs import run_money, sweep_money
 from engine_probe.evaluation.published.beside import beside
 from engine_probe.evaluation.setting_differences import setting_differences
@@ -40,6 +41,8 @@ def predicted(
     document = json.loads((folder / "run.json").read_text())
     prices = {name: {"ns": 1.0, "half_width": 0.0, "most": number} for name, number in (most or {}).items()}
     times = {"prices": prices, "error": error, "recordings": 7, "errors": errors or {}}
+    if errors:
+        times["noise"] = {"deviation": error, "freedom": 7}
     twin = {"calibrated_from": "runs/real", "step_times": times, "limits": {}}
     (folder / "run.json").write_text(json.dumps(document | {"predicted": twin}))
 
@@ -83,10 +86,12 @@ def test_a_predicted_sweep_has_no_doubts_of_noise_that_it_does_not_have(tmp_path
 
 def test_predicted_figures_have_intervals_in_tables_and_json(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", ran(8), facts())
-    predicted(folder, 0.02, errors={"TPOT p50": {"deviation": 0.05, "recordings": 7}})
+    predicted(folder, 0.02, errors={"TPOT p50": {"deviation": 0.05, "freedom": 7}})
     run = engine_probe.load(folder)
     rows = {row[0]: row for row in latency_table(run.summary()).rows}
-    half = math.expm1(T_OF_7 * 0.05)
+    variances = 0.02**2, 0.05**2
+    freedom = sum(variances) ** 2 / sum(variance**2 / 7 for variance in variances)
+    half = math.expm1(quantile(freedom, 0.9) * math.sqrt(sum(variances)))
     assert rows["TPOT"][3].below == f"± {half:.0%}"  # type: ignore[union-attr]
     assert rows["E2EL"][3].below == f"± {math.expm1(T_OF_7 * 0.02):.0%}"  # type: ignore[union-attr]
     figures = json.loads(run_figures(run, run.analysis(), run_money(run, run.analysis(), None, None, folder)))

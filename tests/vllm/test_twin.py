@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import engine_probe
-from engine_probe.analysis.batch.step_prices import calibrated, step_sample
+from engine_probe.analysis.batch.calibration import Recorded, steps_alone
+from engine_probe.analysis.batch.request_times import request_prices
+from engine_probe.analysis.batch.step_prices import calibrated, step_sample, with_tokens
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
 from engine_probe.recordings.run import Run
@@ -23,7 +25,8 @@ from tools.twin_faithfulness import CASES, ENGINES
 FAITHFUL = ("asynchronous, prefix caching", 12)  # on every run of the tests; the others are slow
 LEFT_TO_VLLM = ("short chunks", "windows", "windows in some layers")
 TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0, 0.0)
-TIMES = StepTimes({name: Price(ns, 0.0, 1e9) for name, ns in zip(TERMS, TRUTH, strict=True)})
+REQUESTS = {"arrival": Price(300e3), "end": Price(100e3)}
+TIMES = StepTimes({name: Price(ns, 0.0, 1e9) for name, ns in zip(TERMS, TRUTH, strict=True)}, requests=REQUESTS)
 SWEEP = """
 question = "What would an engine do whose steps take this long?"
 [engine]
@@ -79,6 +82,10 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return engine_probe.load_sweep(folder / "out").runs
 
 
+def recorded(run: Run) -> Recorded:
+    return Recorded(run.facts, run.iterations, run.requests, run.workers)
+
+
 def test_every_recording_says_that_it_is_predicted(predicted: list[Run]) -> None:
     assert len(predicted) == 3
     for run in predicted:
@@ -89,7 +96,7 @@ def test_every_recording_says_that_it_is_predicted(predicted: list[Run]) -> None
 
 def test_steps_take_what_they_were_told(predicted: list[Run]) -> None:
     """The prices come back from the recorded tables, where attention is known exactly."""
-    samples = [step_sample(run.facts, run.iterations, run.requests) for run in predicted]
+    samples = [with_tokens(steps_alone(recorded(run), REQUESTS), run.facts, run.iterations) for run in predicted]
     for sample in samples:
         exact = sample.counts[:, 3] == 0
         assert sample.ns[exact] == pytest.approx(sample.counts[exact] @ np.array(TRUTH), abs=2)
@@ -98,11 +105,18 @@ def test_steps_take_what_they_were_told(predicted: list[Run]) -> None:
     assert found.prices["answer token"].ns == pytest.approx(TRUTH[4], rel=0.05)
 
 
+def test_the_host_takes_its_time_for_requests_between_steps(predicted: list[Run]) -> None:
+    found = request_prices([(run.iterations, run.requests) for run in predicted])
+    for name, price in REQUESTS.items():
+        assert found[name].ns == pytest.approx(price.ns, rel=0.02)
+
+
 def test_requests_arrive_in_virtual_time(predicted: list[Run]) -> None:
     open_loop = predicted[-1]
     arrivals = np.sort(open_loop.requests["arrival_ns"].to_numpy())
     assert (arrivals[-1] - arrivals[0]) / 1e9 == pytest.approx(23 / 20, rel=0.5)
     waits = open_loop.requests["first_scheduled_ns"].to_numpy() - open_loop.requests["arrival_ns"].to_numpy()
+    assert waits.min() == pytest.approx(REQUESTS["arrival"].ns, abs=1_000)  # arrivals are floats of seconds
     assert waits.max() < 2 * TIMES.prices["step"].ns + 256 * 9e3 + 1e6
 
 

@@ -1,20 +1,22 @@
 """The intervals of predicted figures: how far the real ones may lie from them, nine times in ten.
 
-Two errors add up: that of the same figure in recordings that had no part in the fit, and how much the time of this
-prediction's steps differs between the fits without each of the recordings, which grows away from the recorded steps.
+Three errors add up: the noise of a recording, the noise of those that the prices were fitted to, as far as each of them
+draws this prediction along, which grows away from the recorded steps, and what a figure scatters by itself.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from engine_probe.analysis.batch.step_prices import Reals, StepSample
+from engine_probe.analysis.batch.price_fit import Reals
+from engine_probe.analysis.batch.step_prices import StepSample, pulls
 from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, quantile
+from engine_probe.engine.twin.step_times import TERMS
 
 RATE = "output tokens/s"  # other figures are named as "TTFT p50" and "TTFT mean"
 RATES = ("output_tokens_per_s", "total_tokens_per_s", "requests_per_s")  # metrics that err by the same factor
@@ -26,29 +28,40 @@ def log_widths(times: Mapping[str, Any], sample: StepSample) -> dict[str, float]
 
     `times` are step times as `run.json` holds them, `sample` the predicted steps. Empty where no error is known.
     """
-    error, recordings = times.get("error"), int(times.get("recordings") or 0)
-    if error is None or not recordings:
-        return {}
-    spread = _between_fits(times.get("left_out") or (), sample)
-    known = {"": (float(error), recordings)} | {
-        name: (float(each["deviation"]), int(each["recordings"])) for name, each in (times.get("errors") or {}).items()
-    }
-    return {
-        name: min(quantile(number, ONE_SIDED) * math.hypot(deviation, spread), LARGEST)
-        for name, (deviation, number) in known.items()
+    error, recordings, noise = times.get("error"), int(times.get("recordings") or 0), times.get("noise")
+    if noise is None:
+        return {} if error is None or not recordings else {"": _width([(float(error) ** 2, recordings)])}
+    own = float(noise["deviation"]) ** 2 * (1 + _drawn_along(times, sample)), float(noise["freedom"])
+    figures = times.get("errors") or {}
+    return {"": _width([own])} | {
+        name: _width([own, (float(each["deviation"]) ** 2, float(each["freedom"]))]) for name, each in figures.items()
     }
 
 
-def _between_fits(left_out: Any, sample: StepSample) -> float:
-    """Return the standard error of the logarithm of the steps' whole time, by the jackknife."""
-    prices: Reals = np.array(left_out, dtype=np.float64)
-    if prices.ndim != 2 or len(prices) < 2 or prices.shape[1] != sample.counts.shape[1]:
+def _width(variances: Sequence[tuple[float, float]]) -> float:
+    """Return half the interval of a sum of errors, given the variance of each and the freedom with which it is known.
+
+    Welch and Satterthwaite's freedom of the sum.
+    """
+    whole = sum(variance for variance, _ in variances)
+    if not whole:
         return 0.0
-    totals = prices @ sample.counts.sum(axis=0)
-    if not (totals > 0).all():
+    freedom = whole**2 / sum(variance**2 / known for variance, known in variances)
+    return min(quantile(freedom, ONE_SIDED) * math.sqrt(whole), LARGEST)
+
+
+def _drawn_along(times: Mapping[str, Any], sample: StepSample) -> float:
+    """Return the variance of the logarithm of the steps' whole time, in that of a recording's noise."""
+    influence: Reals = np.array(times.get("influence") or (), dtype=np.float64)
+    prices = prices_of(times.get("prices") or {}) + prices_of(times.get("host") or {})
+    if influence.ndim != 2 or influence.shape[1] != sample.counts.shape[1] or not sample.counts.sum(axis=0) @ prices:
         return 0.0
-    logs = np.log(totals)
-    return float(np.sqrt((len(logs) - 1) * np.mean(np.square(logs - logs.mean()))))
+    return float(np.square(pulls(sample.counts, prices, influence)).sum())
+
+
+def prices_of(part: Mapping[str, Any]) -> Reals:
+    """Return the prices of a part of the steps, as `run.json` holds them, in the order of TERMS."""
+    return np.array([float((part.get(name) or {}).get("ns") or 0.0) for name in TERMS])
 
 
 def interval(widths: Mapping[str, float], figure: str, value: float) -> Interval | None:

@@ -5,8 +5,10 @@ and update) and the rest, the device's. Each is a sum of non-negative prices tim
 absolute errors, so that neither a stall nor the long steps decide it. Then the prices are scaled to the recorded sums,
 because predictions add steps up. What is left of single steps' times is kept as their scatter.
 
-How wrong a prediction is comes from recordings that were left out: each is predicted from the others. One recording is
-divided into stretches for that, which can tell less: they share its machine and its moment.
+Recordings of the same steps differ: the machine is not as fast at every moment. How much is told by what the fit leaves
+of each recording's time. A recording draws the fit towards itself, the more the fewer others have steps like its own:
+without regard to that, the noise would seem too small. One recording is divided into
+stretches for that, which can tell less: they share its machine and its moment.
 """
 
 from __future__ import annotations
@@ -20,24 +22,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from engine_probe.analysis.batch.price_fit import STALL, PriceFit, Reals, fitted_prices
 from engine_probe.analysis.statistics.student import quantile
 from engine_probe.analysis.step.attention_work import attended, decode_contexts
 from engine_probe.analysis.step.bottleneck import idle_gaps
 from engine_probe.analysis.step.operators import profiled_span, profiled_steps
 from engine_probe.analysis.step.step_time import busy_ns, device_ns
-from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, TERMS, Price, StepTimes, padding
+from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, TERMS, Price, Spread, StepTimes, padding
 from engine_probe.errors import InputError
-
-Reals = npt.NDArray[np.float64]
 
 FEWEST_STEPS = 200
 STRETCHES = 10  # of a single recording
-FITS = 12  # each weights a step less the farther it lay from the fit before
-STALL = 10.0  # a step that takes so many times what it should is counted as that many
-
-
 SCATTER = 200  # ratios that stand for the scatter of single steps: enough for a 99th percentile
 FEWEST_SCATTERED = 20  # steps of a kind
+LEAST_KEPT = 0.1  # of the recordings' noise that a fit must leave for it to be known
 PROMPT_TOKENS = list(TERMS).index("prompt token")
 
 
@@ -82,11 +80,12 @@ class StepSample:
 def step_sample(
     facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, workers: pa.Table | None = None
 ) -> StepSample:
-    """Return what each step counted, and its time without the idle time before it.
+    """Return what each step with tokens counted, and its time without the idle time before it."""
+    return with_tokens(every_step(facts, iterations, requests, workers), facts, iterations)
 
-    Steps without tokens are left out, and those that torch's profiler slowed down.
-    """
-    whole = every_step(facts, iterations, requests, workers)
+
+def with_tokens(whole: StepSample, facts: dict[str, Any], iterations: pa.Table) -> StepSample:
+    """Return the steps that have tokens and that torch's profiler did not slow down."""
     there = (iterations["scheduled_tokens"].to_numpy() > 0) & (whole.ns > 0)
     return whole.at(np.flatnonzero(there & ~profiled_steps(iterations, profiled_span(facts, iterations))))
 
@@ -158,17 +157,48 @@ def calibrated(samples: Sequence[StepSample]) -> StepTimes:
     groups = [sample for sample in samples if len(sample)]
     if len(groups) == 1:
         groups = groups[0].stretches(STRETCHES)
-    device, host = fitted(groups), host_prices(groups)
-    left_out = [(fitted(others), host_prices(others)) for others in without_each(groups)]
+    fits = fitted(groups), fitted_host(groups)
+    device, host = (fit.prices for fit in fits)
+    left_out = [(fitted(others).prices, fitted_host(others).prices) for others in without_each(groups)]
     most = np.max([group.counts.max(axis=0) for group in groups], axis=0)
+    influence = influence_of_each(groups, fits)
     return StepTimes(
         _priced(device, [prices for prices, _ in left_out], most),
         error=prediction_error(groups, left_out),
         recordings=len(groups),
         host=_priced(host, [prices for _, prices in left_out], most) if host.any() else {},
         scatter=scatter(groups, device, host),
-        left_out=tuple(tuple(map(float, prices + hosts)) for prices, hosts in left_out),
+        noise=noise(groups, device, host, influence),
+        influence=tuple(tuple(map(float, each)) for each in influence),
     )
+
+
+def influence_of_each(groups: Sequence[StepSample], fits: Sequence[PriceFit]) -> Reals:
+    """Return a row for each recording: how the fits' summed prices grow with the logarithm of its times."""
+    sizes = [len(group) for group in groups]
+    found: Reals = np.sum([fit.influence(sizes) for fit in fits], axis=0)
+    return found
+
+
+def pulls(counts: Reals, prices: Reals, influence: Reals) -> Reals:
+    """Return how the logarithm of the predicted sum of these steps grows with that of each recording's times."""
+    total = counts.sum(axis=0)
+    found: Reals = influence @ total / (prices @ total)
+    return found
+
+
+def noise(groups: Sequence[StepSample], device: Reals, host: Reals, influence: Reals) -> Spread | None:
+    """Return how much recordings of the same steps differ. None from fewer than two, or where every one is met.
+
+    What the fit leaves of a recording's logarithm is its own noise less what the noise of all draws the fit along.
+    """
+    left = np.array([math.log(group.ns.sum() / predicted_ns(group, device, host).sum()) for group in groups])
+    shares = np.eye(len(groups)) - np.array([pulls(group.counts, device + host, influence) for group in groups])
+    squares = shares.T @ shares
+    kept = float(np.trace(squares))
+    if len(groups) < 2 or kept < LEAST_KEPT:
+        return None
+    return Spread(math.sqrt(float(left @ left) / kept), kept**2 / float(np.square(squares).sum()))
 
 
 def without_each(groups: Sequence[StepSample]) -> list[list[StepSample]]:
@@ -184,16 +214,19 @@ def _priced(prices: Reals, left_out: Sequence[Reals], most: Reals) -> dict[str, 
     }
 
 
-def host_prices(samples: Sequence[StepSample]) -> Reals:
+def fitted_host(samples: Sequence[StepSample]) -> PriceFit:
     """Return the prices of the host's part; zeros where it is not told apart."""
-    if any(sample.host_ns is None for sample in samples):
-        return np.zeros(len(TERMS))
     return _fitted(samples, np.concatenate([sample.host for sample in samples]))
 
 
-def fitted(samples: Sequence[StepSample]) -> Reals:
+def fitted(samples: Sequence[StepSample]) -> PriceFit:
     """Return the prices of the device's part."""
     return _fitted(samples, np.concatenate([sample.device for sample in samples]))
+
+
+def _fitted(samples: Sequence[StepSample], ns: Reals) -> PriceFit:
+    counts, whole = (np.concatenate([getattr(sample, name) for sample in samples]) for name in ("counts", "ns"))
+    return fitted_prices(counts, ns, whole)
 
 
 def predicted_ns(sample: StepSample, device: Reals, host: Reals) -> Reals:
@@ -216,35 +249,6 @@ def scatter(groups: Sequence[StepSample], device: Reals, host: Reals) -> dict[st
         ratios = np.quantile(cut / expected, (np.arange(SCATTER) + 0.5) / SCATTER)
         ratios *= cut.sum() / expected.sum() / ratios.mean()
         found[kind] = tuple(round(float(ratio), 4) for ratio in ratios)
-    return found
-
-
-def _fitted(samples: Sequence[StepSample], ns: Reals) -> Reals:
-    """Return the non-negative prices of a part of the steps, scaled to its sum.
-
-    They have the least absolute errors, each as a share of the time of the whole step.
-    """
-    from scipy.optimize import nnls
-
-    counts, whole = (np.concatenate([getattr(sample, name) for sample in samples]) for name in ("counts", "ns"))
-    scale = np.maximum(counts.max(axis=0), 1.0)
-    scaled, weights = counts / scale, 1 / whole
-    prices = np.zeros(counts.shape[1])
-    for _ in range(FITS):
-        weighted = scaled * weights[:, None]
-        # The same least squares in a row for each price and one more.
-        triangle: Reals = np.linalg.qr(np.column_stack([weighted, ns * weights])).R
-        prices = nnls(triangle[:, :-1], triangle[:, -1])[0]
-        distances = np.abs(scaled @ prices - ns) / whole
-        weights = 1 / (whole * np.sqrt(np.maximum(distances, max(float(np.median(distances)) / 10, 1e-6))))
-    return _scaled_to_sums(prices / scale, counts, ns)
-
-
-def _scaled_to_sums(prices: Reals, counts: Reals, ns: Reals) -> Reals:
-    """Scale all prices by recorded over predicted time, with stalls cut."""
-    predicted = counts @ prices
-    total = predicted.sum()
-    found: Reals = prices * (np.minimum(ns, STALL * predicted).sum() / total) if total else prices
     return found
 
 

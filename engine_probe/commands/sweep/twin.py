@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.analysis.batch.left_out_figures import Recorded, calibrated_on
+from engine_probe.analysis.batch.calibration import Recorded, calibrated_on
 from engine_probe.commands.sweep.calibration_checks import check_loads, check_machines, check_recorded_model
 from engine_probe.commands.sweep.kernel_twin import check_window, kernel_twin
 from engine_probe.engine.build import model_geometry

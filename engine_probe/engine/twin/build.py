@@ -12,7 +12,7 @@ from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.attention_kinds import attention_kinds
 from engine_probe.engine.parallelism import CONTEXT, DATA, parallel_size
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.twin.step_times import StepTimes
+from engine_probe.engine.twin.step_times import REQUEST_TERMS, StepTimes
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 from engine_probe.errors import InputError
 
@@ -62,12 +62,37 @@ def build_twin(
         with as_on_a_gpu():
             llm = LLM(**{**arguments, "distributed_executor_backend": executor})
         count_requests(llm.llm_engine)
+        charge_requests(llm.llm_engine, clock, times)
         gc.freeze()  # what an engine consists of stays; looking through it costs as much as the steps
         return llm
     except InputError:
         raise
-    except Exception as error:  # any cause becomes one sentence, with the cause chained
+    except Exception as error:  # the boundary: vLLM, torch, pydantic and the hub have no common error
         raise startup_error(spec.model, error) from error
+
+
+def charge_requests(engine: Any, clock: VirtualClock, times: StepTimes) -> None:
+    """Let time pass where the host handles requests between steps: after one arrived, and after an answer was taken.
+
+    vLLM stamps the arrival before it hands the request to the core, as it does in a real engine.
+    """
+    arrival, end = (round(times.requests[name].ns) if name in times.requests else 0 for name in REQUEST_TERMS)
+    add_request, step = engine.engine_core.add_request, engine.step
+
+    def charged_add_request(*args: Any, **kwargs: Any) -> Any:
+        clock.advance_to(clock.now_ns() + arrival)
+        return add_request(*args, **kwargs)
+
+    def charged_step() -> Any:
+        outputs = step()
+        if outputs:
+            clock.advance_to(clock.now_ns() + end * sum(output.finished for output in outputs))
+        return outputs
+
+    if arrival:
+        engine.engine_core.add_request = charged_add_request
+    if end:
+        engine.step = charged_step
 
 
 @contextmanager

@@ -21,6 +21,11 @@ TERMS = {
     "answer attention": "each token that an answer's token attends to",
     "padding": "each token that a CUDA graph computes beyond those of the step",
 }
+# What the host does for a request between two steps, by what it is done for.
+REQUEST_TERMS = {
+    "arrival": "each request that arrives: reading it, and adding it to the engine",
+    "end": "each request that ends: taking its answer from the engine and handing it over",
+}
 PROMPTS, ANSWERS = "with prompts", "answers alone"  # kinds of steps whose times scatter differently
 
 DeviceAndHost = tuple[int, int]  # nanoseconds
@@ -57,11 +62,11 @@ class Price(msgspec.Struct, frozen=True):
     most: float | None = None
 
 
-class FigureError(msgspec.Struct, frozen=True):
-    """How far a figure of recordings that were left out of the fit lies from its prediction."""
+class Spread(msgspec.Struct, frozen=True):
+    """A standard deviation of logarithms, and its degrees of freedom."""
 
-    deviation: float  # root mean square of log(recorded / predicted)
-    recordings: int
+    deviation: float
+    freedom: float
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -89,8 +94,10 @@ class StepTimes(msgspec.Struct, frozen=True):
     graph_sizes: tuple[int, ...] = ()  # tokens of the CUDA graphs to which steps are padded
     matrices: tuple[tuple[float, float], ...] = ()  # tokens computed, nanoseconds of all matrix products
     scatter: dict[str, tuple[float, ...]] = {}  # equally likely ratios of single steps' times to the prices' sum
-    errors: dict[str, FigureError] = {}  # by figure
-    left_out: tuple[tuple[float, ...], ...] = ()  # prices of device and host together without each recording
+    noise: Spread | None = None  # of the times of whole recordings of the same steps
+    errors: dict[str, Spread] = {}  # what a figure's own scatter adds to that
+    influence: tuple[tuple[float, ...], ...] = ()  # how each recording moves the sum of device and host prices
+    requests: dict[str, Price] = {}  # by the names of REQUEST_TERMS; no part of a step
     sources: tuple[Source, ...] = ()
 
     def ns(self, work: StepWork) -> int:

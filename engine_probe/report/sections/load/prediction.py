@@ -7,7 +7,7 @@ from typing import Any
 
 from engine_probe.analysis.batch.step_prices import beyond, step_sample
 from engine_probe.analysis.statistics.student import quantile
-from engine_probe.engine.twin.step_times import TERMS
+from engine_probe.engine.twin.step_times import REQUEST_TERMS, TERMS
 from engine_probe.recordings.run import Run
 from engine_probe.report.document import Column, Section, Sentence, Table
 from engine_probe.text_format import duration
@@ -72,7 +72,7 @@ def sources_section(runs: Sequence[Run]) -> Section:
 
 
 def fitted_table(times: dict[str, Any]) -> Table:
-    """Return the fitted prices of the device's and the host's part, with their 95 % intervals."""
+    """Return the fitted prices of both parts of a step, with their 95 % intervals, and those of requests."""
     columns = (
         Column("term", words=True),
         Column("device"),
@@ -86,6 +86,12 @@ def fitted_table(times: dict[str, Any]) -> Table:
         (name, *price_cells(device.get(name)), *price_cells(host.get(name)), meaning)
         for name, meaning in TERMS.items()
         if any((prices.get(name) or {}).get("ns") for prices in (device, host))
+    ]
+    requests = times.get("requests", {})
+    rows += [
+        (name, "-", "-", duration(requests[name]["ns"]), "-", meaning)
+        for name, meaning in REQUEST_TERMS.items()
+        if (requests.get(name) or {}).get("ns")
     ]
     return Table(
         columns, tuple(rows), note="Terms that were not seen apart share their time: their intervals are wide."

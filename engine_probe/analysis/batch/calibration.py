@@ -1,38 +1,36 @@
-"""How far the figures of a recording lie from what prices predict that were fitted without it.
+"""Step times fitted to recordings, and how much each figure of such recordings scatters.
 
-The recording's steps get predicted times, and everything that happened in it moves with them: the same figures are then
-computed from the moved tables. What a step was given to do stays as recorded.
+For that, a recording's steps get predicted times, and everything that happened in it moves with them: the same figures
+are then computed from the moved tables. What a step was given to do stays as recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.batch.prediction_interval import RATE
+from engine_probe.analysis.batch.prediction_interval import RATE, prices_of
+from engine_probe.analysis.batch.price_fit import Reals
+from engine_probe.analysis.batch.request_times import request_ns, request_prices
 from engine_probe.analysis.batch.step_prices import (
-    Reals,
     StepSample,
     beside_host,
     calibrated,
     every_step,
-    fitted,
     graph_sizes,
-    host_prices,
     predicted_ns,
-    step_sample,
-    without_each,
+    with_tokens,
 )
 from engine_probe.analysis.run.latencies import LATENCIES, answered, without_further
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.token_times import Integers, update_end_ns
 from engine_probe.analysis.step.bottleneck import idle_gaps
-from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, FigureError, StepTimes
+from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, Price, Spread, StepTimes
 
 MOMENTS = ("arrival_ns", "queued_ns", "first_scheduled_ns", "first_token_ns", "last_token_ns", "finished_ns")
 MEAN = "mean"
@@ -50,37 +48,49 @@ class Recorded:
 
 
 def calibrated_on(recordings: Sequence[Recorded]) -> StepTimes:
-    """Return step times fitted to these recordings, with the errors of figures that were predicted without them."""
-
-    def tables(each: Recorded) -> tuple[dict[str, Any], pa.Table, pa.Table, pa.Table]:
-        return each.facts, each.iterations, each.requests, each.workers
-
+    """Return step times fitted to these recordings, with the scatter of their figures."""
     used = [each for each in recordings if each.iterations.num_rows]
-    samples = [step_sample(*tables(each)) for each in used]
-    times = calibrated(samples)
+    requests = request_prices([(each.iterations, each.requests) for each in used])
+    whole = [steps_alone(each, requests) for each in used]
+    times = calibrated(
+        [with_tokens(steps, each.facts, each.iterations) for steps, each in zip(whole, used, strict=True)]
+    )
     first = used[0].facts
     return msgspec.structs.replace(
         times,
         overlaps=beside_host(first),
         graph_sizes=graph_sizes(first),
-        errors=figure_errors(used, samples, times) if len(used) >= FEWEST_RECORDINGS else {},
+        requests=requests,
+        errors=figure_scatter(used, whole, times) if len(used) >= FEWEST_RECORDINGS else {},
     )
 
 
-def figure_errors(
+def steps_alone(recording: Recorded, requests: Mapping[str, Price]) -> StepSample:
+    """Return every step without the host's time for requests before it."""
+    whole = every_step(recording.facts, recording.iterations, recording.requests, recording.workers)
+    spent = request_ns(recording.iterations, requests)
+    host = None if whole.host_ns is None else whole.host_ns - spent
+    return replace(whole, ns=whole.ns - spent, host_ns=host)
+
+
+def figure_scatter(
     recordings: Sequence[Recorded], samples: Sequence[StepSample], times: StepTimes
-) -> dict[str, FigureError]:
-    """Return for each figure how far recordings lie from what the others predict."""
+) -> dict[str, Spread]:
+    """Return for each figure how far it lies from what is predicted, beyond how far the whole time lies from that."""
+    prices = msgspec.to_builtins(times)
+    device, host = (prices_of(prices[part]) for part in ("prices", "host"))
     logs: dict[str, list[float]] = {}
-    for recording, others in zip(recordings, without_each(list(samples)), strict=True):
-        steps = every_step(recording.facts, recording.iterations, recording.requests, recording.workers)
-        expected = predicted_ns(steps, fitted(others), host_prices(others)) * ratios(steps, times.scatter)
-        retimed = moved(recording, np.where(expected > 0, expected, steps.ns))
-        real, guessed = figures(recording), figures(retimed)
+    for recording, steps in zip(recordings, samples, strict=True):
+        expected = predicted_ns(steps, device, host)
+        expected = np.where(expected > 0, expected, steps.ns)
+        slower = float(np.log(steps.ns.sum() / expected.sum()))
+        busy = expected * ratios(steps, times.scatter) + request_ns(recording.iterations, times.requests)
+        real, guessed = figures(recording), figures(moved(recording, busy))
         for name in real.keys() & guessed.keys():
-            logs.setdefault(name, []).append(float(np.log(real[name] / guessed[name])))
+            error = float(np.log(real[name] / guessed[name]))
+            logs.setdefault(name, []).append(error + slower if name == RATE else error - slower)
     return {
-        name: FigureError(float(np.sqrt(np.mean(np.square(found)))), len(found))
+        name: Spread(float(np.sqrt(np.mean(np.square(found)))), float(len(found)))
         for name, found in sorted(logs.items())
         if len(found) >= FEWEST_RECORDINGS
     }
