@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,27 @@ def dry_run(name: str) -> Call:
 
 
 def targets() -> list[Target]:
+    return [*of_runs(), *of_sweeps(), *of_suites(), *of_what_is_given(), *of_workloads()]
+
+
+def of_runs() -> Iterator[Target]:
     runs = (*RUN_COMMANDS, run_in_a_notebook)
+    cut = tuple(
+        tuple(word.replace("/run", "/cut") for word in call) for call in RUN_COMMANDS if isinstance(call, tuple)
+    )
+    yield Target("run.json", "run/run.json", mutations.JSON, runs)
+    for name in ("iterations", "requests", "preemptions", "telemetry"):
+        yield Target(f"table {name}", f"run/{name}.arrow", mutations.TABLE, runs)
+        yield Target(f"stream {name}", f"cut/{name}.arrows", mutations.STREAM, cut)
+    yield Target("stream workers", "run/workers-0.arrows", mutations.STREAM, runs)
+    judged, answered = (JUDGED_REPORT,), (ANSWERED_REPORT,)
+    yield Target("table answers, of questions", "judged/points/p4/answers.arrow", mutations.TABLE, judged)
+    yield Target("table answers, with tokens", "answered/points/p1/answers.arrow", mutations.TABLE, answered)
+    yield Target("a run's questions", "judged/points/p4/questions.jsonl", mutations.JSON_LINES, judged)
+    yield Target("run.json of a prediction", "predicted/run.json", mutations.JSON, (PREDICTED_REPORT,))
+
+
+def of_sweeps() -> Iterator[Target]:
     sweeps: tuple[Call, ...] = (
         SWEEP_REPORT,
         ("compare", "{in}/sweep", "{in}/sweep2"),
@@ -130,60 +150,51 @@ def targets() -> list[Target]:
         table_of_a_sweep,
         go_on,
     )
-    dry: tuple[Call, ...] = (("sweep", "{in}/sweep.toml", "--dry-run", "--like", "{in}"),)
-    text: tuple[Call, ...] = (
-        ("report", "{in}/text"),
-        ("compare", "{in}/text", "{in}/text2", "--html", "{out}/page.html"),
-    )
-    checked: tuple[Call, ...] = (("report", "{in}/validate.json", "--html", "{out}/page.html"), baseline)
-    scores = [("report", "{in}/sweep", "--score", "{in}/scores." + kind) for kind in ("csv", "json")]
-    money: tuple[Call, ...] = tuple(
-        ("report", "{in}/" + what, "--money", "{in}/prices.toml") for what in ("run", "sweep")
-    )
-    published: tuple[Call, ...] = ((*SWEEP_REPORT, "--reference", "{in}/published.toml"),)
-    own: tuple[Call, ...] = (
-        ("sweep", "{in}/own.toml", "--dry-run", "--like", "{in}", "--set", "engine.model={in}/model"),
-    )
-    found = [Target("run.json", "run/run.json", mutations.JSON, runs)]
-    for name in ("iterations", "requests", "preemptions", "telemetry"):
-        found.append(Target(f"table {name}", f"run/{name}.arrow", mutations.TABLE, runs))
-        cut = tuple(
-            tuple(word.replace("/run", "/cut") for word in call) for call in RUN_COMMANDS if isinstance(call, tuple)
-        )
-        found.append(Target(f"stream {name}", f"cut/{name}.arrows", mutations.STREAM, cut))
-    found += [
-        Target("stream workers", "run/workers-0.arrows", mutations.STREAM, runs),
-        Target("table answers, of questions", "judged/points/p4/answers.arrow", mutations.TABLE, (JUDGED_REPORT,)),
-        Target("table answers, with tokens", "answered/points/p1/answers.arrow", mutations.TABLE, (ANSWERED_REPORT,)),
-        Target("a run's questions", "judged/points/p4/questions.jsonl", mutations.JSON_LINES, (JUDGED_REPORT,)),
-        Target("run.json of a prediction", "predicted/run.json", mutations.JSON, (PREDICTED_REPORT,)),
-        Target("question set", "questions.jsonl", mutations.JSON_LINES, (questions_of_a_set,)),
-        Target("sweep.json", "sweep/sweep.json", mutations.JSON, sweeps),
-        Target("sweep.json of one of several", "sweep2/sweep.json", mutations.JSON, (EXPERIMENT_REPORT,)),
-        Target("suite.json", "suite/suite.json", mutations.JSON, (SUITE_REPORT, go_on_with_a_suite)),
-        Target("suite file", "suite.toml", mutations.TOML, (("suite", "{in}/suite.toml", "--dry-run"),)),
-        Target("a point's run.json", "sweep/points/p2/run.json", mutations.JSON, sweeps),
-        Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,)),
-        Target("driven.json", "sweep/points/off/driven.json", mutations.JSON, (SWEEP_REPORT, table_of_a_sweep)),
-        Target("sweep file", "sweep.toml", mutations.TOML, dry),
-        Target("sweep file, a search", "search.toml", mutations.TOML, (dry_run("search"),)),
-        Target("sweep file, a text", "words.toml", mutations.TOML, (dry_run("words"),)),
-        Target("a model's config.json", "model/config.json", mutations.JSON, own),
-        Target("ceilings", f"home/ceilings/{cpu().identity}/a.json", mutations.JSON, dry),
-        Target("perplexity.json", "text/perplexity.json", mutations.JSON, text),
-        Target("text", "text.txt", mutations.BYTES, (text_to_predict,)),
-        Target("price list", "prices.toml", mutations.TOML, money),
-        Target("published figures", "published.toml", mutations.TOML, published),
-        Target("validate's report", "validate.json", mutations.JSON, checked),
-        Target("scores, CSV", "scores.csv", mutations.CSV, (scores[0],)),
-        Target("scores, JSON", "scores.json", mutations.JSON, (scores[1],)),
-        Target("trace, mooncake", "trace.jsonl", mutations.JSON_LINES, (plan_of("trace", "mooncake", "trace.jsonl"),)),
-        Target("trace, burstgpt", "trace.csv", mutations.CSV, (plan_of("trace", "burstgpt", "trace.csv"),)),
-        Target("data set, jsonl", "set.jsonl", mutations.JSON_LINES, (plan_of("dataset", "jsonl", "set.jsonl"),)),
-        Target("data set, ShareGPT", "share.json", mutations.JSON, (plan_of("dataset", "sharegpt", "share.json"),)),
-        Target("data set, Alpaca", "alpaca.json", mutations.JSON, (plan_of("dataset", "alpaca", "alpaca.json"),)),
-    ]
-    return found
+    yield Target("sweep.json", "sweep/sweep.json", mutations.JSON, sweeps)
+    yield Target("sweep.json of one of several", "sweep2/sweep.json", mutations.JSON, (EXPERIMENT_REPORT,))
+    yield Target("a point's run.json", "sweep/points/p2/run.json", mutations.JSON, sweeps)
+    yield Target("answers.json", "sweep/points/p4/answers.json", mutations.JSON, (SWEEP_REPORT,))
+    yield Target("driven.json", "sweep/points/off/driven.json", mutations.JSON, (SWEEP_REPORT, table_of_a_sweep))
+    yield Target("sweep file", "sweep.toml", mutations.TOML, (dry_run("sweep"),))
+    yield Target("sweep file, a search", "search.toml", mutations.TOML, (dry_run("search"),))
+    yield Target("sweep file, a text", "words.toml", mutations.TOML, (dry_run("words"),))
+
+
+def of_suites() -> Iterator[Target]:
+    yield Target("suite.json", "suite/suite.json", mutations.JSON, (SUITE_REPORT, go_on_with_a_suite))
+    yield Target("suite file", "suite.toml", mutations.TOML, (("suite", "{in}/suite.toml", "--dry-run"),))
+
+
+def of_what_is_given() -> Iterator[Target]:
+    """Yield what the user or another command hands to a command beside recordings."""
+    own = ("sweep", "{in}/own.toml", "--dry-run", "--like", "{in}", "--set", "engine.model={in}/model")
+    text = (("report", "{in}/text"), ("compare", "{in}/text", "{in}/text2", "--html", "{out}/page.html"))
+    checked = (("report", "{in}/validate.json", "--html", "{out}/page.html"), baseline)
+    money = tuple(("report", "{in}/" + what, "--money", "{in}/prices.toml") for what in ("run", "sweep"))
+    published = ((*SWEEP_REPORT, "--reference", "{in}/published.toml"),)
+    ceilings = f"home/ceilings/{cpu().identity}/a.json"
+    yield Target("a model's config.json", "model/config.json", mutations.JSON, (own,))
+    yield Target("ceilings", ceilings, mutations.JSON, (dry_run("sweep"),))
+    yield Target("perplexity.json", "text/perplexity.json", mutations.JSON, text)
+    yield Target("text", "text.txt", mutations.BYTES, (text_to_predict,))
+    yield Target("price list", "prices.toml", mutations.TOML, money)
+    yield Target("published figures", "published.toml", mutations.TOML, published)
+    yield Target("validate's report", "validate.json", mutations.JSON, checked)
+    for kind, form in (("csv", mutations.CSV), ("json", mutations.JSON)):
+        scores = ("report", "{in}/sweep", "--score", "{in}/scores." + kind)
+        yield Target(f"scores, {kind.upper()}", f"scores.{kind}", form, (scores,))
+
+
+def of_workloads() -> Iterator[Target]:
+    yield Target("question set", "questions.jsonl", mutations.JSON_LINES, (questions_of_a_set,))
+    for name, file, form, kind in (
+        ("trace, mooncake", "trace.jsonl", mutations.JSON_LINES, "trace"),
+        ("trace, burstgpt", "trace.csv", mutations.CSV, "trace"),
+        ("data set, jsonl", "set.jsonl", mutations.JSON_LINES, "dataset"),
+        ("data set, ShareGPT", "share.json", mutations.JSON, "dataset"),
+        ("data set, Alpaca", "alpaca.json", mutations.JSON, "dataset"),
+    ):
+        yield Target(name, file, form, (plan_of(kind, name.partition(", ")[2].lower(), file),))
 
 
 # ---- the whole files ------------------------------------------------------------------------------------
