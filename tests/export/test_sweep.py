@@ -68,7 +68,9 @@ def test_the_json_of_vllm_bench_for_each_point(sweep: Path, tmp_path: Path) -> N
         "p4": "concurrency 4",
     }
     assert results["p4"]["completed"] == 4
-    assert results["p4"]["median_ttft_ms"] == load_sweep(sweep).points[2].analysis.summary.ttft.p50_ms  # type: ignore[union-attr]
+    analysis = load_sweep(sweep).points[2].analysis
+    assert analysis is not None
+    assert results["p4"]["median_ttft_ms"] == analysis.summary.ttft.p50_ms
     assert results["p4"]["request_goodput"] == 0
 
 

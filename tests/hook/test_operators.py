@@ -182,9 +182,11 @@ def test_an_engine_with_a_profiler_is_refused() -> None:
         check_engine(core)
     core.vllm_config.profiler_config.profiler = None
     check_engine(core)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):  # noqa: SIM117
-        with pytest.raises(InputError, match="one at a time"):
-            check_engine(core)
+    with (
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]),
+        pytest.raises(InputError, match="one at a time"),
+    ):
+        check_engine(core)
 
 
 def test_a_torch_without_its_profiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

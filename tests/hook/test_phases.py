@@ -91,7 +91,9 @@ def test_each_step_has_its_graph_mode_and_its_padding(
     assert attach(worker, str(tmp_path)) is None
     for tokens in (1, 3, 8, 9):
         run_step(worker, tokens)
-    assert detach(worker)["failure"] is None  # type: ignore[index]
+    told = detach(worker)
+    assert told is not None
+    assert told["failure"] is None
     rows = read_stream(tmp_path / "workers-0.arrows", "workers").to_pylist()
     assert [row["scheduled_tokens"] for row in rows] == [1, 3, 8, 9]
     assert [row["computed_tokens"] for row in rows] == [1, 4, 8, 9]

@@ -120,8 +120,9 @@ class Sandbox:
             if folder == str(self.place):
                 names[:] = [name for name in names if name != "out"]
             for name in files + names:
-                told = os.lstat(os.path.join(folder, name))  # noqa: PTH118
-                found[os.path.join(folder, name)] = (told.st_size, told.st_mtime_ns)  # noqa: PTH118
+                path = f"{folder}/{name}"
+                told = os.lstat(path)
+                found[path] = (told.st_size, told.st_mtime_ns)
         return found
 
 

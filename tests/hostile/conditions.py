@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 Change = Callable[[Path], Any]
 NOBODY = 65_534
@@ -151,7 +152,7 @@ def locale_without_utf_8(_: Path) -> None:
 
 def files_left(count: int) -> Change:
     def restrict(_: Path) -> None:
-        used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        used = len(list(Path("/proc/self/fd").iterdir()))
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
     return restrict
@@ -165,20 +166,20 @@ def proc_hidden(_: Path) -> None:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
         return true(path, *given, **named)
 
-    Path.open = hidden  # type: ignore[method-assign]
+    mock.patch.object(Path, "open", hidden).start()
 
 
 def no_thread_can_start(_: Path) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    threading.Thread.start = refused  # type: ignore[method-assign]
+    mock.patch.object(threading.Thread, "start", refused).start()
 
 
 def closed_streams(_: Path) -> None:
     for number in (0, 1, 2):
         os.close(number)
-    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    mock.patch.multiple(sys, stdout=None, stderr=None).start()
 
 
 def folder_in_use(place: Path) -> None:

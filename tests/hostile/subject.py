@@ -12,6 +12,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
@@ -21,6 +22,12 @@ QUICK_SECONDS = 10.0
 IN_FLIGHT = 12
 ANSWER_TOKENS = 20  # of request 0; the next six get one more each, and so on
 ANSWER_TOKEN = 7  # what the executor answers, whatever it is asked
+USED_BY_FORKS = (
+    "pandas",
+    "pyarrow",
+    "engine_probe.sweep.engine_process.worker",
+    "engine_probe.sweep.execution.runner",
+)
 
 _slowness = 1.0
 
@@ -30,11 +37,8 @@ def build() -> Any:
     global _slowness
     begun = monotonic()
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    import pandas  # noqa: F401
-    import pyarrow  # noqa: F401
-
-    import engine_probe.sweep.engine_process.worker
-    import engine_probe.sweep.execution.runner  # noqa: F401
+    for name in USED_BY_FORKS:
+        import_module(name)
     from engine_probe.overhead.driver import MAX_MODEL_LEN, MOST_RUNNING
     from engine_probe.overhead.engine import build_engine
 

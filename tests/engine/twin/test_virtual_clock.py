@@ -36,13 +36,13 @@ def test_the_process_reads_it_inside_the_block_alone() -> None:
 def test_modules_that_imported_the_functions_by_name_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     module, stranger = types.ModuleType("engine_probe.follower"), types.ModuleType("stranger")
     for each in (module, stranger):
-        each.now = time.monotonic_ns  # type: ignore[attr-defined]
+        monkeypatch.setattr(each, "now", time.monotonic_ns, raising=False)
         monkeypatch.setitem(sys.modules, each.__name__, each)
     with VirtualClock().installed():
         assert module.now() == START_NS
         assert stranger.now() != START_NS
         late = types.ModuleType("engine_probe.late")
-        late.now = time.monotonic_ns  # type: ignore[attr-defined]
+        monkeypatch.setattr(late, "now", time.monotonic_ns, raising=False)
         monkeypatch.setitem(sys.modules, late.__name__, late)
     assert module.now is time.monotonic_ns
     assert late.now is time.monotonic_ns

@@ -40,7 +40,8 @@ def rows(section: Section) -> list[list[str]]:
 
 def answers(found: Swept) -> list[float]:
     """The mean answer time at each load, in seconds."""
-    return [point.analysis.summary.e2el.mean_ms / 1e3 for point in found.points if point.analysis]  # type: ignore[operator]
+    means = [point.analysis.summary.e2el.mean_ms for point in found.points if point.analysis]
+    return [mean / 1e3 for mean in means if mean is not None]
 
 
 def test_a_burst_has_its_makespan_and_a_speed_up_against_one_after_another(tmp_path: Path) -> None:

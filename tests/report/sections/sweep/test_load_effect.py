@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -193,5 +194,5 @@ def test_whiskers_end_at_the_possible_extremes() -> None:
 
     shares = ((4, 0.9), (8, 0.5), (4, 1.0), (8, 0.5))
     points: Any = [SimpleNamespace(load=load, share=share, started_ns=at) for at, (load, share) in enumerate(shares)]
-    drawn = over_loads([4, 8], points, lambda each: each.share, 100, most=1)  # type: ignore[attr-defined]
+    drawn = over_loads([4, 8], points, attrgetter("share"), 100, most=1)
     assert (drawn["low"][0], drawn["high"][0]) == (pytest.approx(31.47, abs=0.01), 100)
