@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 # Before torch is loaded: on cores that others use too, OpenMP's spinning makes a step of a tiny engine take a second.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Before numpy is loaded: on such cores a small matrix on several threads of OpenBLAS takes 60 times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Readline, which pytest loads, exports the size of a terminal to pytest's workers: tables are as wide as without one.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
@@ -26,6 +29,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
+MUCH_CPU_S = 0.25  # of a test, above which it is to be marked `lengthy`
+CPU_S, IMPORTED = "cpu_s", "imported"  # properties of a test
+MARKED = ("lengthy", "slow", "vllm", "gpu", "readme")
 NO_GPU = "no NVIDIA GPU on this machine"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -83,6 +89,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=NO_GPU))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Note how long a test that `make test-fast` runs had a processor, with its child processes, and if it imported."""
+    before, loaded = sum(os.times()[:4]), len(sys.modules)
+    try:
+        return (yield)
+    finally:
+        if not any(map(item.get_closest_marker, MARKED)):
+            spent = sum(os.times()[:4]) - before
+            item.user_properties += [(CPU_S, spent), (IMPORTED, len(sys.modules) > loaded)]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_GPU in str(report.longrepr)]
     terminalreporter.write_line(f"{len(skipped)} GPU tests skipped{': ' + NO_GPU if skipped else ''}")
+    ended = {report.nodeid: dict(report.user_properties) for report in terminalreporter.stats.get("passed", [])}
+    spent = {name: told for name, told in ended.items() if CPU_S in told}
+    terminalreporter.write_line(
+        f"{len(spent)} tests without a mark took {sum(told[CPU_S] for told in spent.values()):.1f} s of CPU"
+    )
+    for name, told in sorted(spent.items(), key=lambda each: -each[1][CPU_S]):
+        if told[CPU_S] > MUCH_CPU_S and not told[IMPORTED]:
+            terminalreporter.write_line(f"{told[CPU_S]:.2f} s of CPU; on a quiet machine that is lengthy: {name}")

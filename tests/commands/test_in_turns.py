@@ -41,6 +41,7 @@ def swept(*arguments: str) -> Result:
     return CliRunner().invoke(cli.command, ["smoke", "--model", "tiny", *arguments])
 
 
+@pytest.mark.lengthy
 def test_they_are_measured_in_turns_and_compared(measured: list[str]) -> None:
     told = swept("--against", NARROW, "--out", "both")
     assert told.exit_code == 0
@@ -53,6 +54,7 @@ def test_they_are_measured_in_turns_and_compared(measured: list[str]) -> None:
     assert f"engine_probe compare {before} --against {after}" in text
 
 
+@pytest.mark.lengthy
 def test_the_same_sweep_may_be_held_against_itself(measured: list[str]) -> None:
     told = swept("--against", "smoke", "--rounds", "2", "--out", "both")
     assert len(measured) == 4
@@ -74,6 +76,7 @@ def test_it_ends_with_a_sweep_that_measures_nothing(monkeypatch: pytest.MonkeyPa
     assert sorted(folder.name for folder in Path("both").iterdir()) == ["after-1", "after-2", "before-1"]
 
 
+@pytest.mark.lengthy
 def test_sweeps_without_a_common_point_are_kept_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def instead(sweep: SweepFile, out: str, **arguments: Any) -> int:
         write_repeated(Path(out), 90, (4, 12) if "before" in out else (20,))

@@ -91,6 +91,7 @@ def test_users_are_a_demand_if_the_list_says_how_often_one_asks(tmp_path: Path) 
     assert "30 requests/min: 3 × a is the cheapest" in said(path, "--users", 20)
 
 
+@pytest.mark.lengthy
 def test_a_measured_option_has_the_rate_of_its_recording(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "sweep", (1, 2, 4, 8, 14))
     path = tmp_path / "mine.toml"

@@ -60,6 +60,7 @@ def test_a_sweep_ends_where_its_pool_does(sweep: Path) -> None:
     assert (curve.found.kv.after, curve.found.kv.reached) == (10, 14)
 
 
+@pytest.mark.lengthy
 def test_the_page_has_every_chart_and_loads_nothing(sweep: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert report(sweep, "--html", page).exit_code == 0

@@ -81,6 +81,7 @@ def words_of(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
+@pytest.mark.lengthy
 def test_it_ends_in_one_report_and_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = stand_in(monkeypatch)
     done = suite("paper.toml", "--out", "out")
@@ -91,6 +92,7 @@ def test_it_ends_in_one_report_and_a_page(tmp_path: Path, monkeypatch: pytest.Mo
     assert sweeps.headings[2] == "sweep 3 of 3: again, 2. Another; 2 complete"
 
 
+@pytest.mark.lengthy
 def test_it_says_how_long_what_is_left_takes_by_the_points_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three points of `tiny` took 10 s each; nothing is known of `smollm2`."""
     past = [Past(point.key, point, 10.0, 100, 1000, None) for point in points(read_sweep("tiny.toml"))]
@@ -101,6 +103,7 @@ def test_it_says_how_long_what_is_left_takes_by_the_points_that_are_done(monkeyp
     assert told == ["1.0 min left for 2 of 3", "30 s left for 1 of 2", "30 s left"]
 
 
+@pytest.mark.lengthy
 def test_on_a_fleet_each_sweep_runs_there(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = stand_in(monkeypatch)
     assert suite("paper.toml", "--out", "out", "--ray", "local").exit_code == 0
@@ -108,6 +111,7 @@ def test_on_a_fleet_each_sweep_runs_there(monkeypatch: pytest.MonkeyPatch) -> No
     assert not any("left" in heading for heading in sweeps.headings)
 
 
+@pytest.mark.lengthy
 def test_its_folders_are_section_and_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch)
     suite("paper.toml", "--out", "out")
@@ -115,6 +119,7 @@ def test_its_folders_are_section_and_model(tmp_path: Path, monkeypatch: pytest.M
     assert places == ["out/1._two_models/smollm2", "out/1._two_models/tiny", "out/2._another/tiny"]
 
 
+@pytest.mark.lengthy
 def test_a_sweep_that_cannot_run_is_told_and_the_others_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, smollm2=UnavailableError("no GPU here"))
     done = suite("paper.toml", "--out", "out")
@@ -123,6 +128,7 @@ def test_a_sweep_that_cannot_run_is_told_and_the_others_are_reported(monkeypatch
     assert "smollm2: no GPU here." in words_of(done.stdout)
 
 
+@pytest.mark.lengthy
 def test_after_ctrl_c_what_is_measured_is_reported_and_resume_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, smollm2=KeyboardInterrupt())
     done = suite("paper.toml", "--out", "out")
@@ -167,6 +173,7 @@ def test_only_some_of_the_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [heading.split(",")[0] for heading in sweeps.headings] == ["sweep 1 of 2: tiny", "sweep 2 of 2: again"]
 
 
+@pytest.mark.lengthy
 def test_the_times_of_a_suite_predict_those_of_later_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run looks in runs/, in whose folders a suite keeps its sweeps."""
     stand_in(monkeypatch)
@@ -218,6 +225,7 @@ def test_the_state_is_written_before_the_first_sweep(tmp_path: Path, monkeypatch
     assert [row["status"] for row in state["sweeps"]] == ["running", "waiting", "waiting"]
 
 
+@pytest.mark.lengthy
 def test_a_suite_on_twins_is_predicted_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it goes on; a sweep that cannot be predicted is named with its reason."""
     sweeps = stand_in(monkeypatch, tiny=KeyboardInterrupt())

@@ -54,6 +54,7 @@ def twin_of(sweep: SweepFile) -> Twin:
     return msgspec.convert(sweep.engine.twin, Twin)
 
 
+@pytest.mark.lengthy
 def test_step_times_are_those_of_the_recordings(sweep: SweepFile, swept: Path) -> None:
     """The simulated engine takes 2 ms a step and 0.1 ms a token."""
     times = twin_of(predicted(sweep, str(swept))).step_times

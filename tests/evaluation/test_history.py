@@ -34,6 +34,7 @@ def other_ids(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("write", "why"),
     [
@@ -53,6 +54,7 @@ def test_what_is_no_repetition_is_left_out_with_its_reason(
     assert line.endswith(f"earlier is no earlier measurement of either side: {why}")
 
 
+@pytest.mark.lengthy
 def test_each_is_sorted_to_the_side_that_it_repeats(sides: tuple[Path, Path], tmp_path: Path) -> None:
     folders = [write_repeated(tmp_path / f"{blocks}-{prompt}", blocks, LEVELS, prompt) for blocks, prompt in BOTH]
     history = open_history([*folders, folders[0], *sides], sides)

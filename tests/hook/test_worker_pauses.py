@@ -32,6 +32,7 @@ def collected(worker: Worker, folder: Path, core_process: int) -> list[tuple[Any
     return list(report["host_events"])
 
 
+@pytest.mark.lengthy
 def test_a_garbage_collection_in_a_workers_own_process(tmp_path: Path) -> None:
     events = collected(Worker(RunnerV1(VirtualClock()), rank=3), tmp_path, ANOTHER_PROCESS)
     of_full = [event for event in events if event[2] == "garbage collection of rank 3" and event[4] == 2]
@@ -41,6 +42,7 @@ def test_a_garbage_collection_in_a_workers_own_process(tmp_path: Path) -> None:
         assert duration == held >= 500_000
 
 
+@pytest.mark.lengthy
 def test_in_the_engine_cores_process_the_recording_sees_it_already(tmp_path: Path) -> None:
     assert collected(Worker(RunnerV1(VirtualClock())), tmp_path, os.getpid()) == []
 

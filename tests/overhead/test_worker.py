@@ -17,6 +17,7 @@ def test_what_makes_the_caches_cold_is_not_counted() -> None:
     assert 0 < step_ns < stand_in.model_runner.chilling_ns / 20
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("measured", "files"), [(measure, "worker/*/workers-0*"), (measure_collective, "collective/*/collectives-0*")]
 )

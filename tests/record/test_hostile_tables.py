@@ -62,6 +62,7 @@ def write(folder: Path, table: str, rows: pa.RecordBatch, **options: Any) -> Pat
     return promised(folder, table, rows.num_rows)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("column", ["request_id", "run_starts"])
 def test_offsets_that_lead_outside_their_values_are_refused(tmp_path: Path, column: str) -> None:
     folder = written(tmp_path / "run", iterations=9, requests=4)

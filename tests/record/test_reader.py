@@ -283,6 +283,7 @@ def test_random_bytes_anywhere(
     is_refused_or_prefix(folder, table, whole)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", ["closed", "torn"])
 @given(junk=some.binary(max_size=3_000))
 @fuzzed

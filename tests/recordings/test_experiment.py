@@ -41,6 +41,7 @@ def labels(*folders: Path) -> list[str]:
     return [curve.label for curve in load_experiment(*folders).curves]
 
 
+@pytest.mark.lengthy
 def test_sweeps_of_different_models_are_named_by_the_model(tmp_path: Path) -> None:
     small = write(tmp_path / "first", name="/models/small", blocks=90)
     large = write(tmp_path / "second", name="org/large", blocks=30)
@@ -57,6 +58,7 @@ def test_sweeps_of_one_model_are_named_by_the_ranks(tmp_path: Path) -> None:
     assert labels(*folders) == ["tensor_parallel_size 1", "tensor_parallel_size 2"]
 
 
+@pytest.mark.lengthy
 def test_curves_of_equal_settings_stay_apart_under_the_names_of_their_sweeps(tmp_path: Path) -> None:
     """They were measured on two occasions, so that their points are no repeats of each other."""
     experiment = load_experiment(write(tmp_path / "monday"), write(tmp_path / "friday"))
@@ -90,6 +92,7 @@ def test_other_loads_seeds_and_models_are_no_other_workload(tmp_path: Path) -> N
     assert not load_experiment(first, second).differences
 
 
+@pytest.mark.lengthy
 def test_other_hardware_and_another_vllm_are_told(tmp_path: Path) -> None:
     folders = []
     for name, version in (("L4", "0.31.0"), ("L40S", "0.32.0")):

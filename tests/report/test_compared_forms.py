@@ -41,6 +41,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 class TestJUnit:
+    @pytest.mark.lengthy
     def test_a_case_for_each_gate_and_point(self, sweeps: tuple[Path, Path, Path], history: list[Path]) -> None:
         bounds = ("--fail-if", RATE, "--fail-if", "output_tokens_per_s < -90%")
         result = compare(*sweeps[:2], "--history", *history, *bounds, "--format", "junit")
@@ -65,6 +66,7 @@ class TestJUnit:
         )
         assert (suite.get("errors"), suite.get("failures")) == ("1", "0")
 
+    @pytest.mark.lengthy
     def test_an_open_bound_is_skipped_aloud_and_fails_only_if_asked(self, sweeps: tuple[Path, Path, Path]) -> None:
         here = (sweeps[0], sweeps[0], "--fail-if", "output_tokens_per_s < 0%", "--format", "junit")
         lax, strict = compare(*here), compare(*here, "--strict")
@@ -85,6 +87,7 @@ class TestJUnit:
         assert "name one with --fail-if" in str(compare(*sweeps[:2], "--format", "junit").exception)
 
 
+@pytest.mark.lengthy
 def test_json_has_intervals_and_gates(sweeps: tuple[Path, Path, Path], history: list[Path]) -> None:
     words = (*sweeps[:2], "--history", *history, "--fail-if", RATE, "--format", "json")
     (found,) = json.loads(compare(*words).stdout)

@@ -50,6 +50,7 @@ def charts_of(*folders: Path) -> dict[str, Any]:
     return {chart.title: chart for section in document.all_sections for chart in section.charts()}
 
 
+@pytest.mark.lengthy
 def test_each_model_has_a_sentence_before_the_evidence(sweeps: list[Path]) -> None:
     shown = report(*sweeps)
     assert shown.exit_code == 0
@@ -58,6 +59,7 @@ def test_each_model_has_a_sentence_before_the_evidence(sweeps: list[Path]) -> No
     assert small < large < words.index("bottleneck there: KV blocks") < words.index("TTFT, TPOT and the bottleneck")
 
 
+@pytest.mark.lengthy
 def test_saturation_is_drawn_over_weights_and_over_parameters(sweeps: list[Path]) -> None:
     charts = charts_of(*sweeps)
     assert charts["KV saturation by model size"].xs == [3, 77]
@@ -66,6 +68,7 @@ def test_saturation_is_drawn_over_weights_and_over_parameters(sweeps: list[Path]
     assert [line.values for line in by_parameters.series] == [[25, None], [None, pytest.approx(6.667, rel=1e-3)]]
 
 
+@pytest.mark.lengthy
 def test_models_share_the_charts_of_throughput_and_ttft(sweeps: list[Path]) -> None:
     charts = charts_of(*sweeps)
     for title in ("Throughput and its regions", "Time to first token"):
@@ -73,6 +76,7 @@ def test_models_share_the_charts_of_throughput_and_ttft(sweeps: list[Path]) -> N
         assert all(f"model {name}" in names for name in MODELS)
 
 
+@pytest.mark.lengthy
 def test_ranks_stand_beside_each_other_at_each_load(tmp_path: Path) -> None:
     folders = [sized(tmp_path / f"tp{ranks}", "large", 40 * ranks, GIB, 1000, ranks) for ranks in (1, 2)]
     charts = charts_of(*folders)
@@ -81,6 +85,7 @@ def test_ranks_stand_beside_each_other_at_each_load(tmp_path: Path) -> None:
     assert [f"large at {load}" in " ".join(charts) for load in ("4", "14")] == [True, True]
 
 
+@pytest.mark.lengthy
 def test_no_chart_puts_ranks_of_different_models_beside_each_other(sweeps: list[Path]) -> None:
     assert not [title for title in charts_of(*sweeps) if "throughput against KV occupancy" in title]
 
@@ -90,6 +95,7 @@ def test_of_many_loads_a_few_are_drawn_with_the_last_among_them(count: int, kept
     assert spread(list(map(float, range(count))), 6) == kept
 
 
+@pytest.mark.lengthy
 def test_the_page_and_the_markdown_have_it(sweeps: list[Path], tmp_path: Path) -> None:
     page, text = tmp_path / "page.html", tmp_path / "text.md"
     assert report(*sweeps, "--html", page, "--markdown", text).exit_code == 0

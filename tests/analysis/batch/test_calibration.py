@@ -54,6 +54,7 @@ def test_recordings_that_follow_the_prices_have_no_error(tmp_path: Path) -> None
     assert times.errors[RATE].deviation < 0.01
 
 
+@pytest.mark.lengthy
 def test_a_machine_that_changes_between_recordings_is_their_noise_and_not_that_of_a_figure(tmp_path: Path) -> None:
     runs = engine_probe.load_sweep(write_sweep(tmp_path / "swept", (1, 2, 3, 4, 6, 8, 12, 16))).runs
     chance = np.random.default_rng(3)

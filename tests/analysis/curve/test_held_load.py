@@ -82,6 +82,7 @@ def swept(tmp_path: Path) -> Callable[[dict[int, int]], Path]:
     return write
 
 
+@pytest.mark.lengthy
 def test_a_curve_has_the_levels_that_were_held_and_says_which_were_not(swept: Callable[..., Path]) -> None:
     (curve,) = curves(load_sweep(swept({1: 8, 2: 8, 4: 16, 8: 4})).points)
     assert [level.load for level in curve.found.levels] == [1, 2, 4]

@@ -80,6 +80,7 @@ def test_the_highest_rate_is_that_of_the_best_window(ends_ms: list[int], tokens:
     assert found is None if rate is None else found == pytest.approx(rate)
 
 
+@pytest.mark.lengthy
 @given(st.lists(st.tuples(st.integers(1, 80), st.integers(0, 50)), min_size=30, max_size=60))
 def test_no_window_has_a_higher_rate(steps: list[tuple[int, int]]) -> None:
     widths, tokens = (np.array(column, dtype=np.int64) for column in zip(*steps, strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ def stretches(draw: Any) -> dict[str, list[int]]:
     return {"run_starts": [a for a, _ in pairs], "run_lengths": [b - a for a, b in pairs]}
 
 
+@pytest.mark.lengthy
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(stretches(), max_size=6), st.randoms(use_true_random=False))
 def test_the_weighted_sample_holds_every_gap(

@@ -36,6 +36,7 @@ def test_it_is_the_percentile_of_numpy_and_so_of_vllm_bench(values: list[float],
     assert Sample.of(values).interpolated(percents).tolist() == np.percentile(values, percents).tolist()
 
 
+@pytest.mark.lengthy
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), min_size=1, max_size=40))
 def test_a_weighted_sample_equals_the_long_way_round(pairs: list[tuple[int, int]]) -> None:
     values, weights = np.array(pairs).T

@@ -63,6 +63,7 @@ class TestPermission:
     def test_is_not_requested_by_the_plugin_in_a_process_of_the_users(self) -> None:
         assert in_a_fresh_process("plugin.register(); print(json.dumps(amx_permitted()))") is False
 
+    @pytest.mark.lengthy
     @needs_amx
     def test_is_not_requested_by_a_probe(self) -> None:
         lines = "from engine_probe import Probe; Probe(object()); print(json.dumps(amx_permitted()))"

@@ -55,6 +55,7 @@ def test_latency_in_proportion_to_the_load_is_not_faster_than_load(tmp_path: Pat
     assert found == Finding(holds, f"{highest / 3_500:.1f} times the latency at 32 times the load")
 
 
+@pytest.mark.lengthy
 def test_a_fault_that_comes_with_load_holds_and_one_that_was_there_before_is_not_shown(tmp_path: Path) -> None:
     planted = dict.fromkeys(ASKED[8:20], MALAY)
     came = write_judged_sweep(tmp_path / "came", {1: {}, 32: planted})

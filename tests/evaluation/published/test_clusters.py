@@ -70,6 +70,7 @@ def test_the_published_sums_are_those_of_single_engines(reference: Reference) ->
     assert [cluster.gpus for cluster in reference.clusters] == [12, 12, 12]
 
 
+@pytest.mark.lengthy
 def test_a_measured_cluster_stands_beside_the_published_one(reference: Reference, tmp_path: Path) -> None:
     row = write_point(tmp_path, "c", [1.0] * 12, ["llama-3-8b"] * 12, gpus=True)
     write_rows(tmp_path, [row])

@@ -58,6 +58,7 @@ def charts(page: Path) -> dict[str, dict[str, Any]]:
     return {chart["title"]: chart for chart in json.loads(data)}
 
 
+@pytest.mark.lengthy
 def test_it_is_listed_with_what_differs_and_drawn_as_published(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "toy.toml").write_text(MADE)
     result = report(sweep, "--reference", tmp_path / "toy.toml", "--html", tmp_path / "page.html")
@@ -76,12 +77,14 @@ def test_it_is_listed_with_what_differs_and_drawn_as_published(sweep: Path, tmp_
     assert "gpu no GPU for L40S" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.lengthy
 def test_of_another_model_nothing_is_drawn(sweep: Path, tmp_path: Path) -> None:
     result = report(sweep, "--reference", "thesis_concurrency", "--html", tmp_path / "page.html")
     assert "None of it is about what was measured here: it is about gpt2-xl," in " ".join(result.output.split())
     assert charts(tmp_path / "page.html")["KV occupancy"].get("marks", []) == []
 
 
+@pytest.mark.lengthy
 def test_loads_that_count_something_else_are_not_mixed(sweep: Path, tmp_path: Path) -> None:
     """Twenty requests in flight are not twenty per second."""
     toy = tmp_path / "toy.toml"
@@ -97,6 +100,7 @@ def test_loads_that_count_something_else_are_not_mixed(sweep: Path, tmp_path: Pa
     assert charts(tmp_path / "page.html")["Time to first token"]["series"][-1]["values"][4] == 40
 
 
+@pytest.mark.lengthy
 def test_figures_of_one_model_at_one_load_are_told_apart_by_their_own_settings(sweep: Path, tmp_path: Path) -> None:
     more = MADE[MADE.rindex("[[figures]]") :].replace("value = 40", 'value = 30\nsetting = { precision = "awq" }')
     (tmp_path / "toy.toml").write_text(MADE + more)
@@ -107,6 +111,7 @@ def test_figures_of_one_model_at_one_load_are_told_apart_by_their_own_settings(s
     assert (second["label"], second["values"][4]) == ("published, precision awq; other settings", 30)
 
 
+@pytest.mark.lengthy
 def test_a_peak_without_a_load_is_held_against_the_best_load_that_was_measured(sweep: Path, tmp_path: Path) -> None:
     peak = MADE.replace("saturation_point", "peak_output_tokens_per_s").replace("value = 9", "value = 100")
     (tmp_path / "toy.toml").write_text(peak)
@@ -118,6 +123,7 @@ def test_a_peak_without_a_load_is_held_against_the_best_load_that_was_measured(s
     assert row[3:6] == ["-", "100", f"{most:,.4g}"]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("band", "words", "judged"),
     [
@@ -245,6 +251,7 @@ def test_lengths_and_files_are_compared_by_what_they_mean(
     assert [each.split()[0] for each in differences(setting, run)] == told
 
 
+@pytest.mark.lengthy
 def test_the_load_of_the_highest_throughput_within_a_run_is_held_against_the_published_one(
     sweep: Path, tmp_path: Path
 ) -> None:

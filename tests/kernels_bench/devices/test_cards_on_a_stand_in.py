@@ -114,6 +114,7 @@ def test_the_events_clock_times_each_sample_and_flushes_between(monkeypatch: pyt
     assert Graph.replays == 1
 
 
+@pytest.mark.lengthy
 def test_a_measurement_through_the_events_clock() -> None:
     clock = CudaClock(Device("cpu", "x", "x", 1, 1000, 1), lambda: 1980)
     found = measure(Work((lambda: None,), 1 << 20), clock, QUICK)

@@ -64,6 +64,7 @@ def test_of_single_requests_there_is_no_largest(tmp_path: Path) -> None:
     assert [series.label for series in chart.series] == ["median", "straight line"]
 
 
+@pytest.mark.lengthy
 def test_over_answers_each_step_reads_what_was_generated(tmp_path: Path) -> None:
     found = swept(write_length_sweep(tmp_path, (100,), tuple(range(100, 801, 100)), noise=0.0))
     (tpot,), (whole,) = over_lengths(found, ANSWER, TPOT), over_lengths(found, ANSWER, E2EL)
@@ -81,6 +82,7 @@ def test_over_answers_each_step_reads_what_was_generated(tmp_path: Path) -> None
     assert rates[0] == pytest.approx(1e3 / tpot.by_length[100.0][0], rel=1e-4)
 
 
+@pytest.mark.lengthy
 def test_points_that_differ_in_more_than_the_length_are_lines_of_their_own(tmp_path: Path) -> None:
     settings = ({"block_size": 16}, {"block_size": 32})
     found = swept(write_length_sweep(tmp_path, PROMPTS, (1, 20), repeats=2, settings=settings))
@@ -98,6 +100,7 @@ def test_equal_lengths_are_no_chart(tmp_path: Path) -> None:
     assert list(length_charts(swept(write_length_sweep(tmp_path, (500, 580), (1,))))) == []
 
 
+@pytest.mark.lengthy
 def test_a_fit_is_drawn_no_further_than_it_was_measured(tmp_path: Path) -> None:
     """Of two engines one was measured up to 2,000 tokens, the other up to 4,000."""
     for name, prompts in (("short", PROMPTS[:4]), ("long", PROMPTS)):

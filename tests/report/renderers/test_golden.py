@@ -59,21 +59,25 @@ def test_a_renewed_file_fails_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     hold("terminal.txt", "new")
 
 
+@pytest.mark.lengthy
 def test_terminal() -> None:
     hold("terminal.txt", one_after_the_other(REPORTS))
 
 
+@pytest.mark.lengthy
 def test_terminal_with_verbose() -> None:
     """The sweep is held against limits and prices, too."""
     reports = (*REPORTS, (*REPORTS[1], *JUDGED))
     hold("verbose.txt", one_after_the_other((*words, "--verbose") for words in reports))
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("words", REPORTS, ids=" ".join)
 def test_what_a_terminal_shows_by_default_fits_a_screen(words: tuple[str, ...]) -> None:
     assert len(shown(*words).splitlines()) <= MOST_LINES
 
 
+@pytest.mark.lengthy
 def test_html_document() -> None:
     """The sweep without its single points, whose sections are those of the run."""
     swept = engine_probe.load_sweep("sweep")
@@ -82,6 +86,7 @@ def test_html_document() -> None:
     hold("html_document.txt", "".join(map(outline, pages)))
 
 
+@pytest.mark.lengthy
 def test_markdown() -> None:
     run, sweep = (shown(*words, "--markdown", "-") for words in REPORTS[:2])
     hold("markdown.md", "\n".join((run, sweep, shown(*COMPARE, "--format", "markdown"))))
@@ -93,6 +98,7 @@ def test_notebook() -> None:
     hold("notebook.txt", "".join(outline(cell._repr_html_()) for cell in cells))
 
 
+@pytest.mark.lengthy
 def test_json() -> None:
     """Of the sweep the first level and the first point."""
     run, sweep = (json.loads(shown(*words, "--json", "-")) for words in REPORTS[:2])
@@ -102,5 +108,6 @@ def test_json() -> None:
     hold("json.txt", "\n".join(map(laid_out, (run, sweep, compared))) + "\n")
 
 
+@pytest.mark.lengthy
 def test_junit() -> None:
     hold("junit.xml", shown(*COMPARE, "--format", "junit"))

@@ -45,6 +45,7 @@ def test_names_are_names_and_nothing_is_loaded(tmp_path: Path) -> None:
     assert not re.search(r"var\([^,)]*\)", page)  # without a style sheet each colour has one to fall back on
 
 
+@pytest.mark.lengthy
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
     page = engine_probe.load(write_run(tmp_path / "run", ran(60, output=400, blocks=200)))._repr_html_()
     assert len(page) < 40_000

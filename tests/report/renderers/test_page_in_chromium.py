@@ -55,6 +55,7 @@ def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Open]:
     assert len(loaded) == len(sheets)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", ["run", "sweep"])
 def test_headings_descend_by_one(pages: dict[str, Path], name: str) -> None:
     levels = [int(level) for level in re.findall(r"<h([1-6])", pages[name].read_text().partition("<script")[0])]

@@ -40,6 +40,7 @@ def cell(folder: Path, row: int, title: str) -> str:
     return cell_words(table.rows[row][place])
 
 
+@pytest.mark.lengthy
 def test_each_number_of_engines_is_held_against_one(tmp_path: Path) -> None:
     write_cluster_sweep(tmp_path, {1: [1.0], 2: [1.25, 1.25]}, repeats=3, noise=NOISE)
     (alone, both) = scaling_of(cluster_levels(load_sweep(tmp_path)))
@@ -49,6 +50,7 @@ def test_each_number_of_engines_is_held_against_one(tmp_path: Path) -> None:
     assert "2 engines: " in told(tmp_path)
 
 
+@pytest.mark.lengthy
 def test_a_slow_engine_is_named_with_its_place(tmp_path: Path) -> None:
     write_cluster_sweep(tmp_path, {4: [1.0, 1.0, 1.1, 1.0]}, repeats=3, noise=NOISE)
     words = told(tmp_path)
@@ -56,6 +58,7 @@ def test_a_slow_engine_is_named_with_its_place(tmp_path: Path) -> None:
     assert "engine 1 (" not in words
 
 
+@pytest.mark.lengthy
 def test_equal_engines_are_not_accused(tmp_path: Path) -> None:
     write_cluster_sweep(tmp_path, {4: [1.0] * 4}, repeats=3, noise=NOISE)
     assert "Against the others" not in told(tmp_path)
@@ -66,6 +69,7 @@ def test_without_repeats_nothing_is_tested(tmp_path: Path) -> None:
     assert "there are no repeats, so no test" in told(tmp_path)
 
 
+@pytest.mark.lengthy
 def test_a_mix_is_summed_part_by_part_and_per_gpu(tmp_path: Path) -> None:
     mix = [{"engine": {"model": "big", "arguments": {}}, "replicas": 2, "workload": None}]
     names, tp = ["small", "small", "big", "big"], [1, 1, 2, 2]

@@ -66,6 +66,7 @@ def test_a_sweep_breaks_even_between_two_levels(sweep: Path, tmp_path: Path) -> 
     assert (crossing["below"], crossing["above"], crossing["into_profit"]) == (2, 4, True)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("price", "sentence"), [(0.01, "Loss at every level"), (100, "Profit at every level")])
 def test_without_break_even_it_says_which_way(sweep: Path, tmp_path: Path, price: float, sentence: str) -> None:
     assert break_even(sweep, prices(tmp_path, price=price)) == []
@@ -179,6 +180,7 @@ def test_json_has_units_and_formulas(sweep: Path, tmp_path: Path) -> None:
     assert "never overwritten" in str(report(sweep, "--json", tmp_path / "figures.json").exception)
 
 
+@pytest.mark.lengthy
 def test_a_second_gpu_is_compared_with_the_first(tmp_path: Path) -> None:
     """Two GPUs with the throughput of one never pay."""
     folder = write_sweep(tmp_path / "sweep", (1, 2, 4))
@@ -213,6 +215,7 @@ def test_several_engines_at_once_cost_together(tmp_path: Path) -> None:
     assert "per engine" in said(folder, "--money", tmp_path / "prices.toml")
 
 
+@pytest.mark.lengthy
 def test_options_are_listed_or_measured(sweep: Path, tmp_path: Path) -> None:
     options = f"""
 currency = "USD"
@@ -235,6 +238,7 @@ per_month = 2000
     assert "unknown pays if one of it sustains more than" in text
 
 
+@pytest.mark.lengthy
 def test_the_shipped_lists_are_the_published_figures(sweep: Path) -> None:
     """By the rows of the document that they are from."""
     report_, cluster = read_document("l4_report"), read_document("l40s_x12")

@@ -30,6 +30,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_serving_sweep(tmp_path_factory.mktemp("both"))
 
 
+@pytest.mark.lengthy
 def test_every_level_has_its_planted_place(both: Path) -> None:
     (work,) = same_work(load_sweep(both))
     assert [curve.name for curve in work.curves] == [ONE, TWO]
@@ -72,6 +73,7 @@ def test_the_chart_has_the_curves_their_loads_and_the_frontier(both: Path) -> No
     assert chart.x.unit == chart.y[0].unit == "tokens/s"
 
 
+@pytest.mark.lengthy
 def test_with_repeats_each_figure_has_its_interval(tmp_path: Path) -> None:
     write_serving_sweep(tmp_path, noise=0.03, repeats=3)
     (work,) = same_work(load_sweep(tmp_path))
@@ -124,6 +126,7 @@ def test_on_cpus_it_is_per_rank(tmp_path: Path) -> None:
     assert [column.title for column in section.tables[0].columns][2:4] == ["tokens/s per rank", "ranks"]
 
 
+@pytest.mark.lengthy
 def test_engines_whose_ranks_are_not_recorded_have_no_section(tmp_path: Path) -> None:
     write_serving_sweep(tmp_path)
     for file in tmp_path.rglob("run.json"):
@@ -133,6 +136,7 @@ def test_engines_whose_ranks_are_not_recorded_have_no_section(tmp_path: Path) ->
     assert same_work(load_sweep(tmp_path)) == []
 
 
+@pytest.mark.lengthy
 def test_the_sweeps_report_has_it(both: Path) -> None:
     swept = load_sweep(both)
     document = sweep_document(swept, curves(swept.points))
@@ -153,6 +157,7 @@ def said(*words: str) -> str:
     return " ".join(done.stdout.split())
 
 
+@pytest.mark.lengthy
 def test_a_comparison_of_two_sweeps_has_the_frontier_of_both(apart: tuple[str, str]) -> None:
     told = said("compare", *apart)
     assert "tp1 up to 38.5 tokens/s per user (1,231 at 32 concurrent requests); tp2" in told
@@ -162,6 +167,7 @@ def test_a_comparison_of_two_sweeps_has_the_frontier_of_both(apart: tuple[str, s
     assert [(each["curve"], round(each["to"], 1)) for each in best] == [("before", 38.5), ("after", 158.7)]
 
 
+@pytest.mark.lengthy
 def test_an_experiment_has_it_too_and_so_has_json(apart: tuple[str, str]) -> None:
     assert f"{ONE} up to 38.5 tokens/s per user" in said("report", *apart)
     figures = json.loads(said("report", *apart, "--json", "-"))
@@ -170,6 +176,7 @@ def test_an_experiment_has_it_too_and_so_has_json(apart: tuple[str, str]) -> Non
     assert [level["gpus"] for level in work["levels"]] == [1] * 5 + [2] * 5
 
 
+@pytest.mark.lengthy
 def test_engines_that_measured_together_count_the_gpus_of_all(tmp_path: Path) -> None:
     """Two engines of one GPU each give twice the tokens of one, at the same speed and as much per GPU."""
     rows = []

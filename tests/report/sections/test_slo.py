@@ -97,6 +97,7 @@ def test_the_offer_is_a_command_that_keeps_measured_levels(sweep: Path) -> None:
     assert any(8 < level < 14 for level in json.loads(values))
 
 
+@pytest.mark.lengthy
 def test_the_offered_command_is_accepted_when_resuming(sweep: Path, tmp_path: Path) -> None:
     """Every level of a real sweep file is in it, so nothing that is finished would be lost."""
     asked = read_sweep("smoke", ["workload.concurrency=[1,2,4,8,14,20]"])
@@ -119,6 +120,7 @@ def test_a_sweep_folder_can_be_read_as_a_sweep_file(tmp_path: Path) -> None:
     assert len({point.key for point in points(more)} - {point.key for point in points(asked)}) == asked.repeats
 
 
+@pytest.mark.lengthy
 def test_the_page_draws_goodput(sweep: Path, tmp_path: Path) -> None:
     said(sweep, "--goodput", "ttft:60", "--html", tmp_path / "page.html")
     (data,) = re.findall(
@@ -154,6 +156,7 @@ def test_a_cost_and_an_energy_are_limits_on_the_whole_run(tmp_path: Path) -> Non
     assert "Energy per token cannot be judged: energy is not known: no GPU was sampled." in text
 
 
+@pytest.mark.lengthy
 def test_the_highest_load_also_has_to_pay(sweep: Path) -> None:
     """Throughput grows to 14: at a cost that only 4 and more meet, lower loads are said to miss it."""
     rates = {point["name"]: point["summary"]["total_tokens_per_s"] for point in figures(sweep)["points"]}
@@ -187,6 +190,7 @@ def test_limits_without_prices_or_energy_are_refused(sweep: Path, words: tuple[s
     assert sentence in str(done.exception)
 
 
+@pytest.mark.lengthy
 def test_a_bound_on_costs_is_judged_with_prices(sweep: Path) -> None:
     prices = ("--cost-per-hour", "3.6EUR")
     text = said(sweep, sweep, "--fail-if", "cost_per_million_tokens > 5%", *prices, command=compare)

@@ -60,6 +60,7 @@ def by_cause(tests: list[Dependence]) -> dict[str, Dependence]:
     return {test.cause: test for test in tests}
 
 
+@pytest.mark.lengthy
 def test_divergence_that_grows_with_the_load_is_found_and_preemption_is_not_blamed() -> None:
     tests = by_cause(curve(lambda load, preempted, prompt: 0.0 if load == 1 else 0.004 * load**0.5 * prompt, seed=1))
     assert tests["load"].p is not None
@@ -70,6 +71,7 @@ def test_divergence_that_grows_with_the_load_is_found_and_preemption_is_not_blam
     assert tests["preemption"].p > 0.05
 
 
+@pytest.mark.lengthy
 def test_divergence_after_preemptions_is_found() -> None:
     tests = by_cause(curve(lambda load, preempted, prompt: 0.03 if preempted else 0.004, seed=2))
     for cause in ("preemption", "recomputation"):
@@ -91,17 +93,20 @@ def test_nothing_is_tested_where_no_answer_diverged() -> None:
     assert {test.why_not for test in tests} == {"no answer diverged"}
 
 
+@pytest.mark.lengthy
 def test_one_load_is_not_tested_against_itself() -> None:
     tests = by_cause(curve(lambda load, preempted, prompt: 0.01, seed=5, loads=(8,)))
     assert tests["load"].why_not == "answers were compared at one load only"
 
 
+@pytest.mark.lengthy
 def test_runs_are_the_units_where_every_load_has_repeats() -> None:
     tests = by_cause(curve(lambda load, preempted, prompt: 0.01, seed=6, loads=(1, 1, 8, 8, 32, 32)))
     assert tests["load"].by_runs
     assert not by_cause(curve(lambda load, preempted, prompt: 0.01, seed=6))["load"].by_runs
 
 
+@pytest.mark.lengthy
 def test_a_batch_that_makes_divergence_likelier_is_found() -> None:
     tests = by_cause(curve(lambda load, preempted, prompt: 0.001 * load, seed=7))
     assert tests["batch size"].p is not None

@@ -56,6 +56,7 @@ def test_sampled_answers_are_not_compared_and_this_is_said(tmp_path: Path) -> No
     assert words.startswith("The answers of 2 runs were sampled (temperature above 0)")
 
 
+@pytest.mark.lengthy
 def test_near_ties_are_no_fault_and_their_causes_are_tested(tmp_path: Path) -> None:
     section = section_of(
         tmp_path, Answered(1), Answered(1), Answered(8, normal(0.08)), Answered(32, normal(0.08), blocks=40)

@@ -100,6 +100,7 @@ def test_without_both_there_is_no_section_on_streaming(tmp_path: Path) -> None:
     assert not streaming_section(curves(load_sweep(tmp_path).points)).title
 
 
+@pytest.mark.lengthy
 def test_an_experiment_says_how_each_of_its_sweeps_grows_and_nothing_of_single_levels(tmp_path: Path) -> None:
     for name, attention_ms in (("line", 0.0), ("parabola", 4e-6)):
         write_length_sweep(tmp_path / name, PROMPTS, (1,), attention_ms=attention_ms)

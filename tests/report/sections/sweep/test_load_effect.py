@@ -51,6 +51,7 @@ def test_latency_rises_and_failures_cannot_be_ruled_out(sweep: Path) -> None:
     assert "answers that changed" not in found  # none were kept
 
 
+@pytest.mark.lengthy
 def test_answers_are_compared_with_those_of_one_load(sweep: Path) -> None:
     """The 8 requests of the highest load with two above it: at 12 all are as they were, at 20 one is not."""
     keep_answers(sweep, {})
@@ -105,6 +106,7 @@ def test_a_score_of_each_request_is_tested(sweep: Path, tmp_path: Path) -> None:
     assert found.verdict == "falls"
 
 
+@pytest.mark.lengthy
 def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "bleu.json").write_text(json.dumps({f"p{level}": level for level in LEVELS}))
     found = told(sweep, tmp_path / "bleu.json")["bleu"]

@@ -44,6 +44,7 @@ def said(*arguments: object) -> str:
     return " ".join(result.output.split())
 
 
+@pytest.mark.lengthy
 def test_evicted_prefixes_are_reported(sweep: Path) -> None:
     """20 requests schedule 2,135 tokens, and would have found half of their 960 prompt tokens: 22 %."""
     (curve,) = curves(open_sweep(sweep).points)
