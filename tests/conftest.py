@@ -106,9 +106,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{len(skipped)} GPU tests skipped{': ' + NO_GPU if skipped else ''}")
     ended = {report.nodeid: dict(report.user_properties) for report in terminalreporter.stats.get("passed", [])}
     spent = {name: told for name, told in ended.items() if CPU_S in told}
-    terminalreporter.write_line(
-        f"{len(spent)} tests without a mark took {sum(told[CPU_S] for told in spent.values()):.1f} s of CPU"
-    )
+    if spent:
+        terminalreporter.write_line(
+            f"{len(spent)} tests without a mark took {sum(told[CPU_S] for told in spent.values()):.1f} s of CPU"
+        )
     for name, told in sorted(spent.items(), key=lambda each: -each[1][CPU_S]):
         if told[CPU_S] > MUCH_CPU_S and not told[IMPORTED]:
             terminalreporter.write_line(f"{told[CPU_S]:.2f} s of CPU; on a quiet machine that is lengthy: {name}")

@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe.evaluation.comparison import compare_each
 from engine_probe.evaluation.history import earlier_of, open_history
-from engine_probe.evaluation.measurement import opened
+from engine_probe.evaluation.measurement import Opened, opened
 from tests.support.golden import write_repeated
 from tests.support.recordings import facts, ran, write_run
 
@@ -24,6 +24,11 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_repeated(place / "before", 90, LEVELS), write_repeated(place / "after", 40, LEVELS)
 
 
+@pytest.fixture(scope="module")
+def measured(sides: tuple[Path, Path]) -> tuple[Opened, Opened]:
+    return opened(sides[0]), opened(sides[1])
+
+
 def other_ids(folder: Path) -> Path:
     """Write a sweep whose points are the hash of something else, such as an engine argument that no table shows."""
     write_repeated(folder, 90, LEVELS)
@@ -34,7 +39,6 @@ def other_ids(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("write", "why"),
     [
@@ -45,20 +49,26 @@ def other_ids(folder: Path) -> Path:
     ],
 )
 def test_what_is_no_repetition_is_left_out_with_its_reason(
-    sides: tuple[Path, Path], tmp_path: Path, write: Callable[[Path], Path], why: str
+    sides: tuple[Path, Path],
+    measured: tuple[Opened, Opened],
+    tmp_path: Path,
+    write: Callable[[Path], Path],
+    why: str,
 ) -> None:
     history = open_history([write(tmp_path / "earlier")], sides)
-    found = earlier_of(history, opened(sides[0]), opened(sides[1]), NAMES)
+    found = earlier_of(history, *measured, NAMES)
     assert found.count == 0
     (line,) = found.left_out
     assert line.endswith(f"earlier is no earlier measurement of either side: {why}")
 
 
 @pytest.mark.lengthy
-def test_each_is_sorted_to_the_side_that_it_repeats(sides: tuple[Path, Path], tmp_path: Path) -> None:
+def test_each_is_sorted_to_the_side_that_it_repeats(
+    sides: tuple[Path, Path], measured: tuple[Opened, Opened], tmp_path: Path
+) -> None:
     folders = [write_repeated(tmp_path / f"{blocks}-{prompt}", blocks, LEVELS, prompt) for blocks, prompt in BOTH]
     history = open_history([*folders, folders[0], *sides], sides)
-    found = earlier_of(history, opened(sides[0]), opened(sides[1]), NAMES)
+    found = earlier_of(history, *measured, NAMES)
     assert [len(side) for side in found.sides] == [2, 1]
     assert found.left_out == []
     (compared,) = compare_each(sides[0], [sides[1]], earlier=folders)
