@@ -103,6 +103,7 @@ def test_json_has_intervals_and_gates(sweeps: tuple[Path, Path, Path], history: 
     assert (change["interval_includes_drift"], change["p"], change["verdict"]) == (True, None, "not tested")
 
 
+@pytest.mark.lengthy
 def test_several_stand_side_by_side(sweeps: tuple[Path, Path, Path]) -> None:
     text = compare(*sweeps).stdout
     assert ["narrow against wide" in text, "wider against wide" in text] == [True, True]
@@ -111,6 +112,7 @@ def test_several_stand_side_by_side(sweeps: tuple[Path, Path, Path]) -> None:
     assert row.count("%") == 2
 
 
+@pytest.mark.lengthy
 def test_several_that_cannot_be_pooled_show_their_largest_changes(sweeps: tuple[Path, Path, Path]) -> None:
     """Two levels are too few to pool, so each comparison has a table of its own."""
     shown = compare(*sweeps).stdout

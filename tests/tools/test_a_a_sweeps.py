@@ -27,6 +27,7 @@ def test_each_pair_and_each_division_is_judged_once(sweeps: list[Sweep]) -> None
     assert not all(each.open for each in known)
 
 
+@pytest.mark.lengthy
 def test_a_sweep_of_another_engine_is_told(sweeps: list[Sweep], tmp_path: Path) -> None:
     others = [write_repeated(tmp_path / f"other{prompt}", 40, (4, 12, 20), prompt) for prompt in (46, 48)]
     found = divisions([*sweeps[:2], *((folder, opened(folder)) for folder in others)])

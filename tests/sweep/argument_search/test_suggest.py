@@ -48,6 +48,7 @@ def test_the_same_trials_give_the_same_suggestion_and_another_seed_another() -> 
     assert suggest(other, tried[:3]) != tried[3].setting
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("seed", range(3))
 def test_settings_that_cannot_start_are_avoided_once_they_are_known(seed: int) -> None:
     """The more requests the better, up to 500, beyond which nothing starts: the next trial is close below."""

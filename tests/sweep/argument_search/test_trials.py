@@ -105,6 +105,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulatedEngi
     return folder, engines, run(sweep_of(), folder, engines)
 
 
+@pytest.mark.lengthy
 def test_the_baseline_comes_first_and_is_repeated_in_turns_with_the_best(whole: Any) -> None:
     folder, engines, _ = whole
     asked = [(point.engine.arguments["max_num_seqs"], point.repeat) for point in engines.started]
@@ -145,6 +146,7 @@ def test_the_best_so_far_is_shown_after_each_trial(whole: Any) -> None:
     assert shown[-1].gain == pytest.approx(values[-1] / values[0] - 1)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("after", [3, 9])
 def test_a_resumed_search_asks_for_what_an_uninterrupted_one_asked_for(whole: Any, tmp_path: Path, after: int) -> None:
     folder = tmp_path / "out"
@@ -157,6 +159,7 @@ def test_a_resumed_search_asks_for_what_an_uninterrupted_one_asked_for(whole: An
     assert len(engines.started) == len(whole[1].started) - after
 
 
+@pytest.mark.lengthy
 def test_settings_that_cannot_run_are_rows_and_are_not_tried_again(tmp_path: Path) -> None:
     """Fewer than 6 blocks hold no request, which is known without an engine; more than 24 sequences do not start."""
     sweep = sweep_of(arguments={"max_num_seqs": {"choices": [1, 25]}, "num_gpu_blocks_override": {"choices": [6, 60]}})
@@ -174,6 +177,7 @@ def test_settings_that_cannot_run_are_rows_and_are_not_tried_again(tmp_path: Pat
     assert len(found.failed) == 3
 
 
+@pytest.mark.lengthy
 def test_more_trials_go_on_from_those_that_are_there(whole: Any, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     run(sweep_of(trials=4, confirm=0), folder, SimulatedEngines())
@@ -189,6 +193,7 @@ def test_a_folder_of_another_workload_is_refused(tmp_path: Path) -> None:
         run(other, tmp_path, SimulatedEngines())
 
 
+@pytest.mark.lengthy
 def test_the_slo_decides_what_is_best(tmp_path: Path) -> None:
     """With a limit just below what the fastest setting needs, another one is the best."""
     run(sweep_of(slo={"tpot_ms": 1.0}, confirm=0), tmp_path / "all", SimulatedEngines())

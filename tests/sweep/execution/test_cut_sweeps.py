@@ -108,6 +108,7 @@ def test_ctrl_c_while_the_engine_starts_leaves_nothing(sweeps: ScriptedSweeps) -
     assert not sweeps.out.exists()
 
 
+@pytest.mark.lengthy
 def test_ctrl_c_while_pandas_is_imported_is_not_lost(sweeps: ScriptedSweeps) -> None:
     """What the import raises is ignored, as Python ignores what its own callbacks raise."""
     sweeps.script(start="hang")

@@ -100,6 +100,7 @@ def coverage() -> str:
     return verdict(TOPICS["interval of a level"], tally["interval of a level", "independent", ALL])
 
 
+@pytest.mark.lengthy
 def test_a_product_whose_intervals_are_half_as_wide_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert coverage() == "holds"
     monkeypatch.setattr(level_noise, "quantile", lambda *asked: quantile(*asked) / 2)

@@ -22,6 +22,7 @@ def test_a_large_loss_without_much_noise_is_seen_by_all() -> None:
     assert not broken("-50%", [whole])
 
 
+@pytest.mark.lengthy
 def test_occasions_that_differ_make_no_change() -> None:
     """What one sweep a side tells in most cases under such noise."""
     tally = Tally()

@@ -34,6 +34,7 @@ def test_levels_are_the_means_of_their_repeats(condition: str) -> None:
     assert (sweep.noisiest in sweep.loads) == (condition == "unequal")
 
 
+@pytest.mark.lengthy
 def test_levels_that_held_their_load_do_not_bend_a_curve_that_does_not_bend() -> None:
     """With the same number of requests at every load, the highest are left out where it is twice theirs."""
     sweeps = [draw_sweep(np.random.default_rng(seed), "linear", SAME_NUMBER) for seed in range(40)]
