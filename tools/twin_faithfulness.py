@@ -28,8 +28,10 @@ ENGINES = (
     "whole prompts",
     "windows",
     "windows in some layers",
+    "drafts",
+    "drafts, prefix caching",
 )
-CASES = 63  # of each engine: 504 in all
+CASES = 63  # of each engine
 AT_ONCE = 2  # engines that are compared at the same time
 WRITTEN = "docs/results/twin_faithfulness.md"
 
@@ -52,7 +54,7 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int, commit: str
     every, steps, preemptions, counted = (f"{number:,}" for number in total.values())
     yield f"In {every} of {every} random workloads the twin's scheduler decided in every step what the real CPU"
     yield f"engine's decided: {steps} steps with {preemptions} preemptions. In {counted} of them the twin counted"
-    yield "requests instead of asking vLLM about each (`engine_probe/engine/twin/counting_scheduler.py`)."
+    yield "requests instead of asking vLLM about each (`engine_probe/engine/twin/counting/counting_scheduler.py`)."
     yield ""
     yield "| engine | workloads | steps | preemptions | steps with counted requests |"
     yield "|---|--:|--:|--:|--:|"

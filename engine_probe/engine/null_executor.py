@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from vllm.v1.executor.abstract import Executor
-from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.outputs import DraftTokenIds, ModelRunnerOutput
 
 from engine_probe.engine.twin.kv_cache_specs import kv_cache_specs
 
@@ -80,11 +80,13 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]  # vLLM is optional, s
     def _sample(self, scheduler_output: Any) -> ModelRunnerOutput:
         for request_id in scheduler_output.finished_req_ids:
             self._prompt_tokens.pop(request_id, None)
-        partial, places = set(), dict[str, int]()  # place of the token that each request gets in its answer
+        partial, places = set[str](), dict[str, int]()  # place of the token that each request gets in its answer
+        drafts = scheduler_output.scheduled_spec_decode_tokens
         for data in scheduler_output.scheduled_new_reqs:
             prefill = getattr(data, "prefill_token_ids", None) or data.prompt_token_ids
             self._prompt_tokens[data.req_id] = len(data.prompt_token_ids)
             end = data.num_computed_tokens + scheduler_output.num_scheduled_tokens[data.req_id]
+            end -= len(drafts.get(data.req_id, ()))
             places[data.req_id] = end - len(data.prompt_token_ids)
             if end < len(prefill):
                 partial.add(data.req_id)
@@ -92,7 +94,7 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]  # vLLM is optional, s
         for request_id, computed, answered in zip(
             cached.req_ids, cached.num_computed_tokens, cached.num_output_tokens, strict=True
         ):
-            end = computed + scheduler_output.num_scheduled_tokens[request_id]
+            end = computed + scheduler_output.num_scheduled_tokens[request_id] - len(drafts.get(request_id, ()))
             places[request_id] = end - self._prompt_tokens[request_id]
             if end < self._prompt_tokens[request_id] + answered:
                 partial.add(request_id)
@@ -100,13 +102,19 @@ class SubstituteExecutor(Executor):  # type: ignore[misc]  # vLLM is optional, s
         return ModelRunnerOutput(
             req_ids=ids,
             req_id_to_index={request_id: index for index, request_id in enumerate(ids)},
-            sampled_token_ids=[[] if each in partial else [self.token(each, places[each])] for each in ids],
+            sampled_token_ids=self._tokens(ids, partial, places, drafts),
         )
+
+    def _tokens(
+        self, ids: list[str], partial: set[str], places: dict[str, int], drafts: dict[str, list[int]]
+    ) -> list[list[int]]:
+        """Return the tokens of each request; no draft is accepted."""
+        return [[] if each in partial else [self.token(each, places[each])] for each in ids]
 
     def token(self, request_id: str, place: int) -> int:
         return ANSWER_TOKEN
 
-    def take_draft_token_ids(self) -> None:
+    def take_draft_token_ids(self) -> DraftTokenIds | None:
         return None
 
     def check_health(self) -> None:

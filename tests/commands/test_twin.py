@@ -11,6 +11,7 @@ import pytest
 
 from engine_probe.commands.sweep.twin import predicted
 from engine_probe.engine.models.catalogue import catalogue_config
+from engine_probe.engine.twin.drafts.acceptance import Acceptance
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
@@ -102,10 +103,21 @@ def test_a_twin_that_nobody_wrote_is_refused(tmp_path: Path) -> None:
         read_sweep(str(asked_file(tmp_path)), ["engine.twin={calibrated_from = 'x'}"])
 
 
-def test_drafts_are_refused(tmp_path: Path, swept: Path) -> None:
+def test_drafts_of_unknown_acceptance_are_refused(tmp_path: Path, swept: Path) -> None:
     drafts = 'speculative_config = { method = "ngram", num_speculative_tokens = 2 }'
-    with pytest.raises(InputError, match="how many drafts the model accepts is not known"):
+    with pytest.raises(InputError, match="how many drafts the model accepts is not known: give it as vLLM does"):
         predicted(asked(tmp_path, arguments=drafts), str(swept))
+
+
+@pytest.mark.parametrize("on", ["L40S", "recordings"])
+def test_given_drafts_are_part_of_the_twin(tmp_path: Path, swept: Path, on: str) -> None:
+    drafts = (
+        'speculative_config = { method = "ngram", num_speculative_tokens = 2, prompt_lookup_max = 3, '
+        'rejection_sample_method = "synthetic", synthetic_acceptance_rates = [0.7, 0.4] }'
+    )
+    model = "llama-3.1-8b" if on == "L40S" else "unknown/model"
+    twin = twin_of(predicted(asked(tmp_path, arguments=drafts, model=model), on if on == "L40S" else str(swept)))
+    assert twin.acceptance == Acceptance((0.7, 0.4))
 
 
 def test_a_model_with_recurrent_layers_is_refused_on_every_twin(tmp_path: Path, swept: Path) -> None:

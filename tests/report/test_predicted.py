@@ -22,6 +22,7 @@ from engine_probe.report.renderers.json_comparison import comparison_figures
 from engine_probe.report.renderers.junit import junit
 from engine_probe.report.renderers.notebook import comparison_html, experiment_html, run_html
 from engine_probe.report.run_report import run_document
+from engine_probe.report.sections.load.prediction import draft_words
 from engine_probe.report.sections.run.latencies import latency_table
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.published import reference_section
@@ -56,6 +57,21 @@ def test_what_was_measured_does_not_say_so(tmp_path: Path) -> None:
     document = run_report(write_run(tmp_path / "run", ran(8), facts()))
     assert not document.title.startswith("Predicted")
     assert all("virtual clock" not in sentence.text for sentence in document.verdict.sentences)
+
+
+def test_what_was_assumed_of_drafts_is_said_and_whether_drafting_takes_time() -> None:
+    given = {"source": "given", "accepted": [0.8, 0.25], "drafted": []}
+    measured = {"source": "runs/x", "accepted": [0.8, 0.25], "drafted": [0.5, 0.4]}
+    sources = [{"part": "weights", "formula": "", "figures": ""}]
+    derived, fitted = (
+        " ".join(draft_words([{"step_times": times, "acceptance": assumed}] * 2))
+        for times, assumed in (({"sources": sources}, given), ({}, measured))
+    )
+    shares = "Assumed acceptance of draft tokens, place by place: 80.0%, 25.0% of the drafts that reach it"
+    assert derived == f"{shares} (given). Each answer step drafts 2 tokens. Drafting itself takes no time here."
+    reach = "Drafts reach these places in 50.0%, 40.0% of a request's answer steps."
+    assert fitted == f"{shares} (measured in runs/x). {reach}"
+    assert list(draft_words([{"step_times": {}}])) == []
 
 
 @pytest.mark.parametrize(

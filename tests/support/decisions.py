@@ -45,6 +45,13 @@ class Limits:
 Answers = dict[tuple[str, int], list[int]]  # (request, sample) -> its tokens
 
 
+class Speculated(NamedTuple):
+    """What a real engine's drafts came to: (request, tokens of its answer so far) -> a number of tokens."""
+
+    given: dict[tuple[str, int], int]  # by the step that began with so many
+    drafted: dict[tuple[str, int], int]
+
+
 def decisions(engine: Any, asked: Sequence[Asked], limits: Limits, answers: Answers | None = None) -> list[Decision]:
     """Drive an in-process `LLMEngine` step by step, and return what its scheduler decided.
 
@@ -143,6 +150,30 @@ def noted(scheduler: Any) -> Iterator[list[Decision]]:
         yield found
     finally:
         del scheduler.schedule
+
+
+@contextmanager
+def speculations(scheduler: Any, found: Speculated) -> Iterator[None]:
+    """Note what every step gave each request inside the block, and what was drafted after it."""
+    update, take = scheduler.update_from_output, scheduler.update_draft_token_ids
+
+    def updating(output: Any, sampled: Any) -> Any:
+        for name, place in sampled.req_id_to_index.items():
+            if sampled.sampled_token_ids and (request := scheduler.requests.get(name)) is not None:
+                found.given[plain(name), request.num_output_tokens] = len(sampled.sampled_token_ids[place])
+        return update(output, sampled)
+
+    def taking(drafts: Any) -> Any:
+        for name, tokens in zip(drafts.req_ids, drafts.draft_token_ids, strict=True):
+            if (request := scheduler.requests.get(name)) is not None:
+                found.drafted[plain(name), request.num_output_tokens] = len(tokens)
+        return take(drafts)
+
+    scheduler.update_from_output, scheduler.update_draft_token_ids = updating, taking
+    try:
+        yield
+    finally:
+        del scheduler.update_from_output, scheduler.update_draft_token_ids
 
 
 def plain(request_id: str) -> str:

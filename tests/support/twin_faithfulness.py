@@ -24,10 +24,21 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from engine_probe.engine.build import build_llm, llm_arguments
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import as_on_a_gpu
-from engine_probe.engine.twin.counting_scheduler import count_requests
+from engine_probe.engine.twin.counting.counting_scheduler import count_requests
+from engine_probe.engine.twin.drafts.acceptance import Acceptance
+from engine_probe.engine.twin.drafts.drafting import Drafts
 from engine_probe.engine.twin.executor import TwinExecutor, twin_executor
 from engine_probe.engine.twin.virtual_clock import VirtualClock
-from tests.support.decisions import Answers, Asked, Decision, Limits, decisions, plain
+from tests.support.decisions import (
+    Answers,
+    Asked,
+    Decision,
+    Limits,
+    Speculated,
+    decisions,
+    plain,
+    speculations,
+)
 
 BLOCK, LONGEST, MOST_RUNNING, MOST_TOKENS, BLOCKS = 32, 256, 16, 512, 32
 COMMON = {
@@ -38,6 +49,7 @@ COMMON = {
     "max_num_batched_tokens": MOST_TOKENS,
     "enforce_eager": True,
 }
+NGRAMS = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
 ENGINES: dict[str, dict[str, Any]] = {
     "plain": {"async_scheduling": False, "enable_prefix_caching": False},
     "prefix caching": {"async_scheduling": False, "enable_prefix_caching": True},
@@ -52,8 +64,10 @@ ENGINES: dict[str, dict[str, Any]] = {
         "async_scheduling": False,
         "hf_overrides": {"sliding_window": 48, "layer_types": ["sliding_attention", "full_attention"]},
     },
+    "drafts": {"async_scheduling": False, "enable_prefix_caching": False, "speculative_config": NGRAMS},
+    "drafts, prefix caching": {"async_scheduling": False, "speculative_config": NGRAMS},
 }
-UNCOUNTED = ("long_prefill_token_threshold", "hf_overrides")  # steps that are left to vLLM
+UNCOUNTED = ("long_prefill_token_threshold", "hf_overrides", "speculative_config")  # steps that are left to vLLM
 
 
 @st.composite
@@ -81,10 +95,28 @@ def cases(groups: int) -> st.SearchStrategy[tuple[list[Asked], Limits]]:
     return st.tuples(st.lists(requests(), min_size=4, max_size=24), limits)
 
 
+class RealDrafts(Drafts):
+    """Drafts as many tokens as the real engine did, and accepts as many."""
+
+    def __init__(self, acceptance: Acceptance, speculated: Speculated) -> None:
+        super().__init__(acceptance, most=0)
+        self._speculated = speculated
+
+    def accepted(self, request_id: str, place: int, drafted: int) -> int:
+        return self._speculated.given.get((plain(request_id), place), 1) - 1
+
+    def drafted(self, request_id: str, place: int) -> int:
+        return self._speculated.drafted.get((plain(request_id), place), 0)
+
+
 class Answering(TwinExecutor):
     """A twin that samples what the real engine sampled: equal tokens of two samples share KV blocks."""
 
     answers: ClassVar[Answers] = {}
+    speculated: ClassVar[Speculated] = Speculated({}, {})
+
+    def _make_drafts(self, acceptance: Acceptance) -> Drafts:
+        return RealDrafts(acceptance, self.speculated)
 
     def token(self, request_id: str, place: int) -> int:
         sample, _, name = plain(request_id).rpartition("_")
@@ -97,7 +129,9 @@ def engines(name: str) -> tuple[Any, Any]:
     spec = EngineSpec("tiny", {**COMMON, **ENGINES[name]})
     with as_on_a_gpu():
         real = build_llm(spec).llm_engine
-    executor = type("Answering", (Answering, twin_executor(VirtualClock(), lambda work: (1_000_000, 0))), {})
+    acceptance = Acceptance((1.0,)) if "speculative_config" in ENGINES[name] else None  # what it says is not asked
+    base = twin_executor(VirtualClock(), lambda work: (1_000_000, 0), acceptance=acceptance)
+    executor = type("Answering", (Answering, base), {})
     arguments = {**llm_arguments(spec), "distributed_executor_backend": executor, "skip_tokenizer_init": True}
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the twin's blocks
     with as_on_a_gpu():
@@ -134,7 +168,10 @@ def checked(name: str, number: int, seed_number: int, tell: Callable[[dict[str, 
     def compare(case: tuple[list[Asked], Limits]) -> None:
         nonlocal steps, preempted, compared
         Answering.answers.clear()
-        found = decisions(real, *case, Answering.answers)
+        for known in Answering.speculated:
+            known.clear()
+        with speculations(real.engine_core.engine_core.scheduler, Answering.speculated):
+            found = decisions(real, *case, Answering.answers)
         difference = first_difference(found, decisions(twin, *case))
         assert difference is None, difference
         compared, steps = compared + 1, steps + len(found)

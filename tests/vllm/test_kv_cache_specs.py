@@ -108,11 +108,12 @@ def test_numbers_of_eight_bits_take_half_of_a_block(in_own_process: InOwnProcess
 TWIN = """
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import build_twin
+from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import Price, StepTimes
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 
 spec = EngineSpec({model!r}, {arguments!r})
-twin = build_twin(spec, {{}}, StepTimes({{"step": Price(1e6)}}), VirtualClock(), print)
+twin = build_twin(spec, Twin("a test", StepTimes({{"step": Price(1e6)}})), VirtualClock(), print)
 short = SamplingParams(max_tokens=4, ignore_eos=True, detokenize=False)
 (output,) = twin.generate([{{"prompt_token_ids": [1] * 100}}], short, use_tqdm=False)
 config, core = twin.llm_engine.vllm_config, twin.llm_engine.engine_core.engine_core

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 import engine_probe
 from engine_probe.analysis.batch.calibration import Recorded, steps_alone
 from engine_probe.analysis.batch.request_times import request_prices
+from engine_probe.analysis.batch.speculation import speculation
 from engine_probe.analysis.batch.step_prices import calibrated, step_sample, with_tokens
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
@@ -23,7 +25,7 @@ from tests.support.command import engine_probe as command
 from tools.twin_faithfulness import CASES, ENGINES
 
 FAITHFUL = ("asynchronous, prefix caching", 12)  # on every run of the tests; the others are slow
-LEFT_TO_VLLM = ("short chunks", "windows", "windows in some layers")
+LEFT_TO_VLLM = ("short chunks", "windows", "windows in some layers", "drafts", "drafts, prefix caching")
 TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0, 0.0)
 REQUESTS = {"arrival": Price(300e3), "end": Price(100e3)}
 TIMES = StepTimes({name: Price(ns, 0.0, 1e9) for name, ns in zip(TERMS, TRUTH, strict=True)}, requests=REQUESTS)
@@ -139,6 +141,38 @@ def test_the_same_sweep_is_the_same_to_the_nanosecond(predicted: list[Run], tmp_
     again = engine_probe.load_sweep(tmp_path / "out").runs[0]
     since = [np.diff(run.iterations["start_ns"].to_numpy()) for run in (first, again)]
     assert np.array_equal(*since)
+
+
+DRAFTS = """
+speculative_config = { method = "ngram", num_speculative_tokens = 3, prompt_lookup_max = 3, \
+rejection_sample_method = "synthetic", synthetic_acceptance_rates = [0.8, 0.5, 0.1] }
+"""
+
+
+def test_as_many_drafts_are_accepted_as_were_given(tmp_path: Path) -> None:
+    """Within four standard deviations at each place, and the page says what was assumed."""
+    twin = Twin("a test", StepTimes({"step": Price(1e6), "answer token": Price(1e5)}), {"num_gpu_blocks_override": 99})
+    asked = tmp_path / "asked.toml"
+    text = SWEEP.partition("[axes]")[0].replace("[workload]", DRAFTS + "[workload]")
+    for key, number in (("num_prompts = 24", 40), ("output_len = 30", 200)):
+        text = text.replace(key, f"{key.split()[0]} = {number}")
+    asked.write_text(text)
+    settings = [f"engine.twin={json.dumps(msgspec.to_builtins(twin))}", "workload.concurrency=4"]
+    done = command("sweep", asked, *(word for each in settings for word in ("--set", each)), "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (run,) = engine_probe.load_sweep(tmp_path / "out").runs
+    found = speculation(run.iterations, run.drafts)
+    assert found is not None
+    for position, share in zip(found.positions, (0.8, 0.5, 0.1), strict=True):
+        expected, most = share * position.drafted, 4 * (share * (1 - share) * position.drafted) ** 0.5
+        # What the last step of a request accepts beyond its answer's end is not given.
+        assert expected - most - run.requests.num_rows <= position.accepted <= expected + most
+    assert run.facts["engine"]["asynchronous"] is False
+    step = run.iterations.filter(pc.equal(run.iterations["speculative_tokens"], 12)).slice(0, 1).to_pylist()[0]
+    assert step["scheduled_tokens"] == 16
+    assert step["gap_ns"] + step["schedule_ns"] + step["execute_ns"] + step["update_ns"] == 1e6 + 16 * 1e5
+    page = command("report", run.folder)
+    assert "80.0%, 50.0%, 10.0% of the drafts that reach it (given)" in " ".join(page.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ accepted length            accepted tokens / drafts; with the model's own token,
 tokens per decode step     (decode tokens + accepted tokens) / decode tokens, steps without a draft included
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import Integers
+from engine_probe.engine.twin.drafts.acceptance import Acceptance, falling
 
 MOST_POSITIONS = 64  # a figure for each is of no use beyond
 
@@ -65,6 +67,23 @@ def speculation(iterations: pa.Table, drafts: pa.Table) -> Speculation | None:
         accepted_tokens=int(accepted.sum()),
         decode_tokens=decode,
         positions=tuple(map(Position, reaching(drafted, most), reaching(accepted, most))),
+    )
+
+
+def measured_acceptance(found: Sequence[Speculation], source: str) -> Acceptance | None:
+    """Return for a twin what was accepted of the drafts of several runs together. None without drafts."""
+    if not found:
+        return None
+    decode, most = sum(each.decode_tokens for each in found), max(len(each.positions) for each in found)
+    counts = [[each.positions[place] for each in found if place < len(each.positions)] for place in range(most)]
+    drafted, accepted = (
+        [sum(getattr(position, name) for position in positions) for positions in counts]
+        for name in ("drafted", "accepted")
+    )
+    return Acceptance(
+        falling([yes / all_of_them for yes, all_of_them in zip(accepted, drafted, strict=True)]),
+        falling([min(1.0, each / decode) for each in drafted]),
+        source,
     )
 
 

@@ -93,22 +93,27 @@ def with_tokens(whole: StepSample, facts: dict[str, Any], iterations: pa.Table) 
 def every_step(
     facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, workers: pa.Table | None = None
 ) -> StepSample:
-    """Return a row for each step. Where several prompts share one, their attention is set midway between its bounds."""
-    prompts, answers, scheduled, tokens, gap, schedule, update = (
+    """Return a row for each step. Where several prompts share one, their attention is set midway between its bounds.
+
+    Draft tokens are answer tokens that attend to nothing of their own: they share what is read for their request.
+    """
+    prompts, answers, scheduled, tokens, drafts, gap, schedule, update = (
         iterations[name].to_numpy().astype(np.float64) for name in COLUMNS
     )
     bounds = attended(iterations, requests).pairs
     pairs = (bounds.least + bounds.most) / 2
     counted, contexts = decode_contexts(requests, iterations.num_rows)
-    context = np.where(prompts == 0, pairs, np.where(counted == answers, contexts, np.minimum(pairs, contexts)))
+    alone = np.where(drafts > 0, np.maximum(pairs - drafts, 0.0), pairs)
+    known = (counted == answers) & ((prompts > 0) | (drafts > 0))
+    context = np.where(known, contexts, np.where(prompts == 0, alone, np.minimum(pairs, contexts)))
     sizes = graph_sizes(facts)
     columns = (
         np.ones(len(tokens)),
         (prompts > 0).astype(np.float64),
         scheduled - answers,
         prompts,
-        answers,
-        np.maximum(pairs - context, 0.0),
+        answers + drafts,
+        np.where(prompts == 0, 0.0, np.maximum(pairs - context, 0.0)),
         context,
         np.array([padding(int(asked), sizes) for asked in tokens], dtype=np.float64),
     )
@@ -125,7 +130,7 @@ def every_step(
 
 
 COLUMNS = (
-    *("prefill_tokens", "decode_tokens", "scheduled_requests", "scheduled_tokens"),
+    *("prefill_tokens", "decode_tokens", "scheduled_requests", "scheduled_tokens", "speculative_tokens"),
     *("gap_ns", "schedule_ns", "update_ns"),
 )
 

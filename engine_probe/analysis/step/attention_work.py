@@ -109,7 +109,8 @@ def decode_contexts(requests: pa.Table, steps: int) -> tuple[Reals, Reals]:
     """Return for every step the number of decode tokens known from the requests, and the tokens they attend to.
 
     The k-th token of an answer attends to the prompt and k - 1 tokens; within a stretch k grows by one with every step,
-    so that sums over stretches are differences at their two ends.
+    so that sums over stretches are differences at their two ends. Accepted drafts lengthen all later steps' contexts;
+    those being verified are not counted.
     """
     there = requests.filter(pc.is_valid(requests["queued_ns"]))
     starts, row = flat(there["run_starts"])
@@ -121,8 +122,28 @@ def decode_contexts(requests: pa.Table, steps: int) -> tuple[Reals, Reals]:
     earlier = earlier - np.repeat(earlier[first], np.bincount(row)[row[first]])  # tokens before this stretch
     # The step that ends a prompt, also one recomputed after a preemption, has no decode token of the request.
     skip = (first | (there["preemptions"].to_numpy()[row] > 0)).astype(np.int64)
-    context = there["prompt_tokens"].to_numpy()[row] + earlier - starts
-    return summed(starts + skip, starts + lengths, context.astype(np.float64), steps)
+    ends = starts + lengths
+    in_stretch, begins, extra = accepted_tokens(there, starts, row, steps)
+    accepted = np.bincount(in_stretch, weights=extra, minlength=len(starts))
+    before = np.cumsum(accepted) - accepted
+    before = before - np.repeat(before[first], np.bincount(row)[row[first]])  # accepted in the request's own stretches
+    context = there["prompt_tokens"].to_numpy()[row] + earlier - starts + before
+    counted, contexts = summed(starts + skip, ends, context.astype(np.float64), steps)
+    at_begin, at_end = (
+        np.bincount(places, weights=extra, minlength=steps + 1) for places in (begins, ends[in_stretch])
+    )
+    return counted, contexts + np.cumsum(at_begin - at_end)[:steps]
+
+
+def accepted_tokens(
+    requests: pa.Table, starts: npt.NDArray[np.int64], row: npt.NDArray[np.int64], steps: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Reals]:
+    """Return for each step that gave a request further tokens its stretch, the step after it, and their number."""
+    burst, of_row = flat(requests["burst_iterations"])
+    tokens, _ = flat(requests["burst_tokens"])
+    span = steps + 1
+    in_stretch = np.searchsorted(row * span + starts, of_row * span + burst, side="right") - 1
+    return in_stretch.astype(np.int64), (burst + 1).astype(np.int64), tokens.astype(np.float64) - 1
 
 
 def summed(

@@ -20,7 +20,7 @@ from engine_probe.sweep.preflight.device_plan import configuration
 def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
     """Return the twin of one engine; refuse one that cannot start on the device, or whose times are not derivable."""
     spec, name = points[0].engine.spec, f"--twin {path}"
-    check_twin(spec)
+    accepted = check_twin(spec)
     config, device = configuration(spec.model), kernels.device
     most = max(longest(point.workload) or 2 for point in points)
     check_window(config, spec.arguments, most, name)
@@ -32,7 +32,7 @@ def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
         "async_scheduling": device.is_cuda,
         **pool(kernels, config, spec.arguments, most, name),
     }
-    return Twin(f"the kernels of {device.name} in {path}", times, limits)
+    return Twin(f"the kernels of {device.name} in {path}", times, limits, acceptance=accepted)
 
 
 def check_window(config: Mapping[str, Any], arguments: Mapping[str, Any], most: int, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.batch.calibration import Recorded, calibrated_on
+from engine_probe.analysis.batch.speculation import measured_acceptance, speculation
 from engine_probe.commands.sweep.calibration_checks import check_loads, check_machines, check_recorded_model
 from engine_probe.commands.sweep.kernel_twin import check_window, kernel_twin
 from engine_probe.engine.build import model_geometry
@@ -17,6 +18,7 @@ from engine_probe.engine.memory_model import batch_limits
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.capacity_plan import least_times
+from engine_probe.engine.twin.drafts.acceptance import Acceptance
 from engine_probe.engine.twin.measured_kernels import read_kernels
 from engine_probe.engine.twin.settings import Twin, Twins
 from engine_probe.engine.twin.step_times import StepTimes
@@ -64,10 +66,12 @@ def predicted(sweep: SweepFile, folder: str) -> SweepFile:
         check_loads(runs, source)
         return Twin(str(folder), times, limits(first))
 
+    measured = acceptance(runs, source)
+
     def twin_of(points: Sequence[Point]) -> Twin:
         check_settings(points[0].engine, first, source)
-        check_twin(points[0].engine.spec)
-        return twin()
+        found = check_twin(points[0].engine.spec, measured)
+        return msgspec.structs.replace(twin(), acceptance=found)
 
     return on_twins(sweep, twin_of)
 
@@ -89,7 +93,7 @@ def on_device(sweep: SweepFile, name: str) -> SweepFile:
 def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
     """Return the twin of one engine on a GPU; refuse an engine that cannot start there."""
     spec = points[0].engine.spec
-    check_twin(spec)
+    accepted = check_twin(spec)
     most = max(longest(point.workload) or 2 for point in points)
     check_window(configuration(spec.model), spec.arguments, most, f"--twin {gpu.name}")
     plan, _ = plan_on(spec.model, gpu.name, spec.arguments, (max(1, most - 1), 1))
@@ -104,7 +108,7 @@ def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
         "max_num_seqs": requests,
         "async_scheduling": True,
     }
-    return Twin(f"the datasheet of {gpu.name}", least_times(plan), limits, bounds=True)
+    return Twin(f"the datasheet of {gpu.name}", least_times(plan), limits, bounds=True, acceptance=accepted)
 
 
 def on_twins(sweep: SweepFile, twin_of: Callable[[Sequence[Point]], Twin]) -> SweepFile:
@@ -132,6 +136,20 @@ def on_twins(sweep: SweepFile, twin_of: Callable[[Sequence[Point]], Twin]) -> Sw
 
 def step_times(runs: Sequence[Run]) -> StepTimes:
     return calibrated_on([Recorded(run.facts, run.iterations, run.requests, run.workers) for run in runs])
+
+
+def acceptance(runs: Sequence[Run], source: str) -> Acceptance | None:
+    """Return how many draft tokens were accepted in the recordings; refuse drafts of several kinds."""
+    drafting = [run for run in runs if run.drafts.num_rows]
+    for name in ("method", "num_speculative_tokens"):
+        kinds = {recorded_argument(run.facts, "speculative_config", name) for run in drafting}
+        if len(kinds) > 1:
+            raise InputError(
+                f"{source} has drafts with {name} {' and '.join(sorted(map(str, kinds)))}: give a run, or a sweep that "
+                "does not vary it"
+            )
+    found = [speculation(run.iterations, run.drafts) for run in drafting]
+    return measured_acceptance([each for each in found if each], source.removeprefix("--twin "))
 
 
 def recorded(folder: Path, source: str) -> list[Run]:

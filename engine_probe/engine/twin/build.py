@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.attention_kinds import attention_kinds
 from engine_probe.engine.parallelism import CONTEXT, DATA, parallel_size
 from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.drafts.acceptance import Acceptance, check_drafts
+from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import REQUEST_TERMS, StepTimes
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 from engine_probe.errors import InputError
@@ -20,14 +22,16 @@ if TYPE_CHECKING:
     from vllm import LLM
 
 UNSUPPORTED = {
-    "speculative_config": "how many drafts the model accepts is not known",
     "kv_transfer_config": "what other engines send is not known",
     "enable_lora": "the time of adapters is not known",
 }
 
 
-def check_twin(spec: EngineSpec) -> None:
-    """Refuse engine arguments whose effect on a step a twin cannot predict, and models whose KV cache is not known."""
+def check_twin(spec: EngineSpec, measured: Acceptance | None = None) -> Acceptance | None:
+    """Refuse engine arguments whose effect on a step a twin cannot predict, and models whose KV cache is not known.
+
+    Return the acceptance of drafts: that of the arguments, or else the `measured` one. None without drafts.
+    """
     for name, why in UNSUPPORTED.items():
         if given := spec.arguments.get(name):
             raise InputError(f"engine.arguments.{name} = {given!r}: a twin cannot have it, because {why}")
@@ -42,23 +46,23 @@ def check_twin(spec: EngineSpec) -> None:
             attention_kinds(model_config(spec.model), spec.arguments)
         except InputError as error:
             raise InputError(f"engine.model {spec.model!r}: {error}") from error
+    return check_drafts(spec.arguments, measured)
 
 
-def build_twin(
-    spec: EngineSpec, limits: Mapping[str, Any], times: StepTimes, clock: VirtualClock, say: Callable[[str], None]
-) -> LLM:
-    """Start a twin; `limits` are engine arguments that it gets unless the spec has them."""
-    check_twin(spec)
+def build_twin(spec: EngineSpec, twin: Twin, clock: VirtualClock, say: Callable[[str], None]) -> LLM:
+    """Start a twin; its limits are engine arguments that it gets unless the spec has them."""
+    acceptance, times = check_twin(spec, twin.acceptance), twin.step_times
+    limits = {name: value for name, value in twin.limits.items() if not (acceptance and name == "async_scheduling")}
     arguments = llm_arguments(EngineSpec(spec.model, {**limits, **spec.arguments}), say)
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the blocks
     choose_process(multiprocess=False)
     from vllm import LLM
 
-    from engine_probe.engine.twin.counting_scheduler import count_requests
+    from engine_probe.engine.twin.counting.counting_scheduler import count_requests
     from engine_probe.engine.twin.executor import twin_executor
 
     try:
-        executor = twin_executor(clock, times.drawn(), times.overlaps)
+        executor = twin_executor(clock, times.drawn(), times.overlaps, acceptance)
         with as_on_a_gpu():
             llm = LLM(**{**arguments, "distributed_executor_backend": executor})
         count_requests(llm.llm_engine)

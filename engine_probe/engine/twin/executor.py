@@ -7,10 +7,12 @@ from concurrent.futures import Future
 from typing import Any
 from zlib import crc32
 
-from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.outputs import DraftTokenIds, ModelRunnerOutput
 
 from engine_probe.engine.null_executor import ANSWER_TOKEN, SubstituteExecutor
-from engine_probe.engine.twin.counting_scheduler import CountedOutput
+from engine_probe.engine.twin.counting.counting_scheduler import CountedOutput
+from engine_probe.engine.twin.drafts.acceptance import Acceptance
+from engine_probe.engine.twin.drafts.drafting import Drafts
 from engine_probe.engine.twin.step_times import DeviceAndHost
 from engine_probe.engine.twin.step_work import StepWork, step_work
 from engine_probe.engine.twin.virtual_clock import VirtualClock
@@ -55,15 +57,21 @@ class TwinExecutor(SubstituteExecutor):
     clock: VirtualClock
     step_time: StepTime
     overlaps: bool
+    acceptance: Acceptance | None = None  # of drafts; None: the engine has none
 
     def _init_executor(self) -> None:
         super()._init_executor()
+        self._drafts = self._make_drafts(self.acceptance) if self.acceptance else None
         self._free_ns = 0  # when the device has done all that it was given
         self._drawn: set[str] = set()  # requests whose tokens are sampled
 
     def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
         for request_id in scheduler_output.finished_req_ids:
             self._drawn.discard(request_id)
+        if self._drafts is not None:
+            self._drafts.forget(scheduler_output.finished_req_ids)
+            for data in scheduler_output.scheduled_new_reqs:
+                self._drafts.note(data.req_id, data.prompt_token_ids)
         for data in scheduler_output.scheduled_new_reqs:
             if data.sampling_params is not None and data.sampling_params.temperature > 0:
                 self._drawn.add(data.req_id)
@@ -102,13 +110,32 @@ class TwinExecutor(SubstituteExecutor):
         self.clock.advance_to(self._free_ns)
         return output
 
+    def _make_drafts(self, acceptance: Acceptance) -> Drafts:
+        return Drafts(acceptance, self.vllm_config.speculative_config.num_speculative_tokens)
+
+    def _tokens(
+        self, ids: list[str], partial: set[str], places: dict[str, int], drafts: dict[str, list[int]]
+    ) -> list[list[int]]:
+        if self._drafts is None:
+            return super()._tokens(ids, partial, places, drafts)
+        given = self._drafts.places(ids, partial, drafts)
+        return [[self.token(each, place) for place in found] for each, found in zip(ids, given, strict=True)]
+
+    def take_draft_token_ids(self) -> DraftTokenIds | None:
+        if self._drafts is None:
+            return None
+        drafts = self._drafts.take()
+        return DraftTokenIds(list(drafts), list(drafts.values()))
+
     def token(self, request_id: str, place: int) -> int:
         if request_id not in self._drawn:
             return ANSWER_TOKEN
         return FIRST_SAMPLED + crc32(f"{request_id}/{place}".encode()) % SAMPLED_TOKENS
 
 
-def twin_executor(clock: VirtualClock, step_time: StepTime, overlaps: bool = False) -> type[TwinExecutor]:
+def twin_executor(
+    clock: VirtualClock, step_time: StepTime, overlaps: bool = False, acceptance: Acceptance | None = None
+) -> type[TwinExecutor]:
     """Return a class, which vLLM instantiates, for one clock and one model of step times."""
-    members = {"clock": clock, "step_time": staticmethod(step_time), "overlaps": overlaps}
+    members = {"clock": clock, "step_time": staticmethod(step_time), "overlaps": overlaps, "acceptance": acceptance}
     return type("TwinExecutor", (TwinExecutor,), members)

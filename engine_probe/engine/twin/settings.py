@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from engine_probe.engine.twin.drafts.acceptance import Acceptance
 from engine_probe.engine.twin.step_times import StepTimes
 
 
@@ -16,6 +17,7 @@ class Twin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_times: StepTimes
     limits: dict[str, Any] = {}
     bounds: bool = False  # by a datasheet: no step can take less
+    acceptance: Acceptance | None = None  # of drafts, where the engine may have some
     refusal: str | None = None  # why this engine cannot be predicted; then nothing else counts
 
 

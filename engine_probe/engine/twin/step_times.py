@@ -16,7 +16,7 @@ TERMS = {
     "prompt step": "each step that computes prompts beside or in place of answers",
     "prompt": "each request whose prompt, or a chunk of it, is computed",
     "prompt token": "each token of a prompt",
-    "answer token": "each token that continues an answer",
+    "answer token": "each token that continues an answer, and each draft token that is verified",
     "prompt attention": "each pair of a prompt's token and a token that it attends to",
     "answer attention": "each token that an answer's token attends to",
     "padding": "each token that a CUDA graph computes beyond those of the step",
@@ -36,7 +36,7 @@ def counts(work: StepWork, graph_sizes: Sequence[int] = ()) -> tuple[int, ...]:
     return (
         1,
         int(work.prompt_tokens > 0),
-        work.requests - work.answer_tokens,
+        work.requests - work.answer_tokens + work.draft_tokens,
         work.prompt_tokens,
         work.answer_tokens,
         work.prompt_pairs,

@@ -18,6 +18,7 @@ import msgspec
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.child_process import die_with_parent
 from engine_probe.engine.twin.build import build_twin
+from engine_probe.engine.twin.drafts.acceptance import check_drafts
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 from engine_probe.errors import EngineProbeError, InputError, UnavailableError
@@ -78,7 +79,7 @@ def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
     if twin.refusal is not None:
         raise InputError(twin.refusal)
     clock = open_until_the_end.enter_context(VirtualClock().installed())
-    return build_twin(job.engine.spec, twin.limits, twin.step_times, clock, say)
+    return build_twin(job.engine.spec, twin, clock, say)
 
 
 def _tell_notice(tell: Tell, text: str) -> None:
@@ -135,11 +136,12 @@ def run_probed(
     kept = point.answers or KeepAnswers()
     told = {"stop": point.stop, "warm_up": warmed, "answers": kept, "point": {"id": task.id, "label": point.label}}
     facts = {"workload": asked, **{name: msgspec.to_builtins(value) for name, value in told.items()}}
-    twin = point.engine.twin
-    if twin is not None:
-        facts["predicted"] = twin
+    if point.engine.twin is not None:
+        twin = msgspec.convert(point.engine.twin, Twin)
+        accepted = check_drafts(point.engine.arguments, twin.acceptance)
+        facts["predicted"] = msgspec.to_builtins(msgspec.structs.replace(twin, acceptance=accepted))
     # What this machine does meanwhile says nothing of the engine that a twin stands for.
-    telemetry = twin is None
+    telemetry = point.engine.twin is None
     with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators, telemetry=telemetry) as probe:
         if isinstance(point.workload.prompts, Questions):
             write_questions(Path(task.folder), point.workload.prompts)

@@ -80,6 +80,24 @@ def test_contexts_of_stretches(requests: Make) -> None:
     assert contexts.tolist() == [0, 12, 0, 0, 7, 16, 18, 0]
 
 
+def test_accepted_drafts_lengthen_the_contexts_of_all_later_steps(requests: Make) -> None:
+    """A prompt of 5 tokens; steps 1 and 5 give 3 and 2 tokens: those of steps 1, 2, 5 and 6 attend to 6, 9, 10, 12."""
+    rows = [
+        {"prompt_tokens": 7, "queued_ns": 0, "run_starts": [0], "run_lengths": [2]},
+        {
+            "prompt_tokens": 5,
+            "queued_ns": 0,
+            "run_starts": [0, 5],
+            "run_lengths": [3, 2],
+            "burst_iterations": [1, 5],
+            "burst_tokens": [3, 2],
+        },
+    ]
+    count, contexts = decode_contexts(requests(*rows), 8)
+    assert count.tolist() == [0, 2, 1, 0, 0, 1, 1, 0]
+    assert contexts.tolist() == [0, 6 + 8, 9, 0, 0, 10, 12, 0]
+
+
 class Engine:
     """Chunked prompts and answers under one token budget; every pair is counted as it happens."""
 

@@ -9,18 +9,41 @@ import pytest
 from engine_probe import InputError
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin
+from engine_probe.engine.twin.drafts.acceptance import Acceptance
+
+RATES = "synthetic_acceptance_rates"
+NGRAM = {"method": "ngram", "num_speculative_tokens": 2}
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
     ({"data_parallel_size": 2}, "engine.arguments.data_parallel_size = 2: a twin cannot have it"),
     ({"prefill_context_parallel_size": 4}, "engine.arguments.prefill_context_parallel_size = 4: a twin cannot"),
-    ({"speculative_config": {"method": "ngram"}}, "how many drafts the model accepts is not known"),
+    ({"speculative_config": NGRAM}, "how many drafts the model accepts is not known: give it as vLLM does"),
+    ({"speculative_config": "ngram"}, "engine.arguments.speculative_config = 'ngram': a twin needs it as a table"),
+    ({"speculative_config": {"method": "ngram"}}, "num_speculative_tokens = None: say how many tokens a draft has"),
+    ({"speculative_config": {**NGRAM, "method": "eagle"}}, "method = 'eagle': a twin has drafts of method"),
+    ({"speculative_config": NGRAM, "async_scheduling": True}, "async_scheduling = true: vLLM has it not with drafts"),
+    ({"speculative_config": {**NGRAM, RATES: [0.5]}}, "= [0.5]: give num_speculative_tokens = 2 numbers"),
+    ({"speculative_config": {**NGRAM, RATES: [0.5, 0.6]}}, "accepted = [0.5, 0.6] are no shares that fall"),
+    ({"speculative_config": {**NGRAM, RATES: [1.5, 0.6]}}, "accepted = [1.5, 0.6] are no shares that fall"),
+    ({"speculative_config": {**NGRAM, "synthetic_acceptance_length": 2.0}}, f"give {RATES} in its place"),
     ({"enable_lora": True}, "the time of adapters is not known"),
 ])  # fmt: skip
 def test_it_is_named_with_its_reason(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as refused:
         check_twin(EngineSpec("tiny", arguments))
     assert sentence in str(refused.value)
+
+
+def test_the_acceptance_of_drafts_is_given_or_measured_and_the_given_one_counts() -> None:
+    measured = Acceptance((0.9, 0.8, 0.7), (0.5, 0.4, 0.3), "runs/x")
+    assert check_twin(EngineSpec("tiny", {}), measured) is None
+    found = check_twin(EngineSpec("tiny", {"speculative_config": NGRAM}), measured)
+    assert found == Acceptance((0.9, 0.8), (0.5, 0.4), "runs/x")
+    given = {"speculative_config": {**NGRAM, RATES: [0.6, 0.2]}}
+    assert check_twin(EngineSpec("tiny", given), measured) == Acceptance((0.6, 0.2))
+    with pytest.raises(InputError, match="num_speculative_tokens = 4: runs/x has drafts of at most 3"):
+        check_twin(EngineSpec("tiny", {"speculative_config": {**NGRAM, "num_speculative_tokens": 4}}), measured)
 
 
 def test_ranks_that_share_every_step_are_no_obstacle() -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
+from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes, counts
 from engine_probe.engine.twin.step_work import StepWork, step_work
 
 
 def scheduled(new: dict[str, tuple[int, int]], cached: dict[str, tuple[int, int]]) -> Any:
     """A scheduler's output: request -> (tokens in this step, tokens computed before)."""
     return SimpleNamespace(
+        scheduled_spec_decode_tokens={},
         num_scheduled_tokens={name: tokens for name, (tokens, _) in (new | cached).items()},
         scheduled_new_reqs=[SimpleNamespace(req_id=name, num_computed_tokens=at) for name, (_, at) in new.items()],
         scheduled_cached_reqs=SimpleNamespace(
@@ -29,6 +30,14 @@ def test_an_answers_token_attends_to_all_before_it() -> None:
 def test_a_further_chunk_and_a_prompts_last_token_are_prompt() -> None:
     work = step_work(scheduled({}, {"a": (8, 16), "b": (1, 19)}), {"a": 30, "b": 20})
     assert work == StepWork(2, 9, 0, 8 * 16 + 36 + 20, 0)
+
+
+def test_a_draft_is_verified_beside_the_answers_token_and_shares_what_that_reads() -> None:
+    output = scheduled({}, {"a": (4, 20), "b": (1, 31), "c": (4, 10)})
+    output.scheduled_spec_decode_tokens = {"a": [8, 8, 8]}
+    work = step_work(output, {"a": 20, "b": 8, "c": 30})  # that of c is a chunk of its prompt
+    assert work == StepWork(3, 4, 5, 4 * 10 + 10, 21 + 32, 3)
+    assert counts(work) == (1, 1, 1, 4, 5, 50, 53, 0)
 
 
 def test_an_empty_step_has_no_work() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine_probe.commands.sweep.calibration_checks import check_machines
 from engine_probe.commands.sweep.predict.recorded_point import engine_of
-from engine_probe.commands.sweep.twin import check_alike, check_settings, recorded
+from engine_probe.commands.sweep.twin import acceptance, check_alike, check_settings, recorded
 from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.errors import InputError
@@ -55,11 +55,12 @@ def alternatives(folder: Path, settings: Sequence[str], times_from: Path | None)
     check_machines([run, *times], source)
     changes = changes_of(settings)
     model, arguments = engine_of(run.facts)
+    accepted = check_twin(EngineSection(model, arguments).spec, acceptance([run], source))
     for name, change in changes.items():
         check_arguments(change)
         engine = EngineSection(model, {**arguments, **change})
         check_settings(engine, times[0].facts, source)
-        check_twin(engine.spec)
+        check_twin(engine.spec, accepted)
         if all(arguments.get(key) == value for key, value in change.items()):
             raise InputError(f"--set {name}: the run had that, and is predicted unchanged anyway: leave it out")
         check_pool(name, engine.arguments)

@@ -24,6 +24,7 @@ from engine_probe.workload.stop import Stop
 from engine_probe.workload.traces.trace_file import Trace
 
 TRACE = "requests.jsonl"
+OF_DRAFTS = ("method", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min")
 DERIVED = ("sha256", "notes")  # keys of a recorded workload that describe the requests made from it
 
 
@@ -55,6 +56,9 @@ def engine_of(facts: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         for name in names
     }
     arguments = {**priced, "dtype": facts["model"]["dtype"], **limits(facts)}
+    drafting = {name: recorded_argument(facts, "speculative_config", name) for name in OF_DRAFTS}
+    if drafting["method"] is not None:
+        arguments["speculative_config"] = {name: value for name, value in drafting.items() if value is not None}
     return model_of(facts["model"]["name"]), {name: value for name, value in arguments.items() if value is not None}
 
 

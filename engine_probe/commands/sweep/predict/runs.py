@@ -12,7 +12,7 @@ import msgspec
 from engine_probe.commands.profile import measure
 from engine_probe.commands.sweep.predict.alternatives import Alternatives
 from engine_probe.commands.sweep.predict.recorded_point import recorded_sweep
-from engine_probe.commands.sweep.twin import check_sweep, limits, step_times
+from engine_probe.commands.sweep.twin import acceptance, check_sweep, limits, step_times
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.what_if_document import WhatIf
@@ -29,7 +29,9 @@ def run_all(found: Alternatives, place: Path, verify: bool, force: bool) -> What
     times = step_times(found.times)
     asked, not_known = recorded_sweep(found.run, place)
     check_sweep(asked)
-    twin = msgspec.json.decode(msgspec.json.encode(Twin(str(found.times_from), times, limits(found.run.facts))))
+    accepted = acceptance([found.run], str(found.run.folder))
+    made = Twin(str(found.times_from), times, limits(found.run.facts), acceptance=accepted)
+    twin = msgspec.json.decode(msgspec.json.encode(made))
     changes: dict[str, Mapping[str, Any]] = {"": {}, **found.changes}
     real = {name: point_of(asked, name, change) for name, change in changes.items()}
     check_fit(list(real.values()))

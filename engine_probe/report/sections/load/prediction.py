@@ -1,12 +1,13 @@
 """The label of everything that is predicted: in the title, and first in the verdict."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from engine_probe.analysis.batch.step_prices import beyond, step_sample
 from engine_probe.analysis.statistics.student import quantile
+from engine_probe.engine.twin.drafts.acceptance import GIVEN
 from engine_probe.engine.twin.step_times import REQUEST_TERMS, TERMS
 from engine_probe.recordings.run import Run
 from engine_probe.report.document import Column, Section, Sentence, Table
@@ -36,8 +37,39 @@ def with_prediction(verdict: Section, runs: Sequence[Run]) -> Section:
     sentences = [f"{VIRTUAL_CLOCK} {step_time_source(predicted[0])}."]
     if twin.get("bounds"):
         sentences.append("Latencies are at least, and throughput is at most, what stands here: no step can take less.")
+    sentences += draft_words([run.facts["predicted"] for run in predicted])
     sentences += [*error_words(twin["step_times"]), *beyond_words(predicted, twin["step_times"].get("prices", {}))]
     return replace(verdict, sentences=(Sentence(" ".join(sentences), "caution", "Predicted"), *verdict.sentences))
+
+
+def draft_words(twins: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Say how many draft tokens were assumed to be accepted, where there are drafts."""
+    assumed = {(found["source"], *map(tuple, (found["accepted"], found["drafted"]))) for found in acceptances(twins)}
+    for source, accepted, drafted in sorted(assumed):
+        shares, known = shares_words(accepted), source == GIVEN
+        yield (
+            f"Assumed acceptance of draft tokens, place by place: {shares} of the drafts that reach it "
+            f"({source if known else f'measured in {source}'})."
+        )
+        if drafted:
+            yield f"Drafts reach these places in {shares_words(drafted)} of a request's answer steps."
+        else:
+            yield f"Each answer step drafts {len(accepted)} tokens."
+    if any(found["source"] == GIVEN for found in acceptances(twins)) and any(map(is_derived, twins)):
+        yield "Drafting itself takes no time here."
+
+
+def acceptances(twins: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [found for twin in twins if (found := twin.get("acceptance"))]
+
+
+def is_derived(twin: dict[str, Any]) -> bool:
+    """Return whether step times come from formulas, in which drafting is no term."""
+    return bool(twin["step_times"].get("sources"))
+
+
+def shares_words(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.1%}" for share in shares)
 
 
 def error_words(times: dict[str, Any]) -> list[str]:

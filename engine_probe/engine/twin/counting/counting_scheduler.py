@@ -26,7 +26,7 @@ from vllm.v1.engine.output_processor import OutputProcessorOutput
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
-from engine_probe.engine.twin.counted_requests import CountedRequests, is_whole
+from engine_probe.engine.twin.counting.counted_requests import CountedRequests, is_whole
 
 FEWEST = 4  # so few requests are not worth counting
 
