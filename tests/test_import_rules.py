@@ -38,7 +38,7 @@ MAY_IMPORT = {
     # recorded codes mean.
     "analysis": {
         *("errors", "text_format", "files", "notebook_view", "engine.parallelism", "engine.twin.step_times"),
-        *("workload.load", "record.schema"),
+        *("engine.twin.drafts.acceptance", "workload.load", "record.schema"),
         *("record.host_events", "workload.question_set"),
     },
     "recordings": {
@@ -73,6 +73,7 @@ MAY_IMPORT = {
             "workload.spec",
             "workload.load",
             "engine.twin.capacity_plan",
+            "engine.twin.drafts.acceptance",
             "engine.twin.step_times",
             "engine.twin.engine_choice",
         ),
