@@ -93,6 +93,15 @@ def test_the_engine_is_the_recorded_one(run: Run) -> None:
     assert arguments["dtype"] == "bfloat16"
 
 
+def test_a_run_with_drafts_is_predicted_with_drafts(run: Run) -> None:
+    drafting = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
+    recorded = {**drafting, "model": None, "rejection_sample_method": "standard"}
+    change_facts(run, engine={**run.facts["engine"], "arguments": {"speculative_config": recorded}})
+    assert engine_of(load(run.folder).facts)[1]["speculative_config"] == drafting
+    with pytest.raises(InputError, match="how many drafts the model accepts is not known"):  # it has no table of them
+        alternatives(run.folder, ["max_num_seqs=4"], None)
+
+
 def test_a_workload_of_this_package_is_asked_again(run: Run, tmp_path: Path) -> None:
     asked = msgspec.to_builtins(WorkloadSection(input_len=48, output_len=40, concurrency=4, num_prompts=8, seed=3))
     change_facts(run, workload={**asked, "sha256": "0", "notes": []}, stop={"requests": 5})

@@ -118,6 +118,7 @@ def test_given_drafts_are_part_of_the_twin(tmp_path: Path, swept: Path, on: str)
     model = "llama-3.1-8b" if on == "L40S" else "unknown/model"
     twin = twin_of(predicted(asked(tmp_path, arguments=drafts, model=model), on if on == "L40S" else str(swept)))
     assert twin.acceptance == Acceptance((0.7, 0.4))
+    assert twin.step_times.graph_sizes == ()
 
 
 def test_a_model_with_recurrent_layers_is_refused_on_every_twin(tmp_path: Path, swept: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine_probe.engine.memory_model import BLOCK, batch_limits, memory_of_rank, window_of_all
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.derived_times import derived_times
@@ -26,6 +28,8 @@ def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
     check_window(config, spec.arguments, most, name)
     batch = batch_limits(spec.arguments, device.name, float(device.memory_bytes))
     times = derived_times(config, spec.arguments, batch, kernels, name)
+    if accepted:  # vLLM captures other sizes for drafts
+        times = msgspec.structs.replace(times, graph_sizes=())
     limits = {
         "max_num_batched_tokens": batch[0],
         "max_num_seqs": batch[1],

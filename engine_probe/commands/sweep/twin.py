@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,8 @@ def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
         "max_num_seqs": requests,
         "async_scheduling": True,
     }
+    if accepted:
+        plan = replace(plan, graph_sizes=())  # vLLM captures other sizes for drafts: no padding is the least
     return Twin(f"the datasheet of {gpu.name}", least_times(plan), limits, bounds=True, acceptance=accepted)
 
 
