@@ -8,18 +8,8 @@ from engine_probe.analysis.batch.prediction_interval import RATE
 from engine_probe.engine.twin.step_times import Price
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
-from tools.twin_accuracy import (
-    ENGINES,
-    FIGURES,
-    SPEEDS,
-    Accuracy,
-    Compared,
-    coverage,
-    document,
-    seed,
-    sweep_text,
-    verdict,
-)
+from tools.twin_accuracy import FIGURES, Accuracy, Compared, coverage, document, verdict
+from tools.twin_accuracy_points import ENGINES, SPEEDS, seed, sweep_text
 
 
 def row(figure: str, predicted: float, low: float, high: float) -> Compared:
@@ -59,8 +49,15 @@ def test_errors_are_medians_and_coverage_a_share() -> None:
     rows = [row(figure, 104.0, 90.0, 110.0) for figure in FIGURES] + [row("E2EL p50", 80.0, 70.0, 90.0)]
     assert coverage(rows) == pytest.approx(len(FIGURES) / len(rows))
     table = list(verdict(rows))
-    assert "| E2EL p50 | 12.0% | 6.7% | 3.0% |" in table
-    assert f"| {RATE} | 4.0% | 10.0% | 3.0% |" in table
+    assert "| E2EL p50 | 12.0% | 6.7% | 3.0% | 12.0% |" in table
+    assert f"| {RATE} | 4.0% | 10.0% | 3.0% | 4.0% |" in table
+
+
+@pytest.mark.parametrize(("figure", "predicted"), [("E2EL p50", 130.0), (RATE, 100 / 1.3)])
+def test_an_error_that_is_all_the_machines_speed_is_none_at_its_pace(figure: str, predicted: float) -> None:
+    slow = row(figure, predicted, 50.0, 200.0)._replace(pace=1.3)
+    assert abs(slow.error) > 0.2
+    assert slow.error_at_pace == pytest.approx(0.0)
 
 
 def test_the_page_names_command_commit_and_what_lies_outside() -> None:
