@@ -107,6 +107,7 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
             "at most 2 % is to be gained at higher loads, and X(n) lies at most 2 % below the best up to n",
         ),
         Topic("region C, p % sure", "probability", "X(n) lies more than 2 % below the best rate up to n"),
+        Topic("region not told", "share", "a level has a question mark, as no load of one was measured"),
         Topic(
             "interval of the best level",
             "coverage",

@@ -63,6 +63,8 @@ def region_claims(found: Saturation, shape: Shape) -> Iterator[Claim]:
     """Yield the region of each level, with the probability as printed."""
     for level in found.levels:
         name, _, percent = letter(found, level.load).partition(" ")
+        if found.region(level.load):
+            yield Claim("region not told", found.region(level.load) == "unclear")
         if percent:
             yield Claim(f"region {name}, p % sure", in_region(name, shape, level.load), int(percent[:-1]) / 100)
 

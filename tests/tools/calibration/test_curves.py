@@ -17,6 +17,8 @@ from tools.calibration.curves import (
     in_region,
     interval_claims,
     operating_claims,
+    other_shape_claims,
+    region_claims,
     told_apart_claims,
 )
 from tools.calibration.simulated import shapes
@@ -52,6 +54,16 @@ def test_a_region_is_true_where_the_sentence_that_explains_it_is() -> None:
     assert [name for name in ("A", "B", "B+", "C") if in_region(name, bend, 40.0)] == ["B"]
 
 
+def test_a_level_whose_region_is_not_told_is_counted_and_no_claim() -> None:
+    """At 16 a request gets 80.3 % of what it gets alone, and no load of one was measured."""
+    bend = Shape("affine step", shapes.affine_step(60.0, 1.0), 96.0)
+    loads = (8, 16, 24, 32, 48, 64, 96)
+    sweep = Sweep(bend, "independent", 0.0, loads, bend.rate(np.array(loads, dtype=np.float64))[:, None], 1.0)
+    claims = list(region_claims(saturation(sweep.levels()), bend))
+    assert [claim.happened for claim in claims if claim.topic == "region not told"] == [False, True] + [False] * 5
+    assert sum(claim.stated is not None for claim in claims) == len(loads) - 1
+
+
 @pytest.mark.parametrize(
     ("low", "high", "inside"), [(8, 32, True), (16, 16, False), (15.8, 15.9, True), (4, 8, False), (32, 64, False)]
 )
@@ -75,6 +87,15 @@ def test_what_is_not_said_is_no_claim(found: Saturation) -> None:
     assert claims["end of spare capacity in its range"] is None
     assert claims[GROWS] is None
     assert list(behind_claims(silent, TO_16)) == []
+
+
+def test_what_could_be_told_of_another_shape_stands_beside_what_was() -> None:
+    other = Shape("logarithmic", shapes.logarithmic(0.5), 64.0)
+    for shape, best in ((other, 0.9), (TO_16, None)):
+        sweep = swept(shape, deviation=0.01)
+        first, *_ = other_shape_claims(saturation(sweep.levels()), sweep)
+        assert first.happened is (best is not None)
+        assert first.stated is None if best is None else first.stated is not None and first.stated > best
 
 
 def test_operating_below_the_end_costs(found: Saturation) -> None:
