@@ -62,11 +62,13 @@ def document(seeds: int) -> Iterator[str]:
 
 
 def missed(counts: Mapping[str, Count]) -> Iterator[str]:
-    """Yield which kinds are found in fewer runs than is aimed at."""
+    """Yield which kinds are found in fewer runs than is aimed at, or in so few that this is not shown."""
     for name, count in counts.items():
-        if count.runs_found < AIM * count.runs:
+        low, high = share_interval(count.runs_found, count.runs)
+        if low < AIM:
+            aim = f"**{'Missed' if high < AIM else 'Not shown'}, {AIM:.0%} of the runs:**"
             share = percent(count.runs_found, count.runs)
-            yield f"**Missed:** of the runs with a {name}, {share} show one ({AIM:.0%} aimed at)."
+            yield f"{aim} of those with a {name}, {share} show one ({between(count.runs_found, count.runs)})."
 
 
 def why_missed(count: Count) -> Iterator[str]:
