@@ -21,7 +21,7 @@ from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.renderers.markdown import markdown
 from engine_probe.report.what_if_document import WhatIf, change_words, what_if_document, what_if_json
-from engine_probe.sweep.definition.sweep_file import WorkloadSection
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from tests.support.recordings import facts, ran, write_run, write_sweep
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.commands.profile import title
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import ClosedLoop, OpenLoop, Ramp
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.results.point_results import PointResult
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from engine_probe import Probe
 from engine_probe.analysis.sessions.turns import Sessions, sessions
-from engine_probe.sweep.definition.sweep_file import WorkloadSection
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import Replay
 from engine_probe.workload.request_plan import make_plan

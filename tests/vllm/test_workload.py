@@ -14,7 +14,7 @@ import pytest
 
 from engine_probe import InputError, Probe, Run
 from engine_probe.analysis.curve.held_load import held_load
-from engine_probe.sweep.definition.sweep_file import WorkloadSection
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import Burst, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.driver import NO_STOP, Outcome

@@ -9,7 +9,8 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import size_cells
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, OpenLoop, Ramp
 

@@ -27,7 +27,8 @@ def check_engine() -> list[Check]:
 def measured(folder: Path) -> list[Check]:
     """Start the engine and let it answer, and show the progress."""
     from engine_probe.engine.start_phases import Started
-    from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+    from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+    from engine_probe.sweep.definition.workload_section import WorkloadSection
     from engine_probe.sweep.engine_process.messages import Began
     from engine_probe.sweep.execution.engine_run import measure_point
     from engine_probe.sweep.execution.events import Event

@@ -14,7 +14,7 @@ from engine_probe.errors import InputError
 from kernels_bench.options import Number
 
 if TYPE_CHECKING:
-    from engine_probe.sweep.definition.sweep_file import WorkloadSection
+    from engine_probe.sweep.definition.workload_section import WorkloadSection
     from engine_probe.workload.dataset_file import Dataset
     from engine_probe.workload.question_set.question_prompts import Questions
     from engine_probe.workload.traces.trace_file import Trace
@@ -107,7 +107,7 @@ class WorkloadOptions:
 
     def workload(self) -> WorkloadSection:
         """Return the workload; refuse contradictory options and unusable files."""
-        from engine_probe.sweep.definition.sweep_file import WorkloadSection
+        from engine_probe.sweep.definition.workload_section import WorkloadSection
         from engine_probe.workload.question_set.question_prompts import Questions
         from engine_probe.workload.spec import Sampling
 

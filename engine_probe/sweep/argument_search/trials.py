@@ -21,7 +21,8 @@ from engine_probe.sweep.argument_search.suggest import suggest
 from engine_probe.sweep.definition.checks import check_points
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.search import Adaptive
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.events import BestSoFar
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.planned_point import PlannedPoint

@@ -16,7 +16,8 @@ from engine_probe.record.run_json import operator_window
 from engine_probe.recordings.cluster import MOST_ENGINES
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.dataset_file import Dataset, Texts, check_answers, read_entries

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.perplexity.scoring import TOKENS_AT_ONCE
 from engine_probe.perplexity.spec import Quality
-from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import ClosedLoop, Steps
 from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.lengths import Length

@@ -32,7 +32,8 @@ from engine_probe.sweep.definition.checks import (
 )
 from engine_probe.sweep.definition.integrity_check import check_comparable
 from engine_probe.sweep.definition.perplexity_points import check_quality
-from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, WorkloadSection, apart, points
+from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, apart, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.text_format import suggestion
 
 

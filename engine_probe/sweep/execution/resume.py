@@ -11,7 +11,8 @@ from engine_probe.files.config_file import put
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.argument_search.space import ArgumentSearch
 from engine_probe.sweep.definition.axes import WORKLOAD
-from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.folders import PointFolders, rows_of
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, finished

@@ -17,7 +17,8 @@ from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.axes import label as label_of
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.search import Adaptive, Found
-from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.events import SearchEnded
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.planned_point import PlannedPoint

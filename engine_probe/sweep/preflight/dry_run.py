@@ -15,7 +15,8 @@ from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
-from engine_probe.sweep.definition.sweep_file import Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.left_out import Reasons, told, without_checkpoint
 from engine_probe.sweep.preflight.duration_estimate import (
     AT_LEAST,

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from engine_probe.sweep.definition.sweep_file import Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.lengths import Length, Lengths
 from engine_probe.workload.prompts import Chances, SharedPrefix
 

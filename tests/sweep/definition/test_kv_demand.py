@@ -8,7 +8,8 @@ import pytest
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.definition.kv_demand import need_of, need_of_all
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Lognormal, Uniform

@@ -8,7 +8,8 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_window
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 
 TEXT = """
 question = "Where does the time go?"

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from engine_probe.commands.sweep.cli import command
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.request_memory import check_plans, plan_bytes
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform

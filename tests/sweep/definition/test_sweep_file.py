@@ -16,7 +16,8 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
 from engine_probe.sweep.definition.perplexity_points import texts
-from engine_probe.sweep.definition.sweep_file import WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import memories_here
 from engine_probe.sweep.preflight.gpu_memory import engine_names, smallest_gpu
 from engine_probe.sweep.preflight.memory_fit import check_gpus

@@ -12,7 +12,8 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.perplexity.spec import Quality
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.folders import LONGEST_NAME, PointFolders, folder_name
 from engine_probe.sweep.results.point_results import finished
 from engine_probe.workload.arrivals import OpenLoop

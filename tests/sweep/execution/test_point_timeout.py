@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from engine_probe.recordings.live_reader import Moment
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.point_timeout import PointTimeout, PointTimeoutError
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.warm_up import WarmUp

@@ -12,7 +12,8 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.search import Adaptive
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.events import Event, MeasuredBefore
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep

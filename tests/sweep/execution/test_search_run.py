@@ -13,7 +13,8 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.search import Adaptive
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.search_run import SearchRun
 from tests.support.point_results import result

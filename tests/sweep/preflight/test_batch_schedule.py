@@ -8,7 +8,8 @@ import pytest
 
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.asked_requests import Asked, Turn, asked_requests
 from engine_probe.sweep.preflight.batch_schedule import SECOND_NS, Limits, Schedule
 from engine_probe.sweep.preflight.pool_demand import fewest_steps, peak_tokens

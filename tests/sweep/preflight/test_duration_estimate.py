@@ -16,7 +16,8 @@ from engine_probe.commands.sweep.cli import command
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.left_out import beyond_machine
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.duration_estimate import (

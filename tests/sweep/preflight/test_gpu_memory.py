@@ -17,7 +17,8 @@ from engine_probe.engine.models.embedded import EMBEDDED
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep, shipped_names
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, apart, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, apart, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.gpu_memory import check_memory, engine_names, memories, named_gpu, smallest_gpu
 from engine_probe.sweep.suite.forecast import Target, forecast

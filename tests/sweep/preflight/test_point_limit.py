@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.duration_estimate import DeviceSpeed, estimate
 from engine_probe.sweep.preflight.point_limit import LEAST_SECONDS, longest_time

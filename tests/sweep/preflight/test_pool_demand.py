@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.sweep.definition.loader import read_sweep
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.pool_demand import Held, most_blocks, peak_tokens, scheduled
 from engine_probe.workload.arrivals import OpenLoop
 from engine_probe.workload.lengths import Geometric, Uniform

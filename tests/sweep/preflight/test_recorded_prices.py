@@ -9,7 +9,8 @@ import pytest
 
 from engine_probe.engine.models.embedded import embedded_model, place_of
 from engine_probe.recordings.run import load
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.asked_requests import ChatTokenizer
 from engine_probe.sweep.preflight.duration_estimate import Estimate, estimate
 from engine_probe.sweep.preflight.earlier_sweeps import Past

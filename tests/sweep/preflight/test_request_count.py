@@ -10,7 +10,8 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_stop
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import request_count
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform

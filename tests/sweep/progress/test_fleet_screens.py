@@ -11,7 +11,8 @@ from rich.console import Console
 
 from engine_probe.engine.start_phases import Phase, Starting
 from engine_probe.recordings.live_reader import Moment
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import GroupEnded, LogText, Moved, Placed
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetState, FleetTerminal

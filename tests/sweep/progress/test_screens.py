@@ -11,7 +11,8 @@ from rich.console import Console
 from engine_probe.analysis.run.live_latencies import Medians
 from engine_probe.engine.start_phases import Phase, Started, Starting
 from engine_probe.recordings.live_reader import Moment
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.progress import screens as module

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.progress.time_left import Remaining, about
 from engine_probe.sweep.results.point_results import PointResult, Unmeasured
 from engine_probe.workload.stop import Stop

@@ -17,7 +17,8 @@ from engine_probe.engine.models.embedded import EMBEDDED, place_of
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import fresh_file
 from engine_probe.recordings.run import Run
-from engine_probe.sweep.definition.sweep_file import EngineSection, StopSection, SweepFile, WorkloadSection
+from engine_probe.sweep.definition.sweep_file import EngineSection, StopSection, SweepFile
+from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import Replay
 from engine_probe.workload.spec import prompt_files
 from engine_probe.workload.stop import Stop
