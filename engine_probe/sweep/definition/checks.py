@@ -16,7 +16,7 @@ from engine_probe.record.run_json import operator_window
 from engine_probe.recordings.cluster import MOST_ENGINES
 from engine_probe.sweep.definition.axes import WORKLOAD, Range, check_axis
 from engine_probe.sweep.definition.request_memory import check_plans
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
+from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.text_format import suggestion
 from engine_probe.workload.arrivals import ClosedLoop
@@ -44,9 +44,9 @@ def check_adaptive(sweep: SweepFile) -> None:
         raise InputError(f"axes.{sweep.adaptive.axis} is searched already (adaptive.axis): leave one of the two out")
 
 
-def check_together(sweep: SweepFile) -> None:
+def check_together(sweep: SweepFile, all_points: list[Point]) -> None:
     """Refuse what has no meaning, or no figure yet, where several engines measure a point together."""
-    found = [point for point in points(sweep) if point.together]
+    found = [point for point in all_points if point.together]
     if not found:
         return
     what = "mix" if sweep.mix else f"replicas = {found[0].replicas}"

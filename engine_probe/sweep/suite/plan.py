@@ -72,15 +72,15 @@ def planned(
 ) -> Planned:
     name, own = name_of(asked), [f"{key}={json.dumps(value)}" for key, value in asked.set.items()]
     sweep = sweep_name(asked, beside)
-    read_sweep(sweep, own)  # what is wrong with the suite itself is refused
+    as_shipped = read_sweep(sweep, own)  # what is wrong with the suite itself is refused
     state = SweepState(name, section, sweep, [*own, *chosen_model(model), *settings], "")
-    return read(state, prepare)
+    return read(state, prepare, as_shipped if state.settings == own else None)
 
 
-def read(state: SweepState, prepare: Prepare = as_it_is) -> Planned:
-    """Read the sweep of a row; if it cannot be, the row says why."""
+def read(state: SweepState, prepare: Prepare = as_it_is, known: SweepFile | None = None) -> Planned:
+    """Read the sweep of a row unless it is known; if it cannot be, the row says why."""
     try:
-        return Planned(state, prepare(read_sweep(state.sweep, state.settings)))
+        return Planned(state, prepare(known or read_sweep(state.sweep, state.settings)))
     except EngineProbeError as error:
         return Planned(failed(state, error), None)
 
