@@ -19,6 +19,7 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
+from tests.support.no_engine import NoEngine
 
 FILE = """
 question = "Which is faster?"
@@ -131,20 +132,3 @@ def test_points_of_a_folder_that_is_not_here_are_rows_and_start_no_engine(
     (row,) = (event for event in seen if isinstance(event, Unmeasured))
     assert (row.status, row.exit_code) == (SKIPPED, 0)
     assert "is not here: give a folder with AWQ weights" in row.reason
-
-
-class NoEngine:
-    """Engines that must not be started."""
-
-    def engines(self, *asked: Any) -> list[NoEngine]:
-        return [self]
-
-    def measure(self, *asked: Any) -> Any:
-        raise AssertionError("an engine is started for it")
-
-    def close(self) -> None:
-        pass
-
-    def run_groups(self, groups: Any, side_by_side: bool = True) -> None:
-        for group in groups:
-            group()

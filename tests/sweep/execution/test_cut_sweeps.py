@@ -9,12 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer, write_recordings
+from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer
 from tests.support.waiting import wait_until
 
 GRID = """
@@ -38,18 +38,6 @@ class OnImport:
                 for _ in range(1000): pass
 sys.meta_path.insert(0, OnImport())
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SweepServer]:
-    server = SweepServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture

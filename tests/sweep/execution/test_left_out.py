@@ -17,6 +17,7 @@ from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.resources import Node
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
 from engine_probe.sweep.suite.forecast import Target, forecast
+from tests.support.no_engine import NoEngine
 
 CARD = {"name": "a card", "uuid": "GPU-a", "memory_bytes": int(24 * GIB)}
 MODELS = 'engine.model=["tiny", "falcon-40b"]'
@@ -74,20 +75,3 @@ def test_a_suite_predicts_the_points_that_are_left() -> None:
     assert not found.against
     assert any("left out" in line for line in found.missing)
     assert found.points == 10
-
-
-class NoEngine:
-    """Engines that must not be started."""
-
-    def engines(self, *asked: Any) -> list[NoEngine]:
-        return [self]
-
-    def run_groups(self, groups: list[Any], side_by_side: bool = True) -> None:
-        for group in groups:
-            group()
-
-    def close(self) -> None:
-        """Nothing was started."""
-
-    def measure(self, planned: Any, show: Any, slot: Any = None) -> Any:
-        raise AssertionError(planned)

@@ -19,28 +19,12 @@ from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.results.driver_log import Driven, write_driver_log
+from tests.support.no_engine import NoEngine
 from tests.support.sweep_events import sweep_events
 
 LOAD = "workload.concurrency"
 GRID = SweepFile("?", EngineSection("tiny"), WorkloadSection(8, 8), axes={LOAD: [1, 2, 4, 8]}, probe=False)
 SEARCH = Adaptive(LOAD, 1, 8, resolution=0.5)
-
-
-class NoEngine:
-    """Engines that must not be started."""
-
-    def engines(self, *asked: Any) -> list[NoEngine]:
-        return [self]
-
-    def measure(self, *asked: Any) -> Any:
-        raise AssertionError("an engine is started for it")
-
-    def close(self) -> None:
-        pass
-
-    def run_groups(self, groups: Any, side_by_side: bool = True) -> None:
-        for group in groups:
-            group()
 
 
 def change(sweep: SweepFile, **how: Any) -> SweepFile:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine_probe import load
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer, write_recordings
+from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer
 from tests.support.waiting import wait_until
 
 TWO = """
@@ -39,18 +38,6 @@ workload = { input_len = 48, output_len = 40, concurrency = 8 }
 INTERRUPTED = 130
 
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="each of two engines needs a core")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[SweepServer]:
-    server = SweepServer()
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_recordings(tmp_path_factory.mktemp("recordings"))
 
 
 @pytest.fixture
