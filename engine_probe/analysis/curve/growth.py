@@ -34,13 +34,14 @@ OF_CURVES = 0.02  # the share of curves that such a range leaves out: no engine 
 LIKELY = 0.75  # from here on an end of growth is named
 FAR = 64  # curves are followed up to this many times the highest level; an end past half of that is none
 LOADS, LOADS_BEYOND = 100, 40  # up to the highest level and beyond it
+POSSIBLE = 0.05  # of the curves, from where on their family is one that the engine may have
 STEP = 1e-4  # of a parameter, to each side, for a derivative
 TOGETHER = 250  # curves that are followed at a time
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The curve closest to the levels, of the likeliest family."""
+    """The curve of a family that is closest to the levels."""
 
     family: Family
     cube: Reals
@@ -79,10 +80,15 @@ class Growth:
     """What the curves that the levels allow have in common."""
 
     levels: tuple[float, ...]
-    fit: Fit
+    fits: tuple[Fit, ...]  # of the families that at least `POSSIBLE` of the curves have, the likeliest first
     ends: Ends
     mean_rates: Reals  # at the levels, of all curves
     chances: Reals  # levels x `KINDS`
+
+    @property
+    def fit(self) -> Fit:
+        """Return the closest curve of the likeliest family."""
+        return self.fits[0]
 
     @property
     def most(self) -> float:
@@ -184,13 +190,20 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
         spare[doubtful] = shared[doubtful] = plateau[doubtful] = overload[doubtful] = False
     chances = np.stack([kind.mean(axis=1) for kind in (spare, unclear, shared, plateau, overload)], axis=1)
     scaled = at_levels / np.exp(np.log(at_levels).mean(axis=0))
-    fit = closest(curves, levels, rates)
-    return Growth(tuple(levels.tolist()), fit, ends, scaled.mean(axis=1), chances)
+    return Growth(tuple(levels.tolist()), closest(curves, levels, rates), ends, scaled.mean(axis=1), chances)
 
 
-def closest(curves: Curves, levels: Reals, rates: Reals) -> Fit:
+def closest(curves: Curves, levels: Reals, rates: Reals) -> tuple[Fit, ...]:
+    """Return the closest curve of each likely family, the likeliest first."""
+    counts = {family: place.stop - place.start for family, place in curves.by_family()}
+    likely = min(POSSIBLE * sum(counts.values()), max(counts.values()))
+    found = [closest_of(family, place, curves, levels, rates) for family, place in curves.by_family()]
+    ordered = sorted(found, key=lambda fit: -counts[fit.family])
+    return tuple(fit for fit in ordered if counts[fit.family] >= likely)
+
+
+def closest_of(family: Family, place: slice, curves: Curves, levels: Reals, rates: Reals) -> Fit:
     span = Span(levels)
-    family, place = max(curves.by_family(), key=lambda each: each[1].stop - each[1].start)
     best = place.start + int((curves.errors[:, place] ** 2).sum(axis=0).argmin())
     cube, errors = curves.cube[:, best], curves.errors[:, best]
     shape = family.rates(cube[:, None], levels, span)[:, 0]

@@ -203,16 +203,17 @@ def scatter(levels: Sequence[Level]) -> Scatter | None:
 
 
 def lack_of_fit_p(levels: Sequence[Level], found: Growth) -> float | None:
-    """Return p of the F-test for lack of fit, of levels against the noise of repeats.
+    """Return p of the F-test for lack of fit, of levels against the noise of repeats: the best of a likely family.
 
     None without repeats, or if they followed each other: then levels differ by what happened between them, too.
     """
     from scipy.special import fdtrc  # what scipy.stats asks, without its long import
 
-    known, free = scatter(levels), len(levels) - 1 - found.fit.family.parameters
-    if known is None or not known.in_rounds or free < 1 or not known.variance:
+    known, free = scatter(levels), [len(levels) - 1 - fit.family.parameters for fit in found.fits]
+    if known is None or not known.in_rounds or min(free) < 1 or not known.variance:
         return None
-    return float(fdtrc(free, known.freedom, found.fit.error**2 / known.variance))
+    tests = zip(free, found.fits, strict=True)
+    return max(float(fdtrc(left, known.freedom, fit.error**2 / known.variance)) for left, fit in tests)
 
 
 def misfit(found: Growth, chance: float) -> str:
