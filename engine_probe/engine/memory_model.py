@@ -22,7 +22,7 @@ from typing import Any
 
 from engine_probe.engine.models.attention_kinds import attention_kinds
 from engine_probe.engine.models.geometry import BYTES, GIB, Config, Geometry, geometry
-from engine_probe.engine.parallelism import parallel_size, weight_shards
+from engine_probe.engine.parallelism import DATA, SPLIT_WEIGHTS, parallel_size, weight_shards
 from engine_probe.errors import InputError
 
 BYTES_PER_LOGIT = 38.2
@@ -147,7 +147,7 @@ def memory_of_rank(
         device_bytes=device_bytes,
         share=float(share),
         weights=weights,
-        activations_and_workspace=workspace_term(int(config["vocab_size"]), arguments, device, device_bytes),
+        activations_and_workspace=workspace_term(shape, config["vocab_size"], arguments, (device, device_bytes)),
         graphs=Term("CUDA graphs", None, GRAPHS),
         kv=kv_term(longest, per_token, kept_as, window, in_flight, block),
         longest=longest,
@@ -162,17 +162,40 @@ def weights_term(shape: Geometry, arguments: Arguments) -> Term:
     if "quantization" in arguments:
         raise InputError("quantization is given: the size of its weights is not known")
     dtype, ranks = str(arguments.get("dtype", "auto")), weight_shards(arguments)
-    size = shape.weights_bytes(dtype) / ranks
+    tensor, stages = (parallel_size(arguments, name) for name in SPLIT_WEIGHTS)
+    check_experts(shape, arguments)
+    size = shape.weights_bytes_of_rank(dtype, tensor, stages)
     unit, word = (1e9, "billion") if shape.parameters >= 1e9 else (1e6, "million")
     derivation = f"{shape.parameters / unit:.4g} {word} parameters in {shape.dtype if dtype == 'auto' else dtype}"
     quantized = f", matrices of {shape.linear_bytes * 8:g} bits a value" if shape.quantized else ""
-    return Term("weights", size, f"{derivation}{quantized}{f', over {ranks} ranks' if ranks > 1 else ''}")
+    over = f", over {ranks} ranks" if ranks > 1 else ""
+    if shape.copied_parameters and tensor > 1:
+        over += f", of which each holds {shape.copied_parameters / unit:.4g} {word} whole"
+    return Term("weights", size, f"{derivation}{quantized}{over}")
 
 
-def workspace_term(vocabulary: int, arguments: Arguments, device: str, device_bytes: float) -> Term:
-    tokens, requests = batch_limits(arguments, device, device_bytes)
+def check_experts(shape: Geometry, arguments: Arguments) -> None:
+    """Refuse engines whose ranks divide the weights of experts otherwise than the rest, or unequally."""
+    if shape.experts is None:
+        return
+    if (size := parallel_size(arguments, DATA)) > 1:
+        raise InputError(
+            f"{DATA} = {size}: vLLM divides experts among all data-parallel ranks and copies the rest, which the "
+            "memory model does not know: leave it out"
+        )
+    if (size := parallel_size(arguments, "pipeline_parallel_size")) > 1:
+        raise InputError(
+            f"pipeline_parallel_size = {size}: layers with experts and without are of unequal size, and how many of "
+            "each a stage gets is not modelled: use tensor_parallel_size"
+        )
+
+
+def workspace_term(shape: Geometry, vocabulary: int, arguments: Arguments, device: tuple[str, float]) -> Term:
+    tokens, requests = batch_limits(arguments, *device)
     logits = BYTES_PER_LOGIT * min(requests, tokens) * vocabulary
     words = f"{BYTES_PER_LOGIT:g} bytes x {min(requests, tokens):,} requests x {vocabulary:,} logits"
+    if shape.experts is not None or shape.latent is not None:
+        words += "; what experts and latent attention take is not known"
     if tokens < FITTED_AT_TOKENS:
         return Term("workspace", logits, f"{words}; what steps of {tokens:,} tokens take besides is not known", True)
     return Term("workspace", FIXED_WORKSPACE + logits, f"{FIXED_WORKSPACE / GIB:.2f} GiB + {words}", True)
@@ -189,7 +212,8 @@ def batch_limits(arguments: Arguments, device: str, device_bytes: float) -> tupl
 def kv_bytes_of_rank(shape: Geometry, arguments: Arguments) -> tuple[float, str]:
     """Return the KV bytes of a token on one rank, and their number format.
 
-    Tensor parallelism splits the KV heads, and copies them where there are fewer heads than ranks.
+    Tensor parallelism splits the KV heads, and copies them where there are fewer heads than ranks; so it copies the one
+    vector of MLA.
     """
     asked, computed = str(arguments.get("kv_cache_dtype", "auto")), str(arguments.get("dtype", "auto"))
     kept_as = computed if asked == "auto" and computed in BYTES else asked

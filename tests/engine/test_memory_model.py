@@ -11,6 +11,7 @@ from engine_probe.engine.memory_model import (
     BYTES_PER_LOGIT,
     FIXED_WORKSPACE,
     RankMemory,
+    check_experts,
     memory_of_rank,
     window_of_all,
 )
@@ -119,6 +120,48 @@ def test_windows_in_some_layers_are_refused() -> None:
     with pytest.raises(InputError, match=r"16 of its 32 layers have a sliding window of 512 tokens"):
         window_of_all(config, {})
     assert memory_of_rank(config, {}, "a GPU", 80 * GIB) is None
+
+
+EXPERTS = {  # the shape of DeepSeek-V2-Lite
+    "model_type": "deepseek_v2",
+    "hidden_size": 2048,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 27,
+    "intermediate_size": 10_944,
+    "vocab_size": 102_400,
+    "max_position_embeddings": 8192,
+    "q_lora_rank": None,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "n_routed_experts": 64,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 6,
+    "moe_intermediate_size": 1408,
+    "first_k_dense_replace": 1,
+    "torch_dtype": "bfloat16",
+}
+
+
+def test_every_rank_keeps_the_whole_latent_vector() -> None:
+    one, two = (
+        memory_of_rank(EXPERTS, {**SERVER, "tensor_parallel_size": ranks}, "a GPU", 80 * GIB) for ranks in (1, 2)
+    )
+    assert one is not None
+    assert two is not None
+    assert one.kv_bytes_per_token == two.kv_bytes_per_token == 27 * (512 + 64) * 2
+    copied = 27 * 2048 * (512 + 64) * 2
+    assert two.weights.size == pytest.approx(((one.weights.size or 0) - copied) / 2 + copied)
+    assert "of which each holds 0.03185 billion whole" in two.weights.derivation
+    assert one.activations_and_workspace.derivation.endswith("what experts and latent attention take is not known")
+
+
+@pytest.mark.parametrize("name", ["data_parallel_size", "pipeline_parallel_size"])
+def test_experts_on_ranks_that_divide_them_otherwise_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} = 2: "):
+        check_experts(geometry(EXPERTS), {name: 2})
+    assert memory_of_rank(EXPERTS, {name: 2}, "a GPU", 80 * GIB) is None
 
 
 def test_weights_alone_may_be_too_much() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine_probe.engine.models import tiny
+from engine_probe.engine.models.geometry import geometry
 
 InOwnProcess = Callable[..., Any]
 
@@ -47,6 +48,18 @@ LATENT = {  # DeepSeek-V2-Lite's attention, without experts
     "topk_method": "greedy",
     "n_group": 1,
     "topk_group": 1,
+}
+EXPERTS = {  # DeepSeek V3's layers: one without experts, then three with four of which a token passes two
+    **LATENT,
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "q_lora_rank": 96,
+    "first_k_dense_replace": 1,
+    "topk_method": "noaux_tc",
+    "scoring_func": "sigmoid",
+    "n_group": 2,
+    "topk_group": 1,
+    "routed_scaling_factor": 2.5,
 }
 GEMMA = {"query_pre_attn_scalar": 32, "tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh"}
 KINDS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -103,6 +116,36 @@ def test_numbers_of_eight_bits_take_half_of_a_block(in_own_process: InOwnProcess
     real, derived = in_own_process("tiny", {**SHORT, "kv_cache_dtype": "fp8"}, BOTH)
     assert derived == real
     assert "float8" in derived[0][1] or "uint8" in derived[0][1]
+
+
+# On the meta device: every layer exists, none takes memory. The distributed state is that of the engine.
+COUNTED = """
+import torch
+from vllm.config import set_current_vllm_config
+from vllm.engine.arg_utils import EngineArgs
+from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
+from vllm.model_executor.model_loader.utils import initialize_model
+
+answer = []
+for model in {models!r}:
+    config = EngineArgs(model=model, dtype="bfloat16", **{arguments!r}).create_engine_config()
+    with set_current_vllm_config(config), torch.device("meta"):
+        parameters = sum(each.numel() for each in initialize_model(config).parameters())
+    layers = config.compilation_config.static_forward_context.values()
+    specs = [layer.get_kv_cache_spec(config) for layer in layers if isinstance(layer, AttentionLayerBase)]
+    answer.append([parameters, sum(each.page_size_bytes / each.block_size for each in specs)])
+"""
+
+
+def test_parameters_and_bytes_of_a_token_are_those_of_the_model_code(
+    in_own_process: InOwnProcess, tmp_path: Path
+) -> None:
+    """One with a single matrix for queries and no experts, and one with a latent vector for queries, and experts."""
+    configs = [LATENT, EXPERTS]
+    models = [folder_of(tmp_path / str(number), config) for number, config in enumerate(configs)]
+    found = in_own_process("tiny", SHORT, COUNTED.format(models=models, arguments={**SHORT, **NO_WEIGHTS}))
+    shapes = [geometry({**SMALL, **config, "torch_dtype": "bfloat16"}) for config in configs]
+    assert found == [[shape.parameters, shape.kv_bytes_per_token()] for shape in shapes]
 
 
 TWIN = """

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine_probe.engine.memory_model import RankMemory, batch_limits, kv_bytes_of_rank, memory_of_rank
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
-from engine_probe.engine.parallelism import parallel_size, rank_count, weight_shards
+from engine_probe.engine.parallelism import SPLIT_WEIGHTS, parallel_size, rank_count, weight_shards
 from engine_probe.engine.twin.derived_times import ALL_REDUCES, captured_sizes, hidden_size
 from engine_probe.engine.twin.step_times import Price, Source, StepTimes
 from engine_probe.engine.twin.virtual_clock import SECOND_NS
@@ -52,7 +52,7 @@ class Plan:
     input_len: int
     output_len: int
     parameters: int
-    kv_bytes_per_token: float  # of all ranks
+    kv_bytes_per_token: float  # of all ranks that a request is divided among
     layers_bytes: float  # weights of the layers on one rank
     vocabulary_bytes: float  # of the matrix that makes logits, on one rank
     reduced_bytes: float  # that cross each GPU's link for one token, by all-reduces of tensor parallelism
@@ -148,12 +148,12 @@ def capacity_plan(
         input_len=lengths[0],
         output_len=lengths[1],
         parameters=shape.parameters,
-        kv_bytes_per_token=per_rank * ranks,
-        layers_bytes=layers_bytes(shape, asked) / shards,
+        kv_bytes_per_token=per_rank * shards,
+        layers_bytes=layers_bytes(shape, asked, arguments),
         vocabulary_bytes=int(config["vocab_size"]) * hidden_size(config) * width / tensor,
         reduced_bytes=ALL_REDUCES * shape.layers * hidden_size(config) * width * 2 * (tensor - 1) / tensor,
         graph_sizes=captured_sizes(arguments, limits),
-        operations=OPERATIONS * shape.linear_parameters / shards,
+        operations=OPERATIONS * shape.active_parameters / shards,
         rates=Rates(bytes_per_second, rates.get(computed), link),
         most_running=limits[1],
     )
@@ -205,8 +205,10 @@ def least_terms(plan: Plan) -> Iterator[Source]:
         yield Source("collectives", formula, f"{plan.reduced_bytes / 1024:,.4g} KiB a token, {figures}")
 
 
-def layers_bytes(shape: Geometry, dtype: str) -> float:
-    """Return the bytes of the layers' weights, which every step reads."""
-    width = BYTES[shape.dtype if dtype == "auto" else dtype]
-    linear = shape.linear_bytes if shape.quantized else width
-    return shape.linear_parameters * linear + shape.layers * shape.others * width
+def layers_bytes(shape: Geometry, dtype: str, arguments: Mapping[str, Any]) -> float:
+    """Return the bytes of a rank's layers that every step reads: of experts, those that one token passes."""
+    width, linear = BYTES[shape.dtype if dtype == "auto" else dtype], shape.matrix_bytes(dtype)
+    split = shape.active_parameters - shape.copied_parameters
+    tensor, stages = (parallel_size(arguments, name) for name in SPLIT_WEIGHTS)
+    own = (split * linear + shape.other_parameters * width) / tensor
+    return (own + shape.copied_parameters * linear) / stages

@@ -81,6 +81,11 @@ def derived_times(
     engine = engine_of(config, arguments)
     if parallel_size(arguments, "pipeline_parallel_size") > 1:
         raise InputError(f"{name}: step times of pipeline parallelism cannot be derived: use tensor parallelism")
+    if engine.shape.latent is not None or engine.shape.experts is not None:
+        raise InputError(
+            f"{name}: step times of latent attention and of experts cannot be derived, because no kernel of theirs is "
+            "measured: calibrate the twin on a recording (--twin RUN)"
+        )
     parts = [
         products(engine, kernels, name),
         vocabulary(engine, kernels, name),
@@ -149,7 +154,8 @@ def product_rates(engine: Engine, kernels: Kernels) -> Iterator[tuple[float, flo
 
 def unlike(shape: Mapping[str, int], engine: Engine) -> float:
     """Return how far a product's matrix is from the mean one of a layer, four of which make up most layers."""
-    return abs(math.log(shape["n"] * shape["k"] / (engine.shape.matrices / engine.shards / 4)))
+    layer = engine.shape.linear_parameters / engine.shape.layers
+    return abs(math.log(shape["n"] * shape["k"] / (layer / engine.shards / 4)))
 
 
 def vocabulary(engine: Engine, kernels: Kernels, name: str) -> Part:
@@ -170,7 +176,7 @@ def vocabulary(engine: Engine, kernels: Kernels, name: str) -> Part:
 def attention(engine: Engine, kernels: Kernels, name: str) -> Part:
     """Read the KV cache for answers, and multiply prompts with the tokens before."""
     read = needed(kernels.figure("attention", "decode"), name, "attention", "the attention of answers")
-    pair = OPERATIONS * 2 * engine.shape.heads * engine.shape.head_size * engine.shape.layers / engine.shards
+    pair = engine.shape.operations_of_a_pair / engine.shards
     rates = [rate for _, rate, _ in product_rates(engine, kernels)]
     prices = {"answer attention": engine.kv_bytes / read.value * SECOND_NS}
     if rates:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine_probe.engine.build import check_model, has_config, model_config
-from engine_probe.engine.memory_model import window_of_all
+from engine_probe.engine.build import check_model, has_config, model_config, model_geometry
+from engine_probe.engine.memory_model import check_experts, window_of_all
 from engine_probe.engine.models.geometry import geometry
 from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
 from engine_probe.errors import InputError
@@ -33,6 +33,7 @@ def plan_on(
     speed, link = gpu.speed.bytes_per_second, gpu.link_bytes_per_second
     plan = capacity_plan(config, arguments, (gpu.name, gpu.memory_bytes), rates, speed, lengths, link)
     if plan is None:
+        refuse_experts(model, arguments)
         kind, dtypes = config.get("model_type"), [arguments.get(name) for name in ("dtype", "kv_cache_dtype")]
         asked = ", ".join(str(dtype) for dtype in dtypes if dtype) or "its own number format"
         raise InputError(f"{model}: the memory of model_type {kind!r} in {asked} is not known here: choose another")
@@ -43,6 +44,16 @@ def plan_on(
             "start: choose another"
         )
     return plan, gpu.doubts
+
+
+def refuse_experts(model: str, arguments: Mapping[str, Any]) -> None:
+    """Raise the reason if a model's experts are why its memory is not known."""
+    shape = model_geometry(model)
+    if shape is not None:
+        try:
+            check_experts(shape, arguments)
+        except InputError as error:
+            raise InputError(f"{model}: {error}") from error
 
 
 def configuration(model: str) -> dict[str, Any]:

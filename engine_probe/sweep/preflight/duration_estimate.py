@@ -188,7 +188,7 @@ def asked_but_lengths(point: Point) -> Any:
 
 def reading(point: Point, device: DeviceSpeed) -> float | None:
     """Return the seconds that reading weights and KV cache in every step takes, a lower bound of the point's time."""
-    weights = weights_bytes(point)
+    weights = weights_read(point)
     steps = fewest_steps(point)
     if weights is None or steps is None or weights < device.cached_bytes:
         return None
@@ -218,8 +218,8 @@ def multiplying(point: Point, device: DeviceSpeed) -> float | None:
     if rate is None or shape.weights_bytes() < SMALL_BYTES:
         return None
     requests, prompt, _ = lengths
-    attention = 2 * shape.layers * shape.heads * shape.head_size * prompt**2  # scores and sums, half of them masked
-    operations = requests * (2 * shape.linear_parameters * prompt + attention)
+    attention = shape.operations_of_a_pair * prompt**2 / 2  # half of the pairs are masked
+    operations = requests * (2 * shape.active_parameters * prompt + attention)
     return operations / weight_shards(point.engine.arguments) / rate
 
 
@@ -261,6 +261,15 @@ def weights_bytes(point: Point) -> float | None:
         return None
     dtype = str(arguments.get("dtype", "auto"))
     return shape.weights_bytes(dtype) if dtype in ("auto", *BYTES) else None
+
+
+def weights_read(point: Point) -> float | None:
+    """Return the bytes of weights that every step reads: of experts, those that one token passes."""
+    size, shape = weights_bytes(point), model_geometry(point.engine.model)
+    if size is None or shape is None:
+        return None
+    dtype = str(point.engine.arguments.get("dtype", "auto"))
+    return size - (shape.linear_parameters - shape.active_parameters) * shape.matrix_bytes(dtype)
 
 
 def kv_bytes_per_token(point: Point) -> int | None:

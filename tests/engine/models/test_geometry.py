@@ -31,6 +31,48 @@ def test_a_toy_llama() -> None:
     assert shape.weights_bytes("float32") == 4 * shape.parameters
 
 
+LATENT = {
+    "model_type": "deepseek_v3",
+    "hidden_size": 8,
+    "num_attention_heads": 4,
+    "intermediate_size": 16,
+    "num_hidden_layers": 3,
+    "vocab_size": 10,
+    "max_position_embeddings": 64,
+    "kv_lora_rank": 6,
+    "q_lora_rank": 5,
+    "qk_nope_head_dim": 4,
+    "qk_rope_head_dim": 2,
+    "v_head_dim": 3,
+    "n_routed_experts": 7,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 4,
+    "first_k_dense_replace": 1,
+    "topk_method": "noaux_tc",
+    "torch_dtype": "bfloat16",
+}
+
+
+def test_latent_vectors_and_experts() -> None:
+    shape = geometry(LATENT)
+    to_latent, projected = 8 * (6 + 2 + 5), 6 * 4 * (4 + 3)
+    attention = to_latent + 5 * 4 * (4 + 2) + projected + 4 * 3 * 8
+    expert = 3 * 8 * 4
+    matrices = 3 * attention + 3 * 8 * 16 + 2 * (7 + 2) * expert  # the first layer has none
+    norms, chooser = 3 * (2 * 8 + 6 + 5), 2 * (8 * 7 + 7)
+    assert shape.parameters == matrices + norms + chooser + 2 * 10 * 8 + 8
+    assert shape.active_parameters == matrices - 2 * (7 - 3) * expert
+    assert (shape.attention, shape.kv_heads, shape.head_size) == ("MLA", 1, 6 + 2)
+    assert shape.kv_bytes_per_token() == 3 * (6 + 2) * 2
+    assert shape.operations_of_a_pair == 2 * (4 + 2 + 3) * 4 * 3
+    whole = 3 * to_latent * 2
+    assert shape.weights_bytes_of_rank("auto", 2, 1) == (shape.weights_bytes() - whole) / 2 + whole
+    eight = geometry({**LATENT, "quantization_config": {"quant_method": "fp8"}})
+    assert eight.weights_bytes() == 2 * shape.parameters - matrices + 2 * 3 * projected  # which are there twice
+    assert geometry({**LATENT, "n_routed_experts": None}).experts is None
+
+
 @pytest.mark.parametrize(("kv_heads", "kind"), [(4, "MHA"), (2, "GQA"), (1, "MQA")])
 def test_attention_is_named_by_how_many_share_a_kv_head(kv_heads: int, kind: str) -> None:
     assert geometry({**TOY, "num_key_value_heads": kv_heads}).attention == kind
@@ -68,6 +110,7 @@ def test_what_it_cannot_count_it_refuses(change: dict[str, object], sentence: st
         geometry({**TOY, **change})
 
 
-def test_an_unknown_kv_type_is_refused() -> None:
-    with pytest.raises(InputError, match="kv_cache_dtype 'int3' is none of"):
-        geometry(TOY).kv_bytes_per_token("int3")
+@pytest.mark.parametrize("dtype", ["int3", "fp8_per_token_head", "fp8_ds_mla"])
+def test_a_kv_type_that_is_unknown_or_keeps_scales_is_refused(dtype: str) -> None:
+    with pytest.raises(InputError, match=f"kv_cache_dtype '{dtype}' is none of"):
+        geometry(TOY).kv_bytes_per_token(dtype)
