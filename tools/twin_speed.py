@@ -73,6 +73,7 @@ def started(asked: SweepFile, until: ExitStack) -> tuple[Any, Callable[[Point], 
     """Start a twin, and return it with a function that runs a point as a sweep does, and says what it took."""
     from engine_probe.sweep.engine_process import worker
     from engine_probe.sweep.engine_process.messages import Job, Task
+    from engine_probe.sweep.engine_process.recorded_point import run_probed
 
     llm = worker.start_engine(Job(points(asked)[0].engine), lambda message: None, until)
     folder = Path(until.enter_context(tempfile.TemporaryDirectory()))
@@ -82,7 +83,7 @@ def started(asked: SweepFile, until: ExitStack) -> tuple[Any, Callable[[Point], 
         worker.empty_prefix_cache(llm)
         name = str(len(list(folder.iterdir())))
         began, cpu = time.monotonic(), time.thread_time()  # the first reads the virtual clock
-        worker.run_probed(llm, Task(point, str(folder / name), name), plan, None, False, lambda message: None)
+        run_probed(llm, Task(point, str(folder / name), name), plan, None, False, lambda message: None)
         facts = json.loads((folder / name / "run.json").read_text())
         return {
             "seconds": time.thread_time() - cpu,

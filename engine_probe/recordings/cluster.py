@@ -15,7 +15,7 @@ from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, mi
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run_analysis import RunAnalysis
-from engine_probe.engine.parallelism import recorded_rank_count
+from engine_probe.engine.parallelism import DATA, recorded_rank_count
 from engine_probe.errors import InputError, reason_of
 from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER, WALL_CLOCK_AHEAD
 from engine_probe.recordings.run import Run, load
@@ -41,6 +41,7 @@ class ClusterEngine:
     run: Run
     analysis: RunAnalysis
     work: Mapping[str, Any]  # its workload
+    sharing: int = 1  # engines among which that is divided
 
     @property
     def gpus(self) -> int | None:
@@ -119,15 +120,25 @@ class Cluster(ByName):
 
 
 def measured_together(asked: Mapping[str, Any]) -> bool:
-    """Return whether a point's settings ask for several engines."""
-    return asked.get("replicas", 1) != 1 or bool(asked.get("mix"))
+    """Return whether a point's settings ask for several engines, or for several cores of a twin."""
+    return asked.get("replicas", 1) != 1 or bool(asked.get("mix")) or twin_cores(asked) != 1
+
+
+def twin_cores(asked: Mapping[str, Any]) -> int:
+    """Return the data-parallel cores of a twin, each of which has a recording; 1 for a real engine."""
+    engine = asked.get("engine")
+    if not isinstance(engine, Mapping) or not engine.get("twin") or not asked.get("probe", True):
+        return 1
+    found = (engine.get("arguments") or {}).get(DATA, 1)
+    return found if isinstance(found, int) and 0 < found <= MOST_ENGINES else 1
 
 
 def workloads(asked: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
     """Return kind and workload of each engine that a point asks for. Raise `InputError` if no sweep wrote that."""
     try:
         own = asked.get("workload", asked)
-        parts = [(asked.get("replicas", 1), own)]
+        cores = twin_cores(asked)
+        parts = [(asked.get("replicas", 1) if cores == 1 else cores, own)]
         parts += [(one.get("replicas", 1), one.get("workload") or own) for one in asked.get("mix") or ()]
         if not all(isinstance(count, int) and 0 < count <= MOST_ENGINES for count, _ in parts):
             raise ValueError("replicas")
@@ -146,15 +157,18 @@ def open_cluster(folder: Path, asked: Mapping[str, Any], slo: Slo | None = None)
             raise InputError(f"engine {number} of {len(runs)}: {'; '.join(run.notes)}")
         if not run.iterations.num_rows:
             raise InputError(f"engine {number} of {len(runs)}: it ended before the engine's first step")
-    return cluster_of(runs, [run.analysis(slo) for run in runs], workloads(asked))
+    return cluster_of(runs, [run.analysis(slo) for run in runs], workloads(asked), twin_cores(asked))
 
 
 def cluster_of(
-    runs: Sequence[Run], analyses: Sequence[RunAnalysis], kinds: Sequence[tuple[int, Mapping[str, Any]]]
+    runs: Sequence[Run],
+    analyses: Sequence[RunAnalysis],
+    kinds: Sequence[tuple[int, Mapping[str, Any]]],
+    sharing: int = 1,
 ) -> Cluster:
-    """Return the figures of engines that ran at the same time."""
+    """Return the figures of engines that ran at the same time; `sharing` of them divide one workload."""
     engines = tuple(
-        ClusterEngine(number, kind, run, analysis, work)
+        ClusterEngine(number, kind, run, analysis, work, sharing)
         for number, (run, analysis, (kind, work)) in enumerate(zip(runs, analyses, kinds, strict=True), 1)
     )
     ahead = clocks_ahead(runs)

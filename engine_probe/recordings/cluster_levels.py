@@ -47,8 +47,9 @@ class ClusterPart:
 
     @property
     def load(self) -> tuple[float, str]:
-        """Return the load of each engine, and its unit."""
-        return load_of(dict(self.engines[0].work))
+        """Return the load of each engine, and its unit; on average, where they divide one."""
+        load, unit = load_of(dict(self.engines[0].work))
+        return load / self.engines[0].sharing, unit
 
     @property
     def gpus(self) -> int | None:
@@ -153,7 +154,7 @@ def cluster_levels(swept: Swept) -> list[ClusterLevel]:
 def scaling_of(levels: Sequence[ClusterLevel]) -> list[ScalingLevel]:
     """Return how throughput grows with the number of engines. Empty unless that alone differs, and one is measured."""
     kinds = {part.kind for level in levels for part in level.parts}
-    loads = {level.points[0].load for level in levels}
+    loads = {level.parts[0].load for level in levels}
     numbers = [level.engines for level in levels]
     if len(kinds) > 1 or len(loads) > 1 or len(set(numbers)) < len(numbers):
         return []

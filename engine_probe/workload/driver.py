@@ -4,6 +4,7 @@ import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -293,6 +294,12 @@ class _Driver:
         )
 
 
+def step_cores(engine: Any, due: list[tuple[int, int, int]]) -> list[Any]:
+    """Step an engine of several cores, no further than to the next request: a core may be free for it."""
+    outputs: list[Any] = engine.step_until(due[0][0] if due else None)
+    return outputs
+
+
 def drive(
     engine: Any,
     plan: Plan,
@@ -306,16 +313,15 @@ def drive(
 ) -> Outcome:
     """Step the engine until all measured requests have ended or a stop condition is met.
 
-    Before each step, requests that are due are handed over, and those whose deadline has passed are aborted.
-
-    `engine` is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`; `deliveries` gets
-    what becomes of each request, in the order in which the engine gets them. Whatever ends this early, Ctrl-C too,
-    aborts the requests in flight.
+    Before each step, requests that are due are handed over, and those whose deadline has passed are aborted. `engine`
+    is vLLM's `LLMEngine` in this process; `parameters` returns a request's `SamplingParams`; `deliveries` gets what
+    becomes of each request, in the order in which the engine gets them. Whatever ends this early, Ctrl-C too, aborts
+    the requests in flight.
     """
     now, sleep = now or time.monotonic_ns, sleep or time.sleep  # at the call: a process may read a virtual clock
     driver = _Driver(engine, plan, parameters, now, answers, deliveries)
-    due, in_flight, finished_ns, step = driver.due, driver.in_flight, driver.finished_ns, engine.step  # looked up once
-    deadlines = driver.deadlines
+    due, in_flight, finished_ns, deadlines = driver.due, driver.in_flight, driver.finished_ns, driver.deadlines
+    step = partial(step_cores, engine, due) if hasattr(engine, "step_until") else engine.step  # looked up once
     end_ns = None if stop.seconds is None else driver.started_ns + round(stop.seconds * SECOND_NS)
     steps, why = 0, ALL_ANSWERED
     try:

@@ -8,7 +8,7 @@ from zlib import crc32
 from engine_probe.errors import InputError
 from engine_probe.workload.answers import AnswerLog
 from engine_probe.workload.dataset_file import Dataset, Encode, Texts
-from engine_probe.workload.driver import NO_STOP, Outcome, SteadyCheck, drive
+from engine_probe.workload.driver import NO_STOP, Delivery, Outcome, SteadyCheck, drive
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions
 from engine_probe.workload.request_plan import WITHOUT_TOKENIZER, Plan, Request, check_fits, make_plan
@@ -77,9 +77,11 @@ def run_plan(
     stop: Stop = NO_STOP,
     is_steady: SteadyCheck | None = None,
     answers: AnswerLog | None = None,
+    deliveries: list[Delivery] | None = None,
 ) -> Outcome:
     engine, logprobs = llm.llm_engine, answers is not None and answers.kept.logprobs
-    return drive(engine, plan, sampling_parameters(plan, can_seed(engine), logprobs), stop, is_steady, answers)
+    parameters = sampling_parameters(plan, can_seed(engine), logprobs)
+    return drive(engine, plan, parameters, stop, is_steady, answers, deliveries=deliveries)
 
 
 def questions_encoder(llm: Any, workload: Workload) -> EncodeChat | None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_probe.commands.sweep.twin import predicted
+from engine_probe.commands.sweep.twin import limits, predicted
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.twin.drafts.acceptance import Acceptance
 from engine_probe.engine.twin.settings import Twin
@@ -90,6 +90,26 @@ def test_a_predicted_sweep_is_read_again(sweep: SweepFile, swept: Path, tmp_path
 def test_what_a_twin_cannot_do_is_refused(tmp_path: Path, swept: Path, more: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         predicted(asked(tmp_path, more), str(swept))
+
+
+def test_each_data_parallel_core_is_such_an_engine_as_was_recorded(tmp_path: Path, swept: Path) -> None:
+    found = predicted(asked(tmp_path, arguments="data_parallel_size = 2"), str(swept))
+    assert [point.recorded_by_core for point in points(found)] == [True]
+    assert twin_of(found).limits == twin_of(predicted(asked(tmp_path), str(swept))).limits
+    with pytest.raises(InputError, match="data_parallel_size = 1,025 is more than 1024: lower it"):
+        predicted(asked(tmp_path, arguments="data_parallel_size = 1025"), str(swept))
+
+
+@pytest.mark.parametrize("recorded", [1, 2])
+def test_steps_with_collectives_are_predicted_by_recordings_with_as_many_ranks_alone(
+    tmp_path: Path, recorded: int
+) -> None:
+    """Their waiting is in the recorded steps, and so in the prices; no term tells it for another number of ranks."""
+    told = recorded_with({"parallel_config": {"tensor_parallel_size": recorded}})
+    run, other = write_run(tmp_path / "run", ran(8), told), 3 - recorded
+    with pytest.raises(InputError, match=f"tensor_parallel_size = {other}, but .* recorded {recorded}: its step times"):
+        predicted(asked(tmp_path, arguments=f"tensor_parallel_size = {other}"), str(run))
+    assert limits(told)["tensor_parallel_size"] == recorded  # where the sweep does not say
 
 
 def test_answers_that_end_themselves_are_refused(tmp_path: Path, swept: Path) -> None:

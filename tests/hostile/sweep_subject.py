@@ -108,7 +108,7 @@ def _digest(folder: Path) -> str:
 
 def _in_this_process(engine: Any) -> Any:
     from engine_probe.sweep.engine_process.messages import Task
-    from engine_probe.sweep.engine_process.worker import run_probed
+    from engine_probe.sweep.engine_process.recorded_point import run_probed
     from engine_probe.sweep.execution.engine_run import LocalEngines
     from engine_probe.sweep.execution.folders import set_aside
     from engine_probe.sweep.execution.planned_point import Measurement

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine_probe import Probe, Run
-from engine_probe.sweep.engine_process.worker import so_far
+from engine_probe.sweep.engine_process.recorded_point import so_far
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.driver import Outcome

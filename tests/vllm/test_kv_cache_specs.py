@@ -118,10 +118,11 @@ def test_numbers_of_eight_bits_take_half_of_a_block(in_own_process: InOwnProcess
     assert "float8" in derived[0][1] or "uint8" in derived[0][1]
 
 
-# On the meta device: every layer exists, none takes memory. The distributed state is that of the engine.
+# On the meta device: every layer exists, none takes memory. Experts need a group that the engine's model has none of.
 COUNTED = """
 import torch
 from vllm.config import set_current_vllm_config
+from vllm.distributed.parallel_state import destroy_model_parallel, ensure_model_parallel_initialized
 from vllm.engine.arg_utils import EngineArgs
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.model_loader.utils import initialize_model
@@ -129,8 +130,11 @@ from vllm.model_executor.model_loader.utils import initialize_model
 answer = []
 for model in {models!r}:
     config = EngineArgs(model=model, dtype="bfloat16", **{arguments!r}).create_engine_config()
-    with set_current_vllm_config(config), torch.device("meta"):
-        parameters = sum(each.numel() for each in initialize_model(config).parameters())
+    with set_current_vllm_config(config):
+        destroy_model_parallel()
+        ensure_model_parallel_initialized(1, 1)
+        with torch.device("meta"):
+            parameters = sum(each.numel() for each in initialize_model(config).parameters())
     layers = config.compilation_config.static_forward_context.values()
     specs = [layer.get_kv_cache_spec(config) for layer in layers if isinstance(layer, AttentionLayerBase)]
     answer.append([parameters, sum(each.page_size_bytes / each.block_size for each in specs)])

@@ -10,8 +10,8 @@ import msgspec
 
 from engine_probe.engine.memory_model import BLOCK, batch_limits, memory_of_rank, window_of_all
 from engine_probe.engine.twin.build import check_twin
-from engine_probe.engine.twin.derived_times import derived_times
-from engine_probe.engine.twin.measured_kernels import Kernels
+from engine_probe.engine.twin.kernels.derived_times import derived_times
+from engine_probe.engine.twin.kernels.measured_kernels import Kernels
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.kv_demand import longest

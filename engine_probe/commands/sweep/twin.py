@@ -16,14 +16,16 @@ from engine_probe.commands.sweep.calibration_checks import check_loads, check_ma
 from engine_probe.commands.sweep.kernel_twin import check_window, kernel_twin
 from engine_probe.engine.build import model_geometry
 from engine_probe.engine.memory_model import batch_limits
+from engine_probe.engine.parallelism import DATA, parallel_size
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.capacity_plan import least_times
 from engine_probe.engine.twin.drafts.acceptance import Acceptance
-from engine_probe.engine.twin.measured_kernels import read_kernels
+from engine_probe.engine.twin.kernels.measured_kernels import read_kernels
 from engine_probe.engine.twin.settings import Twin, Twins
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.errors import InputError
+from engine_probe.recordings.cluster import MOST_ENGINES
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, load_sweep
 from engine_probe.sweep.definition.kv_demand import longest
@@ -194,7 +196,13 @@ def check_sweep(sweep: SweepFile) -> None:
             "set it to true, and give output_len as a distribution"
         )
     if any(point.together for point in points(sweep)):
-        raise InputError("replicas and mix: a twin predicts one engine; the others are like it (replicas = 1, no mix)")
+        raise InputError(
+            "replicas and mix: a twin predicts one engine; the others are like it (replicas = 1, no mix). For engines "
+            f"that divide one load set engine.arguments.{DATA}"
+        )
+    cores = max(parallel_size(point.engine.arguments, DATA) for point in points(sweep))
+    if cores > MOST_ENGINES:
+        raise InputError(f"engine.arguments.{DATA} = {cores:,} is more than {MOST_ENGINES}: lower it")
 
 
 def check_settings(engine: EngineSection, facts: Mapping[str, Any], source: str) -> None:
@@ -212,6 +220,8 @@ def check_settings(engine: EngineSection, facts: Mapping[str, Any], source: str)
     for section, names in PRICED.items():
         for name in names:
             argument, known = NAMES.get(name, name), recorded_argument(facts, section, name)
+            if argument == DATA and known == 1:
+                continue  # each core is such an engine; `check_twin` refuses models of which it is not
             if known is not None and engine.arguments.get(argument, known) != known:
                 raise InputError(
                     f"engine.arguments.{argument} = {engine.arguments[argument]!r}, but {source} recorded "

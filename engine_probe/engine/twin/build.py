@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,19 @@ UNSUPPORTED = {
 }
 
 
+EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+IN_STEP = (
+    "a twin cannot have it with a model of experts, whose data-parallel cores take every step together: how long one "
+    "waits for the others is not known"
+)
+
+
+def has_experts(config: Mapping[str, Any]) -> bool:
+    """Return whether a model has experts, by the names under which vLLM looks for their number."""
+    text = config.get("text_config") or config
+    return any(isinstance(text.get(name), int | list) and text[name] for name in EXPERTS)
+
+
 def check_twin(spec: EngineSpec, measured: Acceptance | None = None) -> Acceptance | None:
     """Refuse engine arguments whose effect on a step a twin cannot predict, and models whose KV cache is not known.
 
@@ -35,13 +48,13 @@ def check_twin(spec: EngineSpec, measured: Acceptance | None = None) -> Acceptan
     for name, why in UNSUPPORTED.items():
         if given := spec.arguments.get(name):
             raise InputError(f"engine.arguments.{name} = {given!r}: a twin cannot have it, because {why}")
-    for name in (DATA, CONTEXT):
-        if (size := parallel_size(spec.arguments, name)) > 1:
-            raise InputError(
-                f"engine.arguments.{name} = {size}: a twin cannot have it: it has one scheduler, whose ranks "
-                "share every step"
-            )
+    if (size := parallel_size(spec.arguments, CONTEXT)) > 1:
+        raise InputError(
+            f"engine.arguments.{CONTEXT} = {size}: a twin cannot have it: how ranks divide a prompt is not known here"
+        )
     if has_config(spec.model):  # the executor looks at those that vLLM fetches
+        if (size := parallel_size(spec.arguments, DATA)) > 1 and has_experts(model_config(spec.model)):
+            raise InputError(f"engine.arguments.{DATA} = {size}: {IN_STEP}")
         try:
             attention_kinds(model_config(spec.model), spec.arguments)
         except InputError as error:
@@ -49,8 +62,11 @@ def check_twin(spec: EngineSpec, measured: Acceptance | None = None) -> Acceptan
     return check_drafts(spec.arguments, measured)
 
 
-def build_twin(spec: EngineSpec, twin: Twin, clock: VirtualClock, say: Callable[[str], None]) -> LLM:
-    """Start a twin; its limits are engine arguments that it gets unless the spec has them."""
+def build_twin(spec: EngineSpec, twin: Twin, clock: VirtualClock, say: Callable[[str], None], seed: int = 0) -> LLM:
+    """Start a twin of one core; its limits are engine arguments that it gets unless the spec has them.
+
+    Its step times scatter in another way with another `seed`.
+    """
     acceptance, times = check_twin(spec, twin.acceptance), twin.step_times
     limits = {name: value for name, value in twin.limits.items() if not (acceptance and name == "async_scheduling")}
     arguments = llm_arguments(EngineSpec(spec.model, {**limits, **spec.arguments}), say)
@@ -62,7 +78,7 @@ def build_twin(spec: EngineSpec, twin: Twin, clock: VirtualClock, say: Callable[
     from engine_probe.engine.twin.executor import twin_executor
 
     try:
-        executor = twin_executor(clock, times.drawn(), times.overlaps, acceptance)
+        executor = twin_executor(clock, times.drawn(seed), times.overlaps, acceptance)
         with as_on_a_gpu():
             llm = LLM(**{**arguments, "distributed_executor_backend": executor})
         count_requests(llm.llm_engine)

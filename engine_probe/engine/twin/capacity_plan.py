@@ -16,7 +16,7 @@ from typing import Any
 from engine_probe.engine.memory_model import RankMemory, batch_limits, kv_bytes_of_rank, memory_of_rank
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS, parallel_size, rank_count, weight_shards
-from engine_probe.engine.twin.derived_times import ALL_REDUCES, captured_sizes, hidden_size
+from engine_probe.engine.twin.kernels.derived_times import ALL_REDUCES, captured_sizes, hidden_size
 from engine_probe.engine.twin.step_times import Price, Source, StepTimes
 from engine_probe.engine.twin.virtual_clock import SECOND_NS
 

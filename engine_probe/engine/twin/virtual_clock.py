@@ -16,7 +16,7 @@ FOLLOWING = ("engine_probe.", "vllm.")  # packages whose modules may have import
 
 
 class VirtualClock:
-    """Holds a moment that only `advance_to` and `sleep` move, forwards."""
+    """Holds a moment that only its methods move."""
 
     def __init__(self, wall_ns: int | None = None) -> None:
         self._now_ns = START_NS
@@ -30,6 +30,10 @@ class VirtualClock:
         """Move the clock to a moment; one that has passed leaves it where it is."""
         if moment_ns > self._now_ns:
             self._now_ns = moment_ns
+
+    def set_to(self, moment_ns: int) -> None:
+        """Set the clock to a moment, which may have passed: of one of several cores that compute at the same time."""
+        self._now_ns = moment_ns
 
     def sleep(self, seconds: float) -> None:
         """Let time pass at once. At least a nanosecond, or a caller that waits for a moment would wait for ever."""

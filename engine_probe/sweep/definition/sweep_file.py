@@ -9,6 +9,7 @@ import msgspec
 
 from engine_probe.analysis.curve.settings import curve_settings
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.engine.parallelism import DATA, parallel_size
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.settings import Twin, Twins
 from engine_probe.errors import InputError
@@ -257,7 +258,12 @@ class Point(msgspec.Struct, frozen=True):
     @property
     def has_run_json(self) -> bool:
         """Return whether a recording of this point lies in its folder, and not below it or nowhere."""
-        return self.probe and self.quality is None and not self.together
+        return self.probe and self.quality is None and not self.together and not self.recorded_by_core
+
+    @property
+    def recorded_by_core(self) -> bool:
+        """Return whether each data-parallel core of a twin has a recording of its own, below the point's folder."""
+        return self.probe and self.engine.twin is not None and parallel_size(self.engine.arguments, DATA) > 1
 
     @property
     def key(self) -> str:

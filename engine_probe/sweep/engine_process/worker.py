@@ -7,8 +7,8 @@ through the pipe. Standard output and error are the engine's log.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,15 @@ import msgspec
 
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.child_process import die_with_parent
+from engine_probe.engine.parallelism import DATA, parallel_size
 from engine_probe.engine.twin.build import build_twin
-from engine_probe.engine.twin.drafts.acceptance import check_drafts
+from engine_probe.engine.twin.data_parallel import build_cores
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.virtual_clock import VirtualClock
-from engine_probe.errors import EngineProbeError, InputError, UnavailableError
-from engine_probe.hook.engine_core import answer_so_far
+from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.perplexity.results import write_measured
 from engine_probe.perplexity.scoring import score
-from engine_probe.probe import Probe
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.engine_process.exit_reason import failure_in_point
 from engine_probe.sweep.engine_process.messages import (
     Began,
     Ended,
@@ -41,19 +39,19 @@ from engine_probe.sweep.engine_process.messages import (
     StartStep,
     Task,
 )
-from engine_probe.sweep.engine_process.steady_stop import SteadyStop
-from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_driver_log, write_questions
-from engine_probe.workload.answers import AnswerLog, KeepAnswers, Tokens
-from engine_probe.workload.prompts import Conversations, RandomPrompts
-from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.request_plan import Plan
+from engine_probe.sweep.engine_process.recorded_point import (
+    Tell,
+    report_failure,
+    run_cores,
+    run_probed,
+    run_unprobed,
+)
+from engine_probe.sweep.results.driver_log import WarmedUp
+from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
-from engine_probe.workload.traces.ideal_hits import ideal_hits
-from engine_probe.workload.traces.trace_file import Trace
 
-Tell = Callable[[Message], None]
 CommonStart = Callable[[], int]  # blocks until all engines of the point are warm; returns when they begin, in wall time
 
 FIRST_TOKENS = 4
@@ -79,6 +77,8 @@ def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
     if twin.refusal is not None:
         raise InputError(twin.refusal)
     clock = open_until_the_end.enter_context(VirtualClock().installed())
+    if (cores := parallel_size(job.engine.arguments, DATA)) > 1:
+        return build_cores(job.engine.spec, cores, twin, clock, say)
     return build_twin(job.engine.spec, twin, clock, say)
 
 
@@ -106,74 +106,14 @@ def measure_on(llm: Any, job: Job, tasks: Iterable[Task], tell: Tell, common_sta
         if task.together:
             tell(Ready(number))
             start_ns = common_start()
-        if point.probe:
+        if point.recorded_by_core:
+            run_cores(llm, task, plan, warmed, job.force, tell)
+        elif point.probe:
             run_probed(llm, task, plan, warmed, job.force, tell, start_ns)
         else:
             with report_failure(tell):
                 run_unprobed(llm, task, plan, warmed)
         tell(Ended(number))
-
-
-@contextmanager
-def report_failure(tell: Tell, probe: Probe | None = None) -> Iterator[None]:
-    """Report a failure before cleanup, which may itself run out of memory, and mark the recording incomplete."""
-    try:
-        yield
-    except EngineProbeError:
-        raise
-    except Exception as error:
-        tell(Failed(failure_in_point(error), UnavailableError.exit_code))
-        if probe is not None and probe.recording is not None:
-            probe.recording.fail(error)
-        raise
-
-
-def run_probed(
-    llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None, force: bool, tell: Tell, start_ns: int | None = None
-) -> None:
-    point = task.point
-    asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
-    kept = point.answers or KeepAnswers()
-    told = {"stop": point.stop, "warm_up": warmed, "answers": kept, "point": {"id": task.id, "label": point.label}}
-    facts = {"workload": asked, **{name: msgspec.to_builtins(value) for name, value in told.items()}}
-    if point.engine.twin is not None:
-        twin = msgspec.convert(point.engine.twin, Twin)
-        accepted = check_drafts(point.engine.arguments, twin.acceptance)
-        facts["predicted"] = msgspec.to_builtins(msgspec.structs.replace(twin, acceptance=accepted))
-    # What this machine does meanwhile says nothing of the engine that a twin stands for.
-    telemetry = point.engine.twin is None
-    with Probe(llm, task.folder, facts=facts, force=force, operators=point.operators, telemetry=telemetry) as probe:
-        if isinstance(point.workload.prompts, Questions):
-            write_questions(Path(task.folder), point.workload.prompts)
-        if isinstance(point.workload.prompts, Trace | Conversations):
-            block_tokens = probe.folder.facts["kv"]["block_size_tokens"]
-            probe.folder.facts["ideal_hits"] = ideal_hits(plan, block_tokens)
-        decode = partial(llm.get_tokenizer().decode, skip_special_tokens=True) if kept.keep == "text" else None
-        answers = AnswerLog(probe.recorder.answers.append, kept, partial(so_far, llm.llm_engine), decode)
-        steady = SteadyStop(point.stop.steady, probe.recorder) if point.stop.steady else None
-        wait_until(start_ns)
-        with report_failure(tell, probe):
-            outcome = run_plan(llm, plan, point.stop, steady, answers)
-        log = driver_log(plan, outcome, warmed, steady.facts() if steady else None)
-        probe.folder.facts["outcome"] = msgspec.to_builtins(log)
-
-
-def wait_until(wall_ns: int | None) -> None:
-    """Sleep until this moment of the wall clock; not at all if it has passed, or is None."""
-    if wall_ns is not None:
-        time.sleep(max(0, wall_ns - time.time_ns()) / 1e9)
-
-
-def so_far(llm_engine: Any, request_id: str) -> Tokens | None:
-    """Return the answer so far of a request in flight. None if vLLM does not tell it."""
-    answer = answer_so_far(llm_engine, request_id)
-    return None if answer is None else Tokens.of(answer)
-
-
-def run_unprobed(llm: Any, task: Task, plan: Plan, warmed: WarmedUp | None) -> None:
-    """Measure a point with the probe off: the driver's clock is all that is kept."""
-    outcome = run_plan(llm, plan)
-    write_driver_log(Path(task.folder), driver_log(plan, outcome, warmed))
 
 
 def warm_up(llm: Any, point: Point, first: bool) -> WarmedUp | None:

@@ -106,7 +106,7 @@ class SearchRun:
 
 def recordings(folder: Path, point: Point) -> list[Run]:
     """Return the recording of a point, or those of each engine that measured it."""
-    if not point.together:
+    if not point.together and not point.recorded_by_core:
         return [load(folder)]
     return [engine.run for engine in open_cluster(folder, msgspec.to_builtins(point)).engines]
 

@@ -15,7 +15,7 @@ from engine_probe.engine.build import model_config, model_geometry
 from engine_probe.engine.memory_model import BLOCK, RankMemory, memory_of_rank
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.twin.measured_kernels import read_kernels
+from engine_probe.engine.twin.kernels.measured_kernels import read_kernels
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import Point, apart

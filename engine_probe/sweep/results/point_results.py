@@ -146,7 +146,7 @@ def measure(run: Run, point: Point) -> Row:
 
 
 def measured_together(folder: Path, point: Point) -> PointResult:
-    """Return the row of a point that several engines measured together."""
+    """Return the row of a point that several engines measured together, or several cores of a twin."""
     cluster = open_cluster(folder, msgspec.to_builtins(point))
     each, window = [engine.analysis for engine in cluster.engines], cluster.window
     scheduled = sum(int(engine.run.iterations["scheduled_tokens"].to_numpy().sum()) for engine in cluster.engines)
@@ -195,7 +195,7 @@ def row_at(folder: Path, point: Point) -> Row:
     """Return the row of what was measured into this folder."""
     if point.quality is not None:
         return scored(folder, point, read_measured(folder))
-    if point.together:
+    if point.together or point.recorded_by_core:
         return measured_together(folder, point)
     if point.probe:
         return measure(load(folder), point)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine_probe import InputError
+from engine_probe.engine.models import tiny
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.drafts.acceptance import Acceptance
@@ -16,7 +19,6 @@ NGRAM = {"method": "ngram", "num_speculative_tokens": 2}
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    ({"data_parallel_size": 2}, "engine.arguments.data_parallel_size = 2: a twin cannot have it"),
     ({"prefill_context_parallel_size": 4}, "engine.arguments.prefill_context_parallel_size = 4: a twin cannot"),
     ({"speculative_config": NGRAM}, "how many drafts the model accepts is not known: give it as vLLM does"),
     ({"speculative_config": "ngram"}, "engine.arguments.speculative_config = 'ngram': a twin needs it as a table"),
@@ -46,5 +48,13 @@ def test_the_acceptance_of_drafts_is_given_or_measured_and_the_given_one_counts(
         check_twin(EngineSpec("tiny", {"speculative_config": {**NGRAM, "num_speculative_tokens": 4}}), measured)
 
 
-def test_ranks_that_share_every_step_are_no_obstacle() -> None:
-    check_twin(EngineSpec("tiny", {"tensor_parallel_size": 2, "data_parallel_size": 1}))
+def test_cores_and_ranks_are_no_obstacle() -> None:
+    check_twin(EngineSpec("tiny", {"tensor_parallel_size": 2, "data_parallel_size": 4}))
+
+
+@pytest.mark.parametrize("field", ["num_local_experts", "n_routed_experts"])
+def test_cores_that_take_every_step_together_are_refused(field: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**tiny.CONFIG, field: 8}))
+    check_twin(EngineSpec(str(tmp_path), {}))
+    with pytest.raises(InputError, match="data_parallel_size = 2: a twin cannot have it with a model of experts"):
+        check_twin(EngineSpec(str(tmp_path), {"data_parallel_size": 2}))

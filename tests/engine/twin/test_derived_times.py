@@ -7,8 +7,8 @@ import pytest
 
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import geometry
-from engine_probe.engine.twin.derived_times import added, captured_sizes, derived_times
-from engine_probe.engine.twin.measured_kernels import Kernels
+from engine_probe.engine.twin.kernels.derived_times import added, captured_sizes, derived_times
+from engine_probe.engine.twin.kernels.measured_kernels import Kernels
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from engine_probe.engine.memory_model import kv_bytes_of_rank
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
 from engine_probe.engine.parallelism import parallel_size, weight_shards
-from engine_probe.engine.twin.measured_kernels import Kernels, Measured
+from engine_probe.engine.twin.kernels.measured_kernels import Kernels, Measured
 from engine_probe.engine.twin.step_times import Price, Source, StepTimes, interpolated
 from engine_probe.engine.twin.virtual_clock import SECOND_NS
 from engine_probe.errors import InputError

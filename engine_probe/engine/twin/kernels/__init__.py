@@ -1,0 +1,1 @@
+"""Step times from the kernels that a device was measured with."""
