@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engine_probe.commands.sweep.twin import on_device
+from engine_probe.hook.vllm_versions import installed_vllm
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.workload.request_plan import MOST_HELD
 
@@ -175,7 +175,7 @@ def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterato
     yield ""
     days = " and ".join(dict.fromkeys(each["day"] for each in (*many, *found)))
     yield (
-        f"Measured on {days} with vLLM {version('vllm')}, on {os.cpu_count()} cores whose load was "
+        f"Measured on {days} with vLLM {vllm_version()}, on {os.cpu_count()} cores whose load was "
         f"{min(map(min, loads)):.0f} to {max(map(max, loads)):.0f}: so many programs shared them."
     )
     yield ""
@@ -206,6 +206,12 @@ def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterato
             f"| {each['late'] / 2**20:,.0f} MiB | {each['memory'] / 2**20:,.0f} MiB "
             f"| {each['seconds'] / each['requests'] * 1e6:,.0f} |"
         )
+
+
+def vllm_version() -> str:
+    found = installed_vllm()
+    assert found is not None, "vLLM is not installed"
+    return found[1]
 
 
 def main() -> None:
