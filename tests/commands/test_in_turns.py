@@ -61,6 +61,7 @@ def test_the_same_sweep_may_be_held_against_itself(measured: list[str]) -> None:
     assert values(" ".join(told.stdout.split()).partition("No significant change over all")[2])[0] == "3"
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("code", [INTERRUPTED, UnavailableError.exit_code])
 def test_it_ends_with_a_sweep_that_measures_nothing(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """What is complete is kept, and what is not is compared with nothing."""

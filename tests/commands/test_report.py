@@ -53,6 +53,7 @@ def drawn(page: str) -> list[dict[str, Any]]:
     return charts
 
 
+@pytest.mark.lengthy
 def test_a_sweep_ends_where_its_pool_does(sweep: Path) -> None:
     (curve,) = curves(open_sweep(sweep).points)
     assert curve.found.best is not None
@@ -230,6 +231,7 @@ def test_telemetry_is_drawn_by_unit_and_owner(tmp_path: Path) -> None:
     assert "GPU power" not in {chart["title"] for chart in drawn(page)}
 
 
+@pytest.mark.lengthy
 def test_many_steps_make_no_large_page(tmp_path: Path) -> None:
     """100,000 steps of 1 ms; one of them runs 999 requests, and is still in the drawing."""
     count = 100_000

@@ -167,6 +167,7 @@ def test_a_dry_run_for_a_gpu_predicts_pools_and_times_and_what_finds_no_room(tmp
     assert "falcon-40b cannot start" in words
 
 
+@pytest.mark.lengthy
 def test_only_some_of_the_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = stand_in(monkeypatch)
     suite("paper.toml", "--out", "out", "--only", "again", "--only", "tiny")

@@ -35,6 +35,7 @@ def exported(sweep: Path, *words: str) -> Result:
     return CliRunner().invoke(command, [str(sweep), *words])
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_a_table_of_points_and_a_folder_of_tables_for_each(sweep: Path, tmp_path: Path, kind: str) -> None:
     done = exported(sweep, "--to", kind, "--out", str(tmp_path / "out"))

@@ -254,6 +254,7 @@ def test_without_repeats_a_change_has_a_direction_and_no_verdict(tmp_path: Path)
     assert "There is no interval: each was measured once, or its repeats one after another." in " ".join(text.split())
 
 
+@pytest.mark.lengthy
 def test_earlier_sweeps_show_the_drift(sweeps: tuple[Path, Path, Path], history: list[Path]) -> None:
     """A sweep of another pool and the compared ones themselves are none of them."""
     wide, narrow, wider = sweeps
@@ -267,6 +268,7 @@ def test_earlier_sweeps_show_the_drift(sweeps: tuple[Path, Path, Path], history:
     assert " better" not in text + same
 
 
+@pytest.mark.lengthy
 def test_earlier_sweeps_of_another_machine_show_nothing(tmp_path: Path, history: list[Path]) -> None:
     """Two machines may drift apart by more than either does by itself."""
     wide = write_repeated(tmp_path / "wide", 90, (4, 20))
@@ -279,6 +281,7 @@ def test_earlier_sweeps_of_another_machine_show_nothing(tmp_path: Path, history:
     assert "drift between measurements on this machine is not known" in text
 
 
+@pytest.mark.lengthy
 def test_a_single_earlier_sweep_shows_no_drift(sweeps: tuple[Path, Path, Path], history: list[Path]) -> None:
     text = " ".join(compare(*sweeps[:2], "--history", history[0]).stdout.split())
     assert values(text.partition(" earlier measurement")[0])[-1] == "1"

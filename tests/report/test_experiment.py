@@ -103,6 +103,7 @@ def test_the_page_and_the_markdown_have_it(sweeps: list[Path], tmp_path: Path) -
     assert "**model large:** The KV pool" in text.read_text()
 
 
+@pytest.mark.lengthy
 def test_its_json_has_curves_engines_and_points(sweeps: list[Path]) -> None:
     document = json.loads(report(*sweeps, "--json", "-").stdout)
     assert document["kind"] == "experiment"

@@ -25,6 +25,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Pa
     return wide, [write_repeated(place / f"narrow{number}", 40) for number in range(3)]
 
 
+@pytest.mark.lengthy
 def test_all_points_come_first_and_the_method_is_said(sides: tuple[list[Path], list[Path]]) -> None:
     wide, narrow = sides
     told = compare(*wide, "--against", *narrow, "--verbose", "--fail-if", RATE)
@@ -38,6 +39,7 @@ def test_all_points_come_first_and_the_method_is_said(sides: tuple[list[Path], l
     assert "without repeats" not in text
 
 
+@pytest.mark.lengthy
 def test_json_has_the_measurements_as_repeats(sides: tuple[list[Path], list[Path]]) -> None:
     wide, narrow = sides
     (found,) = json.loads(compare(*wide, "--against", *narrow[:2], "--format", "json").stdout)
@@ -62,6 +64,7 @@ def test_an_undecided_bound_asks_for_more_measurements(tmp_path: Path) -> None:
     assert "more measurements on each side would decide" in told.stderr
 
 
+@pytest.mark.lengthy
 def test_what_is_no_repetition_is_named(sides: tuple[list[Path], list[Path]]) -> None:
     wide, narrow = sides
     text = " ".join(compare(*wide[:2], narrow[0], "--against", *narrow[1:]).stdout.split())
@@ -69,6 +72,7 @@ def test_what_is_no_repetition_is_named(sides: tuple[list[Path], list[Path]]) ->
     assert "KV blocks 90 → 40" in text
 
 
+@pytest.mark.lengthy
 def test_what_cannot_be_tested_is_refused(sides: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     wide, narrow = sides
     assert "there is 1 before: name at least 2 on each side" in str(compare(wide[0], "--against", *narrow).exception)
@@ -80,6 +84,7 @@ def test_what_cannot_be_tested_is_refused(sides: tuple[list[Path], list[Path]], 
     )
 
 
+@pytest.mark.lengthy
 def test_a_chart_has_the_measurements_and_no_interval(sides: tuple[list[Path], list[Path]]) -> None:
     """The levels share the drift of their sweep, so no interval is pooled over them."""
     wide, narrow = sides
@@ -92,6 +97,7 @@ def test_a_chart_has_the_measurements_and_no_interval(sides: tuple[list[Path], l
         assert series.values == pytest.approx([sum(each) / 3 for each in series.each], rel=1e-3)
 
 
+@pytest.mark.lengthy
 def test_a_point_that_one_side_alone_was_asked_for_fails_no_bound(
     sides: tuple[list[Path], list[Path]], tmp_path: Path
 ) -> None:

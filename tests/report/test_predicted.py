@@ -193,6 +193,7 @@ def test_a_comparison_names_the_predicted_side_in_every_form(tmp_path: Path) -> 
         assert "real (predicted)" not in text
 
 
+@pytest.mark.lengthy
 def test_an_experiment_of_predictions_says_so_in_every_form(tmp_path: Path) -> None:
     found = engine_probe.load_experiment(*(predicted_sweep(tmp_path / name, name) for name in ("small", "large")))
     document = experiment_document(found, found.curves)

@@ -57,6 +57,7 @@ def test_its_sections_are_those_of_the_document(suite: Path) -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.lengthy
 def test_its_page_has_the_charts_of_every_section(suite: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     report(suite, "--html", page)
@@ -65,6 +66,7 @@ def test_its_page_has_the_charts_of_every_section(suite: Path, tmp_path: Path) -
     assert "<h2>6.1 Concurrency</h2>" in text
 
 
+@pytest.mark.lengthy
 def test_its_json_has_the_state_and_the_figures_of_each_sweep(suite: Path) -> None:
     document = json.loads(report(suite, "--json", "-").stdout)
     assert document["kind"] == "suite"

@@ -68,6 +68,7 @@ def said(result: Result) -> str:
     return re.sub(r"\s+", " ", result.stdout)
 
 
+@pytest.mark.lengthy
 def test_a_change_is_named_with_the_day_from_which_on_it_is(sweeps: list[Path]) -> None:
     shown = compare(*reversed(sweeps), "--trend", "time")  # in whatever order they are named
     assert shown.exit_code == 0
@@ -99,6 +100,7 @@ def test_a_bound_is_for_the_last_against_those_before(sweeps: list[Path], last: 
     assert shown.exit_code == code, shown.stdout
 
 
+@pytest.mark.lengthy
 def test_several_measurements_of_the_last_label_are_one_side(sweeps: list[Path]) -> None:
     labels = "a,a,a,a,a,b,b,b"
     shown = compare(*sweeps, "--trend", labels, "--fail-if", "output_tokens_per_s < -4%")
@@ -125,6 +127,7 @@ def test_a_setting_that_changes_on_the_way_is_told_where(sweeps: list[Path], tmp
     assert "versions.vllm differs: 0.32.0 before, 0.33.0 after" in " ".join(found.settings)
 
 
+@pytest.mark.lengthy
 def test_the_page_and_the_notebook_draw_each_figure_with_its_change(sweeps: list[Path], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     compare(*sweeps, "--trend", "time", "--html", page)

@@ -145,6 +145,7 @@ def test_a_band_is_met_within_its_ends_and_missed_by_its_nearer_end(
     assert sum(label.startswith("published, at ") for label in labels) == band.count("=")
 
 
+@pytest.mark.lengthy
 def test_a_burst_is_held_against_its_makespan_and_the_speed_up_that_follows(sweep: Path, tmp_path: Path) -> None:
     """The times of the requests are known: all arrive at 0."""
     more = [f'[[figures]]\nmodel = "tiny"\nwhat = "{what}"\nat = 8\nvalue = 1\n' for what in ("makespan_s", "speed_up")]

@@ -206,6 +206,7 @@ def test_charts_of_one_run_show_the_same_stretch_of_time(opened: Open) -> None:
 STEPPED = ("Admission, queueing and memory pressure", "Step duration by phase", "Preemptions")
 
 
+@pytest.mark.lengthy
 def test_what_holds_until_the_next_step_is_not_drawn_as_a_slope(pages: dict[str, Path]) -> None:
     """Between two steps of 50 ms as many requests run as before."""
     styles = {chart["title"]: {each["style"] for each in chart["series"]} for chart in charts(pages["run"])}

@@ -42,6 +42,7 @@ def test_every_level_has_its_planted_place(both: Path) -> None:
             assert level.gpus == gpus
 
 
+@pytest.mark.lengthy
 def test_the_verdict_says_who_is_best_at_which_speed(both: Path) -> None:
     (sentence,) = pareto_verdict(same_work(load_sweep(both)))
     assert f"{ONE} up to 38.5 tokens/s per user (1,231 at 32 concurrent requests)" in sentence.text

@@ -116,6 +116,7 @@ def test_the_baseline_comes_first_and_is_repeated_in_turns_with_the_best(whole: 
     assert len({row["id"] for row in rows(folder)}) == 7 + 4
 
 
+@pytest.mark.lengthy
 def test_it_beats_the_baseline_and_the_report_says_by_how_much(whole: Any) -> None:
     """A simulated engine does not vary, so that the gain is exactly that of the two measurements."""
     swept = open_sweep(whole[0])
@@ -129,6 +130,7 @@ def test_it_beats_the_baseline_and_the_report_says_by_how_much(whole: Any) -> No
     assert "7 settings tried" in words
 
 
+@pytest.mark.lengthy
 def test_json_has_every_trial_and_the_gain(whole: Any) -> None:
     figures = json.loads(sweep_figures(open_sweep(whole[0]), [], Money(None, (), (), None)))["argument_search"]
     assert len(figures["trials"]) == 11
@@ -243,6 +245,7 @@ def with_loads(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Simulate
     return folder, engines
 
 
+@pytest.mark.lengthy
 def test_the_load_of_each_trial_is_searched_on_its_engine(with_loads: Any) -> None:
     folder, engines = with_loads
     (found,) = [trials_of(open_sweep(folder))]
@@ -255,6 +258,7 @@ def test_the_load_of_each_trial_is_searched_on_its_engine(with_loads: Any) -> No
         assert trial.load in [f"concurrency {load:g}" for load in loads]
 
 
+@pytest.mark.lengthy
 def test_the_best_load_of_a_setting_is_what_is_repeated(with_loads: Any) -> None:
     folder, engines = with_loads
     found = trials_of(open_sweep(folder))
@@ -269,6 +273,7 @@ def test_the_best_load_of_a_setting_is_what_is_repeated(with_loads: Any) -> None
     }
 
 
+@pytest.mark.lengthy
 def test_a_limit_ends_the_search_for_the_load_of_a_setting(with_loads: Any, tmp_path: Path) -> None:
     first = next(point for point in open_sweep(with_loads[0]).points if point.load == 8)
     assert first.analysis is not None
@@ -285,6 +290,7 @@ def test_a_limit_ends_the_search_for_the_load_of_a_setting(with_loads: Any, tmp_
     assert f"at {found.best.load if found.best else None}" in words
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("after", [2, 9])
 def test_a_search_with_loads_is_resumed_in_the_middle_of_a_trial(with_loads: Any, tmp_path: Path, after: int) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -295,6 +301,7 @@ def test_a_search_with_loads_is_resumed_in_the_middle_of_a_trial(with_loads: Any
     assert len(engines.started) == len(with_loads[1].started) - after
 
 
+@pytest.mark.lengthy
 def test_a_setting_whose_engine_does_not_start_ends_its_loads(tmp_path: Path) -> None:
     spans = {"max_num_seqs": {"choices": [1, 25]}, "num_gpu_blocks_override": {"choices": [60, 61]}}
     run(searched_loads(arguments=spans), tmp_path, SimulatedEngines())

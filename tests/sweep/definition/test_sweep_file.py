@@ -212,6 +212,7 @@ def test_every_shipped_sweep_reads_and_tells_its_cost_and_expectation(name: str)
     assert "# Expected" in text
 
 
+@pytest.mark.lengthy
 def test_the_list_tells_each_question() -> None:
     outcome = CliRunner().invoke(command, ["--list"])
     assert outcome.exit_code == 0

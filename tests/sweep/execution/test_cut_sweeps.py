@@ -203,6 +203,7 @@ def test_a_search_that_is_cut_takes_the_same_way_and_measures_nothing_twice(swee
     assert sorted([1, 2, *sweeps.levels[3:]]) == sorted(sweeps.rows)
 
 
+@pytest.mark.lengthy
 def test_a_search_ends_at_a_point_that_fails_and_says_why(sweeps: ScriptedSweeps) -> None:
     sweeps.script(c4="die")
     done = sweeps.run("search.toml", "--out", "out")

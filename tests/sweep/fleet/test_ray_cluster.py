@@ -25,6 +25,7 @@ def closed_port() -> int:
         return int(taken.getsockname()[1])
 
 
+@pytest.mark.lengthy
 def test_where_nobody_answers_that_is_said(closed_port: int) -> None:
     error = refused(f"127.0.0.1:{closed_port}")
     assert isinstance(error, UnavailableError)

@@ -84,6 +84,7 @@ def test_prompts_that_are_there_already_are_computed_once() -> None:
     assert all(turn.shared == 0 for session in uncached.sessions for turn in session)
 
 
+@pytest.mark.lengthy
 def test_what_no_file_here_tells_is_not_guessed() -> None:
     (point,) = {
         one.workload.load: one for one in points(read_sweep("h100_alpaca", ["workload.concurrency=1"]))

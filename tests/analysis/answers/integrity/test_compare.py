@@ -124,6 +124,7 @@ def test_without_tokens_checksums_tell_equal_from_changed() -> None:
     assert {each.why for each in found.comparisons if each.kind is Kind.UNDECIDED} == {"tokens were not kept"}
 
 
+@pytest.mark.lengthy
 def test_a_change_to_a_third_token_is_undecided_where_both_margins_are_small() -> None:
     each = next(each for each in CLEAN.comparisons if each.kind is Kind.NEAR_TIE)
     assert each.token is not None
