@@ -44,7 +44,7 @@ NOT_ATTACKED = {
             for name in ("__init__", "__enter__", "__exit__", "detach", "failure", "folder", "run")
         ),
         *("record.recorder.Recorder.__init__", "telemetry.sampler.Sampler.__init__"),
-        "telemetry.sampler.checked_period",
+        *("telemetry.sampler.checked_period", "telemetry.core_thread.CoreThread.__init__"),
     ),
     "these are the guards that take every other error": (
         f"{_WORKER}_fail",
