@@ -77,10 +77,10 @@ class Recording:
             self.core, self._asks_workers = core, True
         self.pauses = PauseHook(self.recorder.host_events)
 
-    def begin(self, hook: SchedulerHook) -> None:
-        """Record from the next step on."""
-        self.hook = hook
-        begin_between_steps(hook)
+    def begin(self) -> None:
+        """Hook the scheduler, and record from the next step on."""
+        self.hook = SchedulerHook(self.core.scheduler, self.recorder, self.fail)
+        begin_between_steps(self.hook)
 
     def fail(self, error: BaseException) -> None:
         """Detach from the engine and keep the first error; any thread may call this."""
