@@ -10,6 +10,8 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.hook import engine_core, vllm_versions
+from engine_probe.hook.between_steps import begin_between_steps
+from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
 from engine_probe.hook.workers.operators import check_engine
 from engine_probe.probe_arguments import check_arguments
@@ -75,7 +77,8 @@ class Probe:
         with writable(folder.path):
             recording.writer = Writer(self.recorder, folder.path, recording.fail)
         recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path, self._window)
-        recording.begin()
+        recording.hook = SchedulerHook(core.scheduler, self.recorder, recording.fail)  # which `recording` detaches
+        begin_between_steps(recording.hook)
         self._sampler.start(folder.note_telemetry, ranks)
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
