@@ -10,7 +10,6 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.hook import engine_core, vllm_versions
-from engine_probe.hook.between_steps import begin_between_steps
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
 from engine_probe.hook.workers.operators import check_engine
@@ -30,8 +29,8 @@ class Probe:
 
     `engine` is a `vllm.LLM`, an `LLMEngine` or an `EngineCore`; `out` a new or empty folder (`runs/<time>-<pid>`);
     `facts` are stored in `run.json` (workload, seed ...); `telemetry` is on, off, or the seconds between two samples;
-    `operators` is a window of steps in which torch's profiler runs, such as "20@100" for 20 steps from step 100 on;
-    `force` accepts an unknown vLLM. If the probe fails, it detaches: the engine goes on, and the run says why it ended.
+    `operators` as "20@100" runs torch's profiler in 20 steps from step 100 on; `force` accepts an unknown vLLM. If the
+    probe fails, it detaches: the engine goes on, and the run says why it ended.
     """
 
     def __init__(
@@ -77,8 +76,7 @@ class Probe:
         with writable(folder.path):
             recording.writer = Writer(self.recorder, folder.path, recording.fail)
         recording.workers_failure = step_rows.attach_all(core.model_executor, folder.path, self._window)
-        recording.hook = SchedulerHook(core.scheduler, self.recorder, recording.fail)  # which `recording` detaches
-        begin_between_steps(recording.hook)
+        recording.begin(SchedulerHook)
         self._sampler.start(folder.note_telemetry, ranks)
 
     def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:

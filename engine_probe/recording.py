@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning, InputError, reported_to
-from engine_probe.hook.between_steps import close_between_steps
+from engine_probe.hook.between_steps import begin_between_steps, close_between_steps
 from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
@@ -76,6 +76,11 @@ class Recording:
             _attached[core.scheduler] = ref(self)
             self.core, self._asks_workers = core, True
         self.pauses = PauseHook(self.recorder.host_events)
+
+    def begin(self, hook: type[SchedulerHook]) -> None:
+        """Hook the scheduler, and record from the next step on; holding the hook at once, so that it is detached."""
+        self.hook = hook(self.core.scheduler, self.recorder, self.fail)
+        begin_between_steps(self.hook)
 
     def fail(self, error: BaseException) -> None:
         """Detach from the engine and keep the first error; any thread may call this."""
