@@ -219,11 +219,12 @@ def lack_of_fit_p(levels: Sequence[Level], found: Growth) -> float | None:
 def misfit(found: Growth, chance: float) -> str:
     """Return the note that the levels lie off the curve, and why.
 
-    Noise that the repeats of a level share leaves neighbours independent. Where these deviate alike, it is the shape.
+    Noise that the repeats of a level share leaves neighbours independent. Where these deviate alike from every likely
+    family, it is the shape.
     """
-    alike = smooth_p(found.fit.errors, found.fit.slopes(np.array(found.levels)))
+    tests = [smooth_p(fit.errors, fit.slopes(np.array(found.levels))) for fit in found.fits]
     off = f"the levels deviate from the fitted curve by more than repeats vary (F-test, p {chance:.3f})"
-    if alike is not None and alike < SIGNIFICANT:
+    if all(p is not None and p < SIGNIFICANT for p in tests):
         return f"{off}, neighbours alike: the curve has another shape, so trust its levels more than its regions"
     return f"{off}: repeats of a level share noise, or the curve has a shape that is not among those fitted"
 
