@@ -29,6 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
+FEW = 5  # tests that are named
 MUCH_CPU_S = 0.25  # of a test, above which it is to be marked `lengthy`
 CPU_S, IMPORTED = "cpu_s", "imported"  # properties of a test
 MARKED = ("lengthy", "slow", "vllm", "gpu", "readme")
@@ -110,6 +111,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{len(spent)} tests without a mark took {sum(told[CPU_S] for told in spent.values()):.1f} s of CPU"
         )
-    for name, told in sorted(spent.items(), key=lambda each: -each[1][CPU_S]):
-        if told[CPU_S] > MUCH_CPU_S and not told[IMPORTED]:
-            terminalreporter.write_line(f"{told[CPU_S]:.2f} s of CPU; on a quiet machine that is lengthy: {name}")
+    much = {name: told[CPU_S] for name, told in spent.items() if told[CPU_S] > MUCH_CPU_S and not told[IMPORTED]}
+    for name in sorted(much, key=much.__getitem__, reverse=True)[:FEW]:
+        terminalreporter.write_line(f"{much[name]:.2f} s of CPU; on a quiet machine that is lengthy: {name}")
+    if len(much) > FEW:
+        terminalreporter.write_line(f"and {len(much) - FEW} more that took over {MUCH_CPU_S} s of CPU")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
 import re
@@ -40,6 +41,14 @@ def test_its_names_are_public(name: str) -> None:
     for node in ast.walk(ast.parse(SNIPPETS[name])):
         if isinstance(node, ast.ImportFrom) and node.module == "engine_probe":
             assert {alias.name for alias in node.names} <= set(engine_probe.__all__)
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_what_it_imports_from_a_room_is_there(name: str) -> None:
+    for node in ast.walk(ast.parse(SNIPPETS[name])):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("engine_probe."):
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
 @pytest.mark.parametrize("name", [name for name, text in SNIPPETS.items() if "LLM(" in text])

@@ -244,7 +244,7 @@ def test_a_suite_on_twins_is_predicted_and_says_so(tmp_path: Path, monkeypatch: 
     told = words_of(done.output)
     assert "Predicted: A paper: 3 sweeps to predict" in told
     assert "smollm2, not predicted: workload.sampling.ignore_eos is false" in told
-    assert "by L4; nothing was measured" in told
+    assert "on a virtual clock, with step times from L4; nothing was measured" in told
     CliRunner().invoke(cli, ["report", "out", "--json", "figures.json"])
     assert json.loads(Path("figures.json").read_text())["predicted"] is True
 

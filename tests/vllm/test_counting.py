@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import build_twin
+from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import Price, StepTimes
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 from engine_probe.probe import Probe
-from engine_probe.sweep.engine_process.worker import so_far
+from engine_probe.sweep.engine_process.recorded_point import so_far
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import OpenLoop
 from engine_probe.workload.prompts import RandomPrompts
@@ -30,7 +31,7 @@ prices = {{name: Price(ns) for name, ns in (("step", 4e6), ("prompt token", 9e3)
 clock = VirtualClock()
 with clock.installed():
     times = StepTimes(prices, requests={{"arrival": Price(3e5), "end": Price(1e5)}})
-    twin = build_twin(EngineSpec("tiny", {arguments!r}), {{}}, times, clock, print)
+    twin = build_twin(EngineSpec("tiny", {arguments!r}), Twin("the test", times), clock, print)
     scheduler = twin.llm_engine.engine_core.engine_core.scheduler
     work = Workload(RandomPrompts(40), OpenLoop(40.0), output_len=60, num_prompts=48, deadline_seconds=0.3)
     answer = []

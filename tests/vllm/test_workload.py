@@ -17,20 +17,22 @@ from engine_probe.analysis.curve.held_load import held_load
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import Burst, OpenLoop
 from engine_probe.workload.dataset_file import Dataset
-from engine_probe.workload.driver import NO_STOP, Outcome
+from engine_probe.workload.driver import NO_STOP, Delivery
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 from tests.support.command import ENGINE_SECONDS
+from tests.support.simulated_engine import Followed
 
 
-def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NO_STOP) -> tuple[Outcome, Run]:
+def record(llm: Any, workload: Workload, folder: Path, stop: Stop = NO_STOP) -> tuple[Followed, Run]:
+    found: list[Delivery] = []
     with Probe(llm, folder, facts={"workload": msgspec.to_builtins(workload)}, telemetry=0.02) as probe:
-        outcome = run_plan(llm, plan_for(llm, workload), stop)
+        outcome = run_plan(llm, plan_for(llm, workload), stop, deliveries=found)
     assert probe.run.status == "complete"
-    return outcome, probe.run
+    return Followed(**msgspec.structs.asdict(outcome), deliveries=found), probe.run
 
 
 def test_open_loop_arrivals_are_honoured_while_it_generates(tiny_llm: Any, tmp_path: Path) -> None:
@@ -144,8 +146,9 @@ from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Sampling, Workload
 drawn = Workload(RandomPrompts(100), Burst(), output_len=20, num_prompts=12, sampling=Sampling(temperature=1.0))
 plan = plan_for(llm, drawn)
-outcome = run_plan(llm, plan)
-answer = [sum(one.finished_ns is not None for one in outcome.deliveries), plan.notes]
+found = []
+run_plan(llm, plan, deliveries=found)
+answer = [sum(one.finished_ns is not None for one in found), plan.notes]
 """
 
 

@@ -48,5 +48,7 @@ def test_times_scatter_as_they_were_recorded_and_again_in_the_same_way() -> None
     assert drawn != [other(DECODE)[0] for _ in range(4000)]
     assert np.mean(drawn) == pytest.approx(1e6, rel=0.01)
     assert np.quantile(drawn, 0.99) == pytest.approx(np.quantile(ratios, 0.99) * 1e6, rel=0.01)
+    few = times.drawn()
+    assert np.median([few(DECODE)[0] for _ in range(3)]) == pytest.approx(1e6, rel=0.01)
     assert first(PREFILL) == (1_000_000, 0), "no prompt was recorded to scatter like"
     assert PROMPTS not in times.scatter
