@@ -3,13 +3,14 @@
 Usage: `python -m tools.twin_accuracy --write docs/results/twin_accuracy.md`, in the root of the repository, where
 nothing else runs: some nine minutes. Points for the fit and held-out points take turns on the same engine, in two
 rounds, so that the machine's drift is in both, and seen between two measurements of the same point. --keep FOLDER
-leaves the recordings there. With --kernels FILE of `engine_probe validate --json` the same points are also predicted
-from measured kernels alone.
+leaves the recordings there, and what was measured there before is only predicted anew. With --kernels FILE of
+`engine_probe validate --json` the same points are also predicted from measured kernels alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,13 +70,14 @@ class Compared(NamedTuple):
 
 
 def swept(text: str, folder: Path, *more: str) -> dict[int, list[Run]]:
-    """Run a sweep, and return its recordings by their seeds, in the order of rounds."""
-    file = folder.with_suffix(".toml")
-    file.write_text(text, encoding="utf-8")
-    words = [sys.executable, "-m", "engine_probe", "sweep", str(file), "--out", str(folder), *more]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{folder.name}: {done.stderr[-3000:]}")
+    """Run a sweep unless its folder is there, and return its recordings by their seeds, in the order of rounds."""
+    if not folder.is_dir():
+        file = folder.with_suffix(".toml")
+        file.write_text(text, encoding="utf-8")
+        words = [sys.executable, "-m", "engine_probe", "sweep", str(file), "--out", str(folder), *more]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{folder.name}: {done.stderr[-3000:]}")
     found: dict[int, list[Run]] = {}
     for run in sorted(engine_probe.load_sweep(folder).runs, key=began_at):
         found.setdefault(run.facts["workload"]["seed"], []).append(run)
@@ -108,6 +110,7 @@ def model_accuracy(model: str, place: Path, kernels: Path | None) -> Accuracy:
         text = sweep_text(model, engine, held_out)
         own = limits(measured[seed(engine, held_out[0])][0].facts)
         twin = msgspec.json.encode(Twin("the points for the fit", times, own)).decode()
+        shutil.rmtree(place / f"{model} {engine.name} predicted", ignore_errors=True)
         predicted = swept(text, place / f"{model} {engine.name} predicted", "--set", f"engine.twin={twin}")
         paces = {case.name: pace(measured[seed(engine, case)][0], times) for case in held_out}
         calibrated += compared(engine, held_out, measured, predicted, paces)
@@ -233,7 +236,9 @@ def main() -> None:
     parser.add_argument(
         "--kernels", type=Path, metavar="FILE", help="also predict from this report of `validate --json`"
     )
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the recordings in this new folder")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="leave the recordings in FOLDER, and take those that are there"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         place = asked.keep or Path(scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
@@ -10,6 +11,7 @@ import msgspec
 
 from engine_probe.engine.twin.step_work import StepWork
 
+STRIDE = (math.sqrt(5) - 1) / 2  # the golden ratio: its multiples, less their whole parts, fill 0 to 1 most evenly
 # Name of each term, and what is counted in a step.
 TERMS = {
     "step": "each step: launching the model, sampling, the scheduler, the process around it",
@@ -114,14 +116,23 @@ class StepTimes(msgspec.Struct, frozen=True):
         return round(took * ratio), round(_sum(self.host, found) * ratio)
 
     def drawn(self, seed: int = 0) -> Callable[[StepWork], DeviceAndHost]:
-        """Return times that scatter as recorded ones do, the same ones for the same seed."""
+        """Return times that scatter as recorded ones do, the same ones for the same seed.
+
+        Each kind of step goes through its ratios in even strides and not by chance, beginning with the median for seed
+        zero: else the median of a point with three prompts would be what three draws happened to be.
+        """
         if not self.scatter:
             return self.parts
-        chance = Random(seed)
+        first = Random(seed).random() if seed else 0.5
+        places = dict.fromkeys(self.scatter, first)
 
         def draw(work: StepWork) -> DeviceAndHost:
-            ratios = self.scatter.get(PROMPTS if work.prompt_tokens else ANSWERS) or (1.0,)
-            return self.parts(work, ratios[int(chance.random() * len(ratios))])
+            kind = PROMPTS if work.prompt_tokens else ANSWERS
+            if kind not in places:
+                return self.parts(work)
+            ratios, place = self.scatter[kind], places[kind]
+            places[kind] = (place + STRIDE) % 1.0
+            return self.parts(work, ratios[int(place * len(ratios))])
 
         return draw
 
