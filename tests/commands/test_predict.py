@@ -93,6 +93,13 @@ def test_the_engine_is_the_recorded_one(run: Run) -> None:
     assert arguments["dtype"] == "bfloat16"
 
 
+def test_the_engine_has_the_recorded_variables(run: Run, tmp_path: Path) -> None:
+    variables = {"VLLM_BATCH_INVARIANT": "1"}
+    change_facts(run, engine={**run.facts["engine"], "environment": variables})
+    asked, _ = recorded_sweep(load(run.folder), tmp_path)
+    assert dict(asked.engine.spec.environment) == variables
+
+
 def test_a_run_with_drafts_is_predicted_with_drafts(run: Run) -> None:
     drafting = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
     recorded = {**drafting, "model": None, "rejection_sample_method": "standard"}

@@ -9,23 +9,18 @@ import msgspec
 
 from engine_probe.errors import UnavailableError
 from engine_probe.files.new_file import writing
-from engine_probe.hook.engine_core import VARIABLE_PREFIXES
+from engine_probe.hook.engine_core import PLACES, VARIABLE_PREFIXES
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.folders import PARTIAL, RESUMABLE, new_log, set_aside
 from engine_probe.workload.question_set.question_file import find_question_set
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 
-# Addresses and folders are each machine's own.
-NOT_CARRIED = frozenset({"VLLM_HOST_IP", "VLLM_PORT", "VLLM_RPC_BASE_PATH", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT"})
-
 
 def carried(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that are meant for the engines, wherever they run."""
     return {
-        name: value
-        for name, value in environment.items()
-        if name.startswith(VARIABLE_PREFIXES) and name not in NOT_CARRIED
+        name: value for name, value in environment.items() if name.startswith(VARIABLE_PREFIXES) and name not in PLACES
     }
 
 

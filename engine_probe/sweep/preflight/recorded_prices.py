@@ -42,7 +42,8 @@ class Prices(NamedTuple):
 
 def priced_engine(spec: EngineSpec) -> EngineSpec:
     """Return the engine without the arguments that do not change what a step costs."""
-    return EngineSpec(spec.model, {key: value for key, value in spec.arguments.items() if key not in OF_THE_SCHEDULER})
+    priced = {key: value for key, value in spec.arguments.items() if key not in OF_THE_SCHEDULER}
+    return EngineSpec(spec.model, priced, spec.environment)
 
 
 def recording_command(spec: EngineSpec) -> str:
@@ -51,6 +52,7 @@ def recording_command(spec: EngineSpec) -> str:
     wanted, own = priced_engine(spec).arguments, priced_engine(smoke).arguments
     changes = {name: wanted.get(name, {}) for name in (*wanted, *own) if wanted.get(name) != own.get(name)}
     settings = "".join(f" --set engine.arguments.{name}={json.dumps(value)}" for name, value in changes.items())
+    settings += "".join(f" --set engine.environment.{name}={value}" for name, value in spec.environment.items())
     return f"engine_probe sweep smoke --model {model_name(spec.model)} --set repeats=1{settings}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine_probe.engine.models.embedded import embedded_model, place_of
@@ -55,6 +56,13 @@ def test_it_takes_as_long_as_the_same_engine_does(
 )
 def test_recordings_of_another_engine_price_nothing(past: list[Past], point: Point) -> None:
     assert RecordedPrices(past)(point) is None
+
+
+def test_recordings_under_other_variables_price_nothing(past: list[Past]) -> None:
+    point = asked(4)
+    other = msgspec.structs.replace(point.engine, environment={"VLLM_BATCH_INVARIANT": 1})
+    assert estimate(msgspec.structs.replace(point, engine=other), past, None, RecordedPrices(past)) is None
+    assert " --set engine.environment.VLLM_BATCH_INVARIANT=1" in recording_command(other.spec)
 
 
 def test_what_was_measured_comes_before_what_is_predicted(past: list[Past]) -> None:

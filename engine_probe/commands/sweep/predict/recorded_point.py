@@ -35,7 +35,8 @@ def recorded_sweep(run: Run, place: Path) -> tuple[SweepFile, list[str]]:
     A workload of this package makes the same requests again, byte for byte, and they arrive by the same rule. Of any
     other run the lengths and times of its requests are written to `place`, as a trace that is replayed.
     """
-    question, engine = f"What would {run.folder.name} have been?", EngineSection(*engine_of(run.facts))
+    question = f"What would {run.folder.name} have been?"
+    engine = EngineSection(*engine_of(run.facts), environment=run.facts["engine"].get("environment", {}))
     work = workload_of(run.facts)
     if work is not None:
         stop = msgspec.convert(run.facts.get("stop") or {}, Stop)
