@@ -14,8 +14,11 @@ FOUR_WIDE = 16 * LANE_BYTES_PER_S[4]
 
 
 def by_path(result: Result, path: str, specification: Specification | None = None) -> Result:
-    """Judge a transfer by the marks for its path; return other results as they are."""
+    """Judge a transfer by the marks for its path, and tell how a latency was measured; return others as they are."""
     figure = result.figure
+    if figure is not None and (figure.test, figure.name) == ("p2p", "latency"):
+        words = f"launched {figure.detail['launched']}"
+        return msgspec.structs.replace(result, reasons=(words, *result.reasons))
     if figure is None or (figure.test, figure.name) != ("p2p", "one way") or result.verdict in (FAIL, INVALID):
         return result
     links = specification.nvlink_gb_per_s if specification and path == NVLINK else None

@@ -135,8 +135,14 @@ def rate(
     return Figure(test, name, unit, work / samples.median_ns * 1e9, work, samples, check, detail or {})
 
 
-def latency(test: str, name: str, samples: Samples, detail: dict[str, str | int | float] | None = None) -> Figure:
-    return Figure(test, name, "ns", samples.median_ns, 0, samples, None, detail or {})
+def latency(
+    test: str,
+    name: str,
+    samples: Samples,
+    detail: dict[str, str | int | float] | None = None,
+    check: Check | None = None,
+) -> Figure:
+    return Figure(test, name, "ns", samples.median_ns, 0, samples, check, detail or {})
 
 
 def _hurried(effort: Effort, per_sample_ns: float, left_ns: float) -> Effort:

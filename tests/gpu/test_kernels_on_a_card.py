@@ -137,7 +137,9 @@ def test_every_pair_of_cards_moves_what_it_says() -> None:
     for source, target in p2p.pairs(benches):
         for finding in p2p.run(source, target):
             assert isinstance(finding, Figure)
-            assert finding.check is None or finding.check.passed
+            assert finding.check
+            assert finding.check.passed
+            assert finding.name != "latency" or str(finding.detail["launched"]).startswith("from a graph")
 
 
 def test_all_cards_add_up_over_nccl_short_ones_in_a_graph() -> None:

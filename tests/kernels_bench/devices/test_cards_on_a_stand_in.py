@@ -89,7 +89,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         can_device_access_peer=lambda one, other: True,
         nccl=SimpleNamespace(version=lambda: (2, 27, 3)),
     )
-    monkeypatch.setattr(p2p, "QueuedCudaClock", lambda device, frequency: FakeClock(lambda sample: 2_000.0))
+    monkeypatch.setattr(
+        p2p, "ChainClock", lambda device, frequency: FakeClock(lambda sample: 32_000 / 3)
+    )  # a call of a bundle
     for module in (pcie, p2p, launch_latency):
         monkeypatch.setattr(module.torch, "cuda", cuda)
 
@@ -153,9 +155,11 @@ def test_cards_among_each_other() -> None:
         ("cuda:1", "cuda:0"),
     ]
     there = figures(p2p.run(one, other))
-    assert list(there) == ["one way", "latency", "both ways"]
+    assert list(there) == ["one way", "both ways", "latency"]
     assert (there["one way"].work, there["both ways"].work) == (16 * MIB, 32 * MIB)
-    assert (there["latency"].value, there["latency"].detail["events_alone_ns"]) == (2_000, 2_000)
+    assert (there["latency"].value, there["latency"].detail["transfers"]) == (2_000, 16)
+    assert str(there["latency"].detail["launched"]).startswith("from a graph")
+    assert all(figure.check and figure.check.passed for figure in there.values())
     assert list(figures(p2p.run(other, one))) == ["one way", "latency"]  # both ways once per pair
 
 

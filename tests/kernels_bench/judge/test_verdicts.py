@@ -180,3 +180,9 @@ def test_card_to_card_by_the_way_between_them(value: float, path: str, expected:
     result = Result(MEASURED, ("no pass mark known",), "cuda:0→cuda:1", figure=figure(value, "p2p", "one way"))
     assert by_path(result, path).verdict == expected
     assert path in by_path(result, path).reasons[0]
+
+
+def test_a_latency_says_how_it_was_launched() -> None:
+    few = figure(2e3, "p2p", "latency", detail={"launched": "from a graph"})
+    result = Result(MEASURED, ("no pass mark known",), "cuda:0→cuda:1", figure=few)
+    assert by_path(result, "NVLink").reasons == ("launched from a graph", "no pass mark known")
