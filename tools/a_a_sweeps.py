@@ -6,9 +6,7 @@ engine_probe, after `engine_probe sweep smoke --model tiny --against smoke --rou
 
 from __future__ import annotations
 
-import argparse
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from engine_probe.evaluation.measurement import Opened, opened
 from engine_probe.evaluation.occasions import between
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import is_sweep
+from tools.result_page import head_commit, options, show, table
 
 RATE = "output_tokens_per_s"
 GATE = read_gate(f"{RATE} < -5%")
@@ -113,8 +112,7 @@ def rows(title: str, found: Sequence[Outcome]) -> Iterator[str]:
         f"`{GATE.text}` broken over all points": sum(each.broken_together for each in found),
         f"`{GATE.text}` open everywhere": sum(each.open for each in found),
     }
-    yield from ("", f"**{title}**", "", f"| concluded | of {len(found)} |", "|---|--:|")
-    yield from (f"| {name} | {count} |" for name, count in counts.items())
+    yield from ("", f"**{title}**", "", *table(("concluded", f"of {len(found)}"), counts.items()))
 
 
 def document(sweeps: Sequence[Sweep], remark: str = "") -> Iterator[str]:
@@ -127,9 +125,9 @@ def document(sweeps: Sequence[Sweep], remark: str = "") -> Iterator[str]:
     )
     first, *_, last = map(started, sweeps)
     yield from ("", f"Started from {first:%Y-%m-%d %H:%M} to {last:%H:%M} on {machine(sweeps[0])}. {remark}".rstrip())
-    yield f"Compared at commit {commit()}."
-    yield from ("", "| sweep | output tokens/s over all points, against the first |", "|---|--:|")
-    yield from (f"| {name} | {change:+.1%} |" for name, change in rates(sweeps))
+    yield f"Compared at commit {head_commit()}."
+    changes = ((name, f"{change:+.1%}") for name, change in rates(sweeps))
+    yield from ("", *table(("sweep", "output tokens/s over all points, against the first"), changes))
     half = len(sweeps) // 2
     alone, known, halves = pairs(sweeps, with_history=False), pairs(sweeps, with_history=True), divisions(sweeps)
     yield from rows("One against one", alone)
@@ -153,11 +151,6 @@ def meaning(alone: Sequence[Outcome], known: Sequence[Outcome], halves: Sequence
     yield from ("", "## What the figures mean", "", fill(text, WIDTH), "", fill(BEFORE, WIDTH))
 
 
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
-
-
 def runs(sweep: Sweep) -> Iterator[Run]:
     for side in sweep[1].points.values():
         yield from side.runs
@@ -174,9 +167,8 @@ def machine(sweep: Sweep) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = options(__doc__)
     parser.add_argument("folder", type=Path, help="holds the sweeps")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the document to FILE")
     parser.add_argument("--remark", default="", help="a sentence on the machine, such as what else it did")
     asked = parser.parse_args()
     folders = [folder for folder in sorted(asked.folder.iterdir()) if is_sweep(folder)]
@@ -186,9 +178,7 @@ def main() -> None:
         lines = list(document(sorted(((folder, opened(folder)) for folder in folders), key=started), asked.remark))
     except EngineProbeError as error:
         sys.exit(str(error))
-    print("\n".join(lines))
-    if asked.write:
-        asked.write.write_text("\n".join(lines) + "\n")
+    show(lines, asked.write)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The section on phases of docs/results/inside_the_step.md: where steps spend their time, beside vLLM's own scopes."""
 
 import os
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy as np
 from engine_probe import Probe, Run
 from engine_probe.analysis.step.phases import OUTSIDE, PHASES, StepPhases, phases_over_load
 from engine_probe.text_format import duration
+from tools.result_page import head_commit, load_words, table
 
 SECTION = "## Phases\n"
 ANSWERS = tuple(range(20, 180, 20))  # tokens of each request: the load falls as they end
@@ -59,16 +59,14 @@ def recorded_phases(llm: Any, folder: Path) -> tuple[Run, Spans]:
 
 
 def phase_lines(model: str, run: Run, spans: Spans) -> Iterator[str]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     found = run.analysis().phases
     assert found is not None
     yield SECTION
     yield "    python -m tools.inside_the_step --only phases --write\n"
     yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.strip()}, {model} on {os.cpu_count()} cores without a GPU, "
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, {model} on {os.cpu_count()} cores without a GPU, "
         f"eager. {len(ANSWERS)} requests begin together and end one after the other, so the load falls. "
-        f"Others used the cores too (load {load}).\n"
+        f"Others used the cores too (load {load_words()}).\n"
     )
     yield from phase_table(found, spans)
     yield from load_table(found)
@@ -91,11 +89,9 @@ def phase_table(found: StepPhases, spans: Spans) -> Iterator[str]:
 
 def load_table(found: StepPhases) -> Iterator[str]:
     yield "**Over the load**, means of the steps with as many running requests:\n"
-    names = [name for name in PHASES if name != OUTSIDE]
-    yield f"| running | steps | {' | '.join((*names, OUTSIDE))} |"
-    yield f"|--:|--:|{'--:|' * len(PHASES)}"
+    names, rows = (*(name for name in PHASES if name != OUTSIDE), OUTSIDE), []
     for load in phases_over_load(found):
         span = f"{load.least}" if load.least == load.most else f"{load.least} to {load.most}"
-        times = " | ".join(duration(load.mean_ns[name]) for name in (*names, OUTSIDE))
-        yield f"| {span} | {load.steps:,} | {times} |"
+        rows.append((span, f"{load.steps:,}", *(duration(load.mean_ns[name]) for name in names)))
+    yield from table(("running", "steps", *names), rows, words=())
     yield ""

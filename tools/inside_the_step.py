@@ -10,7 +10,6 @@ import argparse
 import gc
 import mmap
 import os
-import subprocess
 import tempfile
 import threading
 import time
@@ -39,6 +38,7 @@ from engine_probe.text_format import duration
 from tools.inside_operators import TOKENS as OPERATOR_TOKENS
 from tools.inside_operators import WINDOW, operator_lines
 from tools.inside_phases import phase_lines, recorded_phases
+from tools.result_page import head_commit, load_words, table
 from tools.screenshot import photograph_section
 from tools.window_cost import ARGUMENTS, measured, window_lines
 
@@ -162,13 +162,11 @@ def recorded(
 
 
 def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     yield f"{SECTION}"
     yield "    python -m tools.inside_the_step --write\n"
     yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.strip()}, {model} on {os.cpu_count()} cores without a GPU. "
-        f"Others used the cores too (load {load}), so steps also stall by themselves.\n"
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, {model} on {os.cpu_count()} cores without a GPU. "
+        f"Others used the cores too (load {load_words()}), so steps also stall by themselves.\n"
     )
     yield f"**As it is.** {verdict(plain.analysis().stalls)}\n"
     yield from stall_rows(plain.stalls.to_pylist())
@@ -182,10 +180,13 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
         f"**How rarely a step is told that nothing held up.** {SIMULATED_RUNS} simulated runs of {SIMULATED_STEPS:,} "
         "steps for each kind of noise, which multiplies every step's time:\n"
     )
-    yield "| noise | stalls told | of steps |\n|---|--:|--:|"
-    for name, noise in NOISES.items():
-        runs = [simulated(noise, seed) for seed in range(SIMULATED_RUNS)]
-        yield f"| {name} | {sum(run.table.num_rows for run in runs):,} | {sum(run.judged for run in runs):,} |"
+    runs = {name: [simulated(noise, seed) for seed in range(SIMULATED_RUNS)] for name, noise in NOISES.items()}
+    counts = (
+        (name, sum(run.table.num_rows for run in same), sum(run.judged for run in same)) for name, same in runs.items()
+    )
+    yield from table(
+        ("noise", "stalls told", "of steps"), ((name, f"{told:,}", f"{steps:,}") for name, told, steps in counts)
+    )
     yield f"\n{costs()}"
 
 

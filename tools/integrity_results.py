@@ -6,7 +6,6 @@ engine_probe; each FOLDER is of a sweep with check_integrity, such as `engine_pr
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from engine_probe.evaluation.integrity import CurveIntegrity, integrity
 from engine_probe.recordings.sweep import Swept, load_sweep
 from engine_probe.report.renderers.markdown import section_lines
 from engine_probe.report.sections.sweep.integrity import TITLE, integrity_sections, ratio
+from tools.result_page import options, table
 from tools.screenshot import photograph_section
 
 TOP = "# Do greedy answers stay the same under load?"
@@ -35,10 +35,11 @@ def document(folders: Sequence[Path]) -> Iterator[str]:
     yield from (TOP, "", "Made by `tools/integrity_results.py` from recordings of a real engine:", "")
     for swept, curve in found:
         yield f"- {named(swept, curve)}: {settings(swept)}."
-    yield from ("", "| published claim | measured here |", "|---|---|")
-    for claim, words in ((CHANGED, changed), (PREEMPTED, preempted), (ENDED_EARLY, ended_early)):
-        told = " ".join(f"{named(swept, curve)}: {words(curve)}" for swept, curve in found)
-        yield f"| {claim} | {told} |"
+    claims = ((CHANGED, changed), (PREEMPTED, preempted), (ENDED_EARLY, ended_early))
+    told = (
+        (claim, " ".join(f"{named(swept, curve)}: {words(curve)}" for swept, curve in found)) for claim, words in claims
+    )
+    yield from ("", *table(("published claim", "measured here"), told, words=(0, 1)))
     yield from ("", *compared_settings(found))
     for (swept, curve), section in zip(found, integrity_sections([curve for _, curve in found]), strict=True):
         yield from ("", f"## {named(swept, curve)}")
@@ -121,9 +122,8 @@ def ended_early(curve: CurveIntegrity) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = options(__doc__)
     parser.add_argument("folders", type=Path, nargs="+", help="sweeps with check_integrity")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the page to FILE; notes below it stay")
     parser.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="also write the README's pictures of the first sweep's section"
     )

@@ -6,20 +6,20 @@ an environment with the extra `quality`.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from engine_probe.analysis.answers.integrity.margin_noise import STRETCH
 from engine_probe.analysis.answers.quality.language import language_detector
 from engine_probe.analysis.statistics.share import share_interval
 from tests.support.simulated_faults import FAULTS, MEASURED, REQUESTS, TOKENS, WRONG_BLOCK, Count, rates
 from tests.support.simulated_text_faults import LANGUAGES, text_rates
+from tools.result_page import options, show
+from tools.result_page import table as in_markdown
 
 AIM = 0.95  # of runs with faults in one request of a hundred
 SAME_TOKENS = 24  # of a block
 TEXT_SEEDS = 200  # judging texts is fast
-HEAD = "| fault | found | 95 % interval | named as such | runs with a finding | requests accused without a fault |"
+TITLES = ("fault", "found", "95 % interval", "named as such", "runs with a finding", "requests accused without a fault")
 
 
 def percent(count: int, of: int) -> str:
@@ -31,8 +31,8 @@ def between(count: int, of: int) -> str:
     return f"{low:.1%} to {high:.1%}"
 
 
-def row(name: str, count: Count) -> str:
-    cells = (
+def row(name: str, count: Count) -> tuple[str, ...]:
+    return (
         name,
         f"{count.found} of {count.planted}",
         between(count.found, count.planted),
@@ -40,7 +40,6 @@ def row(name: str, count: Count) -> str:
         f"{count.runs_found} of {count.runs} (at least {share_interval(count.runs_found, count.runs)[0]:.1%})",
         accused(count),
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def accused(count: Count) -> str:
@@ -48,8 +47,7 @@ def accused(count: Count) -> str:
 
 
 def table(counts: Mapping[str, Count]) -> Iterator[str]:
-    yield from (HEAD, "|---|--:|--:|--:|--:|--:|")
-    yield from (row(name, count) for name, count in counts.items())
+    yield from in_markdown(TITLES, (row(name, count) for name, count in counts.items()))
 
 
 def document(seeds: int) -> Iterator[str]:
@@ -112,14 +110,10 @@ def origin(seeds: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = options(__doc__)
     parser.add_argument("--seeds", type=int, default=80, help="pairs of runs of each kind [80]")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the tables to FILE")
     asked = parser.parse_args()
-    text = "\n".join(document(asked.seeds)) + "\n"
-    print(text, end="")
-    if asked.write:
-        asked.write.write_text(text, encoding="utf-8")
+    show(document(asked.seeds), asked.write)
 
 
 if __name__ == "__main__":

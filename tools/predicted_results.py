@@ -6,7 +6,6 @@ of four sweeps take some minutes.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from engine_probe.engine.twin.capacity_plan import Plan
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.reference import Published, read_reference
 from engine_probe.sweep.preflight.device_plan import plan_on
+from tools.result_page import head_commit, options, show, table
 
 GPU = "H100 NVL"
 SWEEPS = {
@@ -97,16 +97,14 @@ def error(predicted: float, published: float) -> str:
 def capacities() -> Iterator[str]:
     """Yield the pools of the four models, also with the workspace fitted to the three others."""
     published = {model: found[0].value for model, found in figures("thesis_concurrency", "kv_capacity_tokens").items()}
-    yield "| model | published | predicted | error | from the other three | error |"
-    yield "|---|--:|--:|--:|--:|--:|"
+    rows = []
     for model in SWEEPS:
-        tokens, plan = published[model], planned(model, dtype="float16")
+        tokens, pool = published[model], planned(model, dtype="float16").kv_capacity_tokens
         assert tokens is not None
         others = without(model, {name: float(value or 0) for name, value in published.items()})
-        yield (
-            f"| {model} | {tokens:,.0f} | {plan.kv_capacity_tokens:,} | {error(plan.kv_capacity_tokens, tokens)} "
-            f"| {others:,.0f} | {error(others, tokens)} |"
-        )
+        errors = error(pool, tokens), error(others, tokens)
+        rows.append((model, f"{tokens:,.0f}", f"{pool:,}", errors[0], f"{others:,.0f}", errors[1]))
+    yield from table(("model", "published", "predicted", "error", "from the other three", "error"), rows)
 
 
 def without(model: str, published: dict[str, float]) -> float:
@@ -125,14 +123,11 @@ def without(model: str, published: dict[str, float]) -> float:
 
 def withheld() -> Iterator[str]:
     """Yield the capacities that the copy of the document does not tell."""
-    yield "| model | GPUs | KV cache in FP16 | in FP8 |"
-    yield "|---|--:|--:|--:|"
+    rows = []
     for model, gpus, more in WITHHELD:
-        wide, narrow = (
-            planned(model, tensor_parallel_size=gpus, **more, **kv).kv_capacity_tokens
-            for kv in ({}, {"kv_cache_dtype": "fp8"})
-        )
-        yield f"| {model} | {gpus} | {wide:,} | {narrow:,} |"
+        plans = (planned(model, tensor_parallel_size=gpus, **more, **kv) for kv in ({}, {"kv_cache_dtype": "fp8"}))
+        rows.append((model, gpus, *(f"{plan.kv_capacity_tokens:,}" for plan in plans)))
+    yield from table(("model", "GPUs", "KV cache in FP16", "in FP8"), rows)
 
 
 def saturation(curves: dict[str, Curve]) -> Iterator[str]:
@@ -191,13 +186,13 @@ def split(curves: dict[int, Curve]) -> Iterator[str]:
         ours, theirs = (memory.weights.size or 0.0) / GIB, figure.value or 0.0
         yield f"| {gpus} | {theirs:.2f} | {ours:.2f} | {error(ours, theirs)} | {memory.pool_tokens:,} |"
     yield ""
-    yield "| concurrent requests | tokens/s at most, 1 GPU | 2 GPUs | gain | KV peak, 1 GPU | 2 GPUs |"
-    yield "|--:|--:|--:|--:|--:|--:|"
-    one, two = curves[1], curves[2]
+    titles = ("concurrent requests", "tokens/s at most, 1 GPU", "2 GPUs", "gain", "KV peak, 1 GPU", "2 GPUs")
+    one, two, rows = curves[1], curves[2], []
     for place, load in enumerate(one.loads):
         few, many = one.tokens_per_s[place], two.tokens_per_s[place]
-        held = " | ".join(f"{curve.kv_shares[place]:.0%}" for curve in (one, two))
-        yield f"| {load:,.0f} | {few:,.0f} | {many:,.0f} | {many / few - 1:+.0%} | {held} |"
+        held = (f"{curve.kv_shares[place]:.0%}" for curve in (one, two))
+        rows.append((f"{load:,.0f}", f"{few:,.0f}", f"{many:,.0f}", f"{many / few - 1:+.0%}", *held))
+    yield from table(titles, rows, words=())
 
 
 class Held(NamedTuple):
@@ -306,17 +301,11 @@ def section(title: str, lines: Iterable[str], notes: str) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the page to FILE")
-    asked = parser.parse_args()
+    asked = options(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as place:
         curves = {model: twin(name, Path(place, name)) for model, name in SWEEPS.items()}
         halves = split_twins(Path(place))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    text = "\n".join(document(curves, halves, commit)) + "\n"
-    print(text, end="")
-    if asked.write:
-        asked.write.write_text(text, encoding="utf-8")
+    show(document(curves, halves, head_commit()), asked.write)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ leaves the recordings there, and what was measured there before is only predicte
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from engine_probe.commands.sweep.twin import limits, step_times
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import Price, StepTimes
 from engine_probe.recordings.run import Run
+from tools.result_page import head_commit, options, show
 from tools.twin_accuracy_points import ENGINES, ROUNDS, Case, Engine, seed, sweep_text
 
 MODELS = ("smollm2", "tiny")
@@ -225,13 +225,8 @@ DERIVED = """\
   lies between kernels are not in them. Their intervals are those of the measurements and cover none of that."""
 
 
-def head_commit() -> str:
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the page to FILE")
+    parser = options(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="MODEL", help="models to measure")
     parser.add_argument(
         "--kernels", type=Path, metavar="FILE", help="also predict from this report of `validate --json`"
@@ -244,10 +239,7 @@ def main() -> None:
         place = asked.keep or Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
         found = {model: model_accuracy(model, place, asked.kernels) for model in asked.models}
-    page = "\n".join(document(found, head_commit())) + "\n"
-    print(page, end="")
-    if asked.write:
-        asked.write.write_text(page, encoding="utf-8")
+    show(document(found, head_commit()), asked.write)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ Usage: `python -m tools.twin_faithfulness --write docs/results/twin_faithfulness
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from tools.twin_accuracy import head_commit
+from tools.result_page import head_commit, options, show, table
 
 # vLLM's settings of each are in tests/support/twin_faithfulness.py, which starts it.
 ENGINES = (
@@ -56,12 +54,9 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int, commit: str
     yield f"engine's decided: {steps} steps with {preemptions} preemptions. In {counted} of them the twin counted"
     yield "requests instead of asking vLLM about each (`engine_probe/engine/twin/counting/counting_scheduler.py`)."
     yield ""
-    yield "| engine | workloads | steps | preemptions | steps with counted requests |"
-    yield "|---|--:|--:|--:|--:|"
-    yield from (
-        f"| {each['engine']} | {each['cases']} | {each['steps']:,} | {each['preemptions']:,} | {each['counted']:,} |"
-        for each in found
-    )
+    counts = ("steps", "preemptions", "counted")
+    rows = ((each["engine"], each["cases"], *(f"{each[name]:,}" for name in counts)) for each in found)
+    yield from table(("engine", "workloads", "steps", "preemptions", "steps with counted requests"), rows)
     yield ""
     yield f"    python -m tools.twin_faithfulness --cases {cases} --seed {seed} --write {WRITTEN}    (commit {commit})"
     yield ""
@@ -77,19 +72,15 @@ def document(found: Sequence[dict[str, Any]], cases: int, seed: int, commit: str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = options(__doc__)
     parser.add_argument("--cases", type=int, default=CASES, help=f"workloads for each engine [{CASES}]")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the table to FILE")
     asked = parser.parse_args()
     commit, number = head_commit(), len(ENGINES)
     seeds = range(asked.seed, asked.seed + number)  # other workloads for each engine
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(compared, ENGINES, [asked.cases] * number, seeds))
-    text = "\n".join(document(found, asked.cases, asked.seed, commit)) + "\n"
-    print(text, end="")
-    if asked.write:
-        asked.write.write_text(text, encoding="utf-8")
+    show(document(found, asked.cases, asked.seed, commit), asked.write)
 
 
 if __name__ == "__main__":

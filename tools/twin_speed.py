@@ -5,7 +5,6 @@ Usage: `python -m tools.twin_speed --write docs/results/twin_speed.md`, in the r
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -26,6 +25,7 @@ from engine_probe.commands.sweep.twin import on_device
 from engine_probe.hook.vllm_versions import installed_vllm
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.workload.request_plan import MOST_HELD
+from tools.result_page import options, show, table
 
 TWINS = (("llama-3.1-8b", "L4"), ("llama-3.1-8b", "L40S"), ("llama-3.1-8b", "H100"))
 USERS = (16, 64, 256)
@@ -198,14 +198,12 @@ def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterato
     yield "when it was answered, and how late the driver handed it over. At the end the recorded streams are rewritten"
     yield "as files with large batches, all tables at once: that is the peak."
     yield ""
-    yield "| requests | before it runs | after a quarter | after 95% | peak, at its end | us for each request |"
-    yield "|--:|--:|--:|--:|--:|--:|"
+    titles = ("requests", "before it runs", "after a quarter", "after 95%", "peak, at its end", "us for each request")
+    rows = []
     for each in many:
-        yield (
-            f"| {each['requests']:,} | {each['before'] / 2**20:,.0f} MiB | {each['quarter'] / 2**20:,.0f} MiB "
-            f"| {each['late'] / 2**20:,.0f} MiB | {each['memory'] / 2**20:,.0f} MiB "
-            f"| {each['seconds'] / each['requests'] * 1e6:,.0f} |"
-        )
+        sizes = (f"{each[name] / 2**20:,.0f} MiB" for name in ("before", "quarter", "late", "memory"))
+        rows.append((f"{each['requests']:,}", *sizes, f"{each['seconds'] / each['requests'] * 1e6:,.0f}"))
+    yield from table(titles, rows, words=())
 
 
 def vllm_version() -> str:
@@ -215,8 +213,7 @@ def vllm_version() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the tables to FILE")
+    parser = options(__doc__)
     parser.add_argument("--twin", nargs=2, metavar=("MODEL", "GPU"), help="print one twin's figures as JSON")
     parser.add_argument("--requests", type=int, help="print the memory of so many requests as JSON")
     parser.add_argument("--many", type=int, nargs="*", default=MANY, help="numbers of requests for the memory")
@@ -227,10 +224,7 @@ def main() -> None:
         return
     many = [each for number in asked.many for each in measured(asked.parts, "--requests", str(number))]
     found = [each for twin in TWINS for each in measured(asked.parts, "--twin", *twin)]
-    text = "\n".join(document(found, many)) + "\n"
-    print(text, end="")
-    if asked.write:
-        asked.write.write_text(text, encoding="utf-8")
+    show(document(found, many), asked.write)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ differs between the engines cancels. `python -m tools.inside_the_step --only win
 
 import os
 import random
-import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from engine_probe import Probe
 from engine_probe.overhead.paired import SEED, Estimate, estimate
 from engine_probe.record.run_json import OperatorWindow
+from tools.result_page import head_commit, load_words, table
 
 SECTION = "## What a window of operators costs outside it\n"
 ROUNDS = 40  # half of them with the window on either engine
@@ -68,20 +68,17 @@ def step_ns(engine: Any) -> int:
 
 def window_lines(found: dict[str, Estimate], window: OperatorWindow) -> Iterator[str]:
     """Say what steps outside the window took longer, with intervals."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-    load = ", ".join(f"{value:.0f}" for value in os.getloadavg())
     pairs = ROUNDS * (window.first - FIRST_DECODE)
     yield SECTION
     yield "    python -m tools.inside_the_step --only window --write\n"
     yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.strip()}, load {load} on {os.cpu_count()} cores. Two `tiny` "
-        f"engines in one process step in turns, one of them with a window of {window.steps} steps; {ROUNDS} rounds, "
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, load {load_words()} on {os.cpu_count()} cores. Two "
+        f"`tiny` engines in one process step in turns, one with a window of {window.steps} steps; {ROUNDS} rounds, "
         f"after half of which the roles are swapped; {pairs:,} pairs of steps before the window. By how much the steps "
         "with a window took longer, medians with 95 % intervals:\n"
     )
-    yield "| steps | longer by | 95 % interval |\n|---|--:|--:|"
-    for name, each in found.items():
-        yield f"| {name} | {each.median:+.2%} | {each.low:+.2%} to {each.high:+.2%} |"
+    rows = ((name, f"{each.median:+.2%}", f"{each.low:+.2%} to {each.high:+.2%}") for name, each in found.items())
+    yield from table(("steps", "longer by", "95 % interval"), rows)
     cost = any(each.low > 0 for each in found.values())
     most = max(each.high for each in found.values())
     yield f"\n{'A cost is seen.' if cost else f'No cost is seen; one of more than {most:.2%} would have been.'}\n"
