@@ -159,8 +159,8 @@ def side_by_side(
 def followed(folders: Sequence[Path], axis: str, gates: Sequence[Gate], slo: Slo | None) -> Compared:
     """Return the trend over an axis; its gates are those of the last measurement."""
     from engine_probe.evaluation.trend import trend_over
+    from engine_probe.report.compare_document import trend_document
     from engine_probe.report.renderers.json_comparison import trend_figures
-    from engine_probe.report.trend_document import trend_document
 
     found = trend_over(folders, axis, slo)
     return Compared([found.last], lambda: trend_document(found, gates), lambda: trend_figures(found, gates))

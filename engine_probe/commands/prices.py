@@ -81,7 +81,7 @@ def show_options(
     from engine_probe.analysis.run.slo import Slo
     from engine_probe.evaluation.money.options import hardware
     from engine_probe.evaluation.money.price_list import find_prices, read_prices
-    from engine_probe.report.price_document import price_document
+    from engine_probe.report.sections.money.hardware import price_document
 
     prices = read_prices(name)
     if not prices.options:

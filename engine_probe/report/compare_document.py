@@ -1,4 +1,4 @@
-"""The report of a comparison: bounds and verdict, what else differs, what changed, and every point."""
+"""The reports of a comparison and of a trend: bounds and verdict, what changed where, and every point."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,12 +7,16 @@ from functools import partial
 from engine_probe.analysis.compare.gates import Gate
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.pareto import same_work
+from engine_probe.evaluation.trend import TIME, VLLM, TrendOver
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.sections.compare.changes import changes_section, each_point, metric_names, side_by_side
+from engine_probe.report.sections.compare.trend import method_section, points_section, trend_charts, trend_verdict
 from engine_probe.report.sections.compare.verdict import compare_verdict
 from engine_probe.report.sections.compare.words import short_names
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
+
+AXES = {TIME: "over time", VLLM: "over versions of vLLM"}
 
 
 def compare_document(found: Sequence[Comparison], gates: Sequence[Gate]) -> Document:
@@ -32,4 +36,17 @@ def compare_document(found: Sequence[Comparison], gates: Sequence[Gate]) -> Docu
         f"before: {before}; after: {', '.join(each.after for each in found)}",
         whole,
         (changes[0], charts, pareto_section(works), *changes[1:], metric_names(found)),
+    )
+
+
+def trend_document(found: TrendOver, gates: Sequence[Gate]) -> Document:
+    first, last = found.occasions[0], found.occasions[-1]
+    verdict = replace(trend_verdict(found, gates), charts=partial(trend_charts, found))
+    compared = changes_section(found.last)
+    title = f"The last against those before: {found.last.after} against {found.last.before}"
+    return Document(
+        f"{len(found.occasions)} measurements {AXES.get(found.axis, 'by label')}",
+        f"from {first.label} ({first.name}) to {last.label} ({last.name})",
+        verdict,
+        (points_section(found), Section(title, parts=(compared, each_point(found.last))), method_section()),
     )

@@ -11,10 +11,9 @@ from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.report.charts.experiment.models import across_charts
 from engine_probe.report.charts.model import Chart, Lines
-from engine_probe.report.charts.money.curves import money_charts
+from engine_probe.report.charts.money import money_charts
 from engine_probe.report.charts.published import drawn_beside
-from engine_probe.report.charts.slo import slo_charts
-from engine_probe.report.charts.sweep import charts_over_load, throughput_charts
+from engine_probe.report.charts.sweep import charts_over_load, slo_charts, throughput_charts
 from engine_probe.report.document import Document, Section
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_section

@@ -20,19 +20,17 @@ from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept, slo_of_search
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.curves.bursts import burst_charts
 from engine_probe.report.charts.experiment.models import across_charts
 from engine_probe.report.charts.model import Chart
-from engine_probe.report.charts.money.curves import money_charts
+from engine_probe.report.charts.money import money_charts
 from engine_probe.report.charts.published import drawn_beside
-from engine_probe.report.charts.slo import slo_charts
-from engine_probe.report.charts.sweep import sweep_charts, throughput_charts
+from engine_probe.report.charts.sweep import slo_charts, sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
 from engine_probe.report.run_report import POINTS, origin, run_sections
 from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
-from engine_probe.report.sections.load.makespan import burst_section
+from engine_probe.report.sections.load.makespan import burst_charts, burst_section
 from engine_probe.report.sections.load.prediction import document_title, sources_section, with_prediction
 from engine_probe.report.sections.load.users import users_section
 from engine_probe.report.sections.money.section import money_section

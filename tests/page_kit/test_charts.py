@@ -7,9 +7,8 @@ import re
 import pytest
 
 from page_kit.chart_words import line_words
-from page_kit.line_chart import Region, Series, chart
+from page_kit.line_chart import MOST_BANDS, Region, Series, chart
 from page_kit.page import asset
-from page_kit.readout import MOST_BANDS
 from page_kit.scale import Scale, ticks
 from tests.support.values import values
 

@@ -38,7 +38,7 @@ from engine_probe.recordings.run import Run
 from engine_probe.recordings.suite import Suite
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.curves.lengths import OverLength, fitted_lines
+from engine_probe.report.charts.lengths import OverLength, fitted_lines
 from engine_probe.report.charts.levels import by_load, intervals
 from engine_probe.report.renderers.json_answers import run_quality, sweep_quality
 from engine_probe.report.renderers.json_money import accounted

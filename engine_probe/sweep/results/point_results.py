@@ -10,13 +10,12 @@ from engine_probe.analysis.curve.held_load import held_load
 from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.results import Measured, read_measured
 from engine_probe.perplexity.text import read_text, text_sha256
-from engine_probe.record.run_folder import COMPLETE
-from engine_probe.recordings.cluster import open_cluster
+from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER
+from engine_probe.recordings.cluster import Cluster, open_cluster
 from engine_probe.recordings.run import Run, load
 from engine_probe.sweep.definition.saturation_stop import Reached
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.results.driver_log import Driven, read_driver_log
-from engine_probe.sweep.results.replica_results import ReplicaResult, replica_results
 
 FAILED, SKIPPED = "failed", "skipped"
 
@@ -41,6 +40,18 @@ class Unprobed(msgspec.Struct, frozen=True):
     status: str = COMPLETE
     reason: str = "ran without the probe, so there is no recording"
     folder: str = ""
+
+
+class ReplicaResult(msgspec.Struct, frozen=True):
+    """One engine in the time in which all ran; its own recording is in `folder`, below the point's."""
+
+    folder: str
+    model: str
+    place: str  # its machine, and its GPUs
+    output_tokens: int
+    output_tokens_per_s: float
+    median_ttft_seconds: float | None  # of its requests
+    seconds: float  # of its whole recording
 
 
 class PointResult(msgspec.Struct, frozen=True):
@@ -230,3 +241,22 @@ def finished(folder: Path, point: Point) -> PointResult | Unprobed | Scored | No
     except EngineProbeError:
         return None
     return None if isinstance(row, Unmeasured) else row
+
+
+def replica_results(cluster: Cluster) -> list[ReplicaResult]:
+    found = []
+    for engine, tokens, rate in zip(cluster.engines, cluster.window.tokens, cluster.window.rates, strict=True):
+        summary = engine.analysis.summary
+        ttft_ns = summary.ttft.percentiles_ns[50]
+        found.append(
+            ReplicaResult(
+                folder=REPLICA_FOLDER.format(engine.number),
+                model=engine.run.model_name,
+                place=engine.place,
+                output_tokens=tokens,
+                output_tokens_per_s=rate,
+                median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
+                seconds=summary.seconds,
+            )
+        )
+    return found

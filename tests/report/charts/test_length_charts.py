@@ -10,7 +10,7 @@ import pytest
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.experiment import load_experiment
 from engine_probe.recordings.sweep import load_sweep
-from engine_probe.report.charts.curves.lengths import ANSWER, E2EL, PROMPT, TPOT, TTFT, length_charts, over_lengths
+from engine_probe.report.charts.lengths import ANSWER, E2EL, PROMPT, TPOT, TTFT, length_charts, over_lengths
 from engine_probe.report.charts.model import Lines
 from tests.support.length_sweeps import OVERHEAD_MS, READ_MS, TOKEN_MS, write_length_sweep
 

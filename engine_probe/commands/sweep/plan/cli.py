@@ -132,12 +132,11 @@ def planned(
     model: str, names: Sequence[str], given: dict[str, Any], lengths: tuple[int, int], money: str | None
 ) -> Planned:
     """Plan one engine on each GPU, with what it costs, and what would let it start where it does not."""
-    from engine_probe.commands.sweep.plan.gpu_offers import offer_of
+    from engine_probe.commands.sweep.plan.choice import offer_of
     from engine_probe.engine.twin.engine_choice import Limits, candidate
     from engine_probe.evaluation.money.price_list import read_prices
     from engine_probe.report.sections.load.capacity_plan import Planned
-    from engine_probe.sweep.preflight.device_plan import plan_on
-    from engine_probe.sweep.preflight.plan_changes import changes_that_fit
+    from engine_probe.sweep.preflight.device_plan import changes_that_fit, plan_on
 
     prices = None if money is None else read_prices(money)
     plans = [plan_on(model, name, given, lengths) for name in names]

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import click
 
+from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import make_folder
+from engine_probe.commands.report import Asked, report_suite
 from engine_probe.commands.sweep.measure import measure as measure_sweep
 from engine_probe.commands.sweep.reading import check_before_start
 from engine_probe.commands.sweep.suite.reading import preparation
-from engine_probe.commands.sweep.suite.report import report
 from engine_probe.errors import INTERRUPTED
+from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.recordings.suite import COMPLETE, SuiteState, SweepState
+from engine_probe.report.renderers.html_document import html_page
+from engine_probe.report.renderers.terminal import print_document
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.preflight.earlier_sweeps import earlier
 from engine_probe.sweep.preflight.gpu_memory import smallest_gpu
@@ -21,6 +25,8 @@ from engine_probe.sweep.suite.plan import Planned
 from engine_probe.sweep.suite.run import SuiteRun
 from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import counted, long_duration, plain
+
+PAGE = "report.html"
 
 
 def start(
@@ -91,3 +97,15 @@ def time_left(suite: SuiteRun) -> str:
 
 def say(line: str) -> None:
     click.echo(plain(line), err=True)
+
+
+def report(folder: Path) -> None:
+    """Print the report of what is measured, and write its page, over that of an earlier run of this suite."""
+    made = report_suite(folder, Asked(None, None, Path(), None, None))
+    with writing(folder / PAGE):
+        atomic_write(folder / PAGE, html_page(made.page()).encode())
+    console = output_console(PIPED_WIDTH)
+    console.print()
+    more = f"engine_probe report {folder} --verbose shows every section in full."
+    print_document(made.document, console, more=more)
+    console.print(f"\n{folder / PAGE}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The report of a plan: which GPU holds the model, how many requests, and what bounds its speed."""
+"""The report of a plan: which GPU holds the model, how many requests, and what bounds its speed over the load."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from engine_probe.engine.twin.capacity_plan import Plan, least_terms
 from engine_probe.engine.twin.engine_choice import Candidate
-from engine_probe.report.charts.curves.capacity_plan import bounds_chart
+from engine_probe.report.charts.model import Axis, Lines, Series, numbers, placed
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
 from engine_probe.report.sections.load.engine_choice import (
     Choice,
@@ -32,6 +34,12 @@ COLUMNS = (
     Column("TPOT at least", short="TPOT ≥"),
     Column("output tokens/s at most", short="tokens/s ≤"),
 )
+TABLE_NOTE = (
+    "TPOT and tokens/s with as many requests in flight as the pool holds. Bounds from the datasheet: weights and "
+    "KV cache read once a step, tokens multiplied and reduced over GPUs at full rates; everything else comes on top."
+)
+MOMENTS = 60
+NOTE = "Each line ends at the requests that run at the same time. A bound, not a prediction: real engines lie below."
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def plan_document(found: Planned, words: Sequence[str] = (), choice: Choice | No
             *says((f"{capitalized(doubt)}." for doubt in found.doubts), "caution"),
         ),
         charts=lambda: [] if chart is None else [chart],
-        tables=(Table(COLUMNS, tuple(map(row, plans)), note=NOTE), *cost_table(found.engines, found.currency)),
+        tables=(Table(COLUMNS, tuple(map(row, plans)), note=TABLE_NOTE), *cost_table(found.engines, found.currency)),
         shown="always",
     )
     compared = () if choice is None else (choice_section(choice),)
@@ -80,12 +88,6 @@ def money_lines(found: Planned) -> Iterator[str]:
     missing = [each.plan.device for each in found.engines if each.offer.per_hour is None]
     if found.money is not None and missing:
         yield f"No price is known of {', '.join(missing)}: {found.money} has no option of that name."
-
-
-NOTE = (
-    "TPOT and tokens/s with as many requests in flight as the pool holds. Bounds from the datasheet: weights and "
-    "KV cache read once a step, tokens multiplied and reduced over GPUs at full rates; everything else comes on top."
-)
 
 
 def verdict_lines(found: Planned) -> Iterator[str]:
@@ -186,3 +188,21 @@ def _one(plan: Plan) -> dict[str, Any]:
             "output_tokens_per_s_at_most": bounds.output_tokens_per_s,
         }
     return found
+
+
+def bounds_chart(plans: Sequence[Plan]) -> Lines | None:
+    """Return one line for each device that holds a request; None if none does."""
+    held = [plan for plan in plans if plan.concurrency]
+    if not held:
+        return None
+    most = max(plan.concurrency for plan in held)
+    grid = np.geomspace(1, most, MOMENTS).round()
+    loads = np.unique(np.concatenate([grid, [plan.concurrency for plan in held]]))
+    series = []
+    for number, plan in enumerate(held):
+        mine = loads[loads <= plan.concurrency]
+        rates = np.array([plan.bounds(int(load)).output_tokens_per_s for load in mine])
+        label = plan.device if plan.gpus == 1 else f"{plan.gpus} x {plan.device}"
+        series.append(Series(label, placed(loads, mine, rates), colour=number))
+    x = Axis("concurrent requests", whole=True, log=True)
+    return Lines("Throughput at most", NOTE, x, [Axis("output tokens/s")], numbers(loads), series)

@@ -1,9 +1,12 @@
 """Bursts: how long so many requests take together, against one after another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.curve.levels import makespans, speed_up
+from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.recordings.curve import Curve
+from engine_probe.report.charts.levels import over_loads
+from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.report.document import Cell, Column, Section, Table, says, table
 from engine_probe.workload.load import CONCURRENCY
 
@@ -19,6 +22,7 @@ COLUMNS = (
     Column("speed-up"),
     Column("requests/min"),
 )
+MAKESPAN = "Makespan of a burst"
 
 
 def burst_section(curves: Sequence[Curve]) -> Section:
@@ -27,9 +31,14 @@ def burst_section(curves: Sequence[Curve]) -> Section:
     return Section(TITLE, sentences=says([MEANING]), tables=tables) if tables else Section()
 
 
+def spans_of(curve: Curve) -> dict[float, Repeated] | None:
+    """Return the makespans of a curve of bursts, one of them of a single request. None of another curve."""
+    spans = makespans(curve.figures) if curve.unit == CONCURRENCY else None
+    return spans if spans and len(spans) > 1 and 1 in spans else None
+
+
 def burst_table(curve: Curve) -> Table | None:
-    spans = makespans(curve.figures)
-    if curve.unit != CONCURRENCY or spans is None or len(spans) < 2 or 1 not in spans:
+    if (spans := spans_of(curve)) is None:
         return None
     alone = spans[1].mean
     rows = [
@@ -47,3 +56,24 @@ def burst_table(curve: Curve) -> Table | None:
 
 def per_minute(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
+def burst_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
+    """Yield for each curve of bursts, one of them of a single request, their makespans."""
+    for curve in curves:
+        if (spans := spans_of(curve)) is None:
+            continue
+        xs = list(spans)
+        alone = spans[1].mean
+        measured = over_loads(xs, curve.figures, lambda each: each.summary.makespan_seconds)
+        yield Lines(
+            title=curve.named(MAKESPAN),
+            note="First arrival to last answer of requests that come at once; dashed: as long as one after another.",
+            x=load_axis(curve.unit),
+            y=[Axis("makespan", "s")],
+            xs=list(xs),
+            series=[
+                Series("together", **measured, style="both", colour=0),
+                Series("one after another", [load * alone for load in xs], style="dashed", colour=5),
+            ],
+        )

@@ -1,12 +1,25 @@
-"""The quality of one run's answers to a question set."""
+"""The quality of one run's answers to a question set, in words that the report of a sweep has in common."""
 
+from engine_probe.analysis.answers.quality.load_effect import Rate
 from engine_probe.analysis.answers.quality.verdicts import FAULTS
 from engine_probe.errors import InputError
 from engine_probe.evaluation.quality import CORRECT, Judge, QualityLevel, RunQuality, groups_of
 from engine_probe.recordings.run import Run
-from engine_probe.report.charts.answers.quality import group_name
-from engine_probe.report.document import Section, Table, says, sure, table
-from engine_probe.report.sections.quality_words import HOW, NOT_FOUND, TITLE, interval, rate_cell
+from engine_probe.report.charts.quality import group_name
+from engine_probe.report.document import Cell, Section, Table, says, sure, table
+
+TITLE = "Quality of the answers"
+NOT_FOUND = (
+    "What a reader would have to understand to notice is not found: false statements beside a right answer, reasoning "
+    "that argues for a choice without naming it, and instructions given away in other words."
+)
+HOW = (
+    "Right: by each question's key. Wrong language: a third of the letters in sentences that can be told, or an answer "
+    "announced in another language. Contradiction: the letter answered and those the text calls right. Leak: seven "
+    "words in a row of the system prompt alone. Copy: 60% of an answer from its prompt, or the question again. "
+    "Repetitive: a phrase four times in a row, or half of the runs of three words seen before. Context lost: a later "
+    "turn's key is missed."
+)
 
 
 def quality_section(run: Run) -> Section:
@@ -44,3 +57,12 @@ def fault_sentences(level: QualityLevel) -> list[str]:
 def group_table(level: QualityLevel, found: RunQuality) -> Table:
     rows = [[group_name(*group), rate_cell(level.rate(CORRECT, group))] for group in groups_of(found.answers)]
     return table(("answers", "right"), rows)
+
+
+def rate_cell(rate: Rate | None) -> Cell | str:
+    return "-" if rate is None else Cell(f"{rate.share:.0%}", below=interval(rate))
+
+
+def interval(rate: Rate) -> str:
+    low, high = rate.interval
+    return f"{low:.0%} to {high:.0%}"

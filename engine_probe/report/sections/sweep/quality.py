@@ -6,9 +6,9 @@ from functools import partial
 from engine_probe.analysis.answers.quality.load_effect import PairedChange
 from engine_probe.analysis.answers.quality.verdicts import FAULTS
 from engine_probe.evaluation.quality import CORRECT, NO_TEXT, CurveQuality, QualityLevel
-from engine_probe.report.charts.answers.quality import group_name, quality_charts
+from engine_probe.report.charts.quality import group_name, quality_charts
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, sure, table
-from engine_probe.report.sections.quality_words import HOW, NOT_FOUND, TITLE, interval, rate_cell
+from engine_probe.report.sections.run.quality import HOW, NOT_FOUND, TITLE, interval, rate_cell
 from engine_probe.text_format import counted
 from engine_probe.workload.load import level_words
 

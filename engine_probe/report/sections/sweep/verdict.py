@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from engine_probe.analysis.batch.left_graphs import LeftGraphs
 from engine_probe.analysis.curve.regions import region_sentences
 from engine_probe.analysis.curve.saturation import WITHIN, KvSaturation, Level, Saturation
 from engine_probe.analysis.run.success import Success, summed
@@ -13,11 +14,10 @@ from engine_probe.report.charts.levels import repeats_note
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.run.ceilings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
-from engine_probe.report.sections.sweep.graphs import graphs_verdict
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
 from engine_probe.text_format import capitalized
-from engine_probe.workload.load import CONCURRENCY
+from engine_probe.workload.load import CONCURRENCY, level_words
 
 LARGE_ERROR = 0.05  # root mean square of the relative errors of a fitted curve
 
@@ -209,3 +209,19 @@ def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
         f"{verb} KV pool holds {load} concurrent requests (at lower loads: peak running requests / peak share of the "
         "pool in use)."
     )
+
+
+def graphs_verdict(curve: Curve) -> Iterator[str]:
+    if found := curve.left_graphs:
+        yield left_graphs_words(found, curve.unit)
+
+
+def left_graphs_words(found: LeftGraphs, unit: str) -> str:
+    left = (
+        f"Decode steps outgrow the largest CUDA graph ({found.largest:,} tokens) between {found.within:g} and "
+        f"{level_words(found.beyond, unit)}, where {found.share:.0%} of the time goes to decode steps outside graphs"
+    )
+    if not found.at_knee:
+        return f"{left}."
+    kv = "requests also wait for KV blocks there" if found.waited_for_kv else "no request waits for KV blocks there"
+    return f"{left}; throughput stops growing in the same range, and {kv}."

@@ -10,9 +10,8 @@ import pytest
 
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import Swept, load_sweep
-from engine_probe.report.charts.curves.bursts import burst_charts
 from engine_probe.report.document import Section
-from engine_probe.report.sections.load.makespan import burst_section
+from engine_probe.report.sections.load.makespan import burst_charts, burst_section
 from engine_probe.report.sections.load.users import users_section
 from tests.support.recordings import write_sweep
 

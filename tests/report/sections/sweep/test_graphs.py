@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from engine_probe.analysis.batch.left_graphs import LeftGraphs
 from engine_probe.commands.report import command
-from engine_probe.report.sections.sweep.graphs import left_graphs_words
+from engine_probe.report.sections.sweep.verdict import left_graphs_words
 from engine_probe.workload.load import CONCURRENCY
 from tests.support.recordings import facts, ran, write_run
 from tests.support.small_tables import table

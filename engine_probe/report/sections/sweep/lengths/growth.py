@@ -6,7 +6,7 @@ from functools import partial
 from engine_probe.analysis.statistics.polynomial_fit import Coefficient, LineOrParabola, Polynomial
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.charts.curves.lengths import TTFT, OverLength, fitted_lines, length_charts
+from engine_probe.report.charts.lengths import TTFT, OverLength, fitted_lines, length_charts
 from engine_probe.report.document import Section, Sentence, sure
 from engine_probe.text_format import duration
 

@@ -1,1 +1,0 @@
-"""Charts of what answers say."""

@@ -1,1 +1,0 @@
-"""Charts of some sweeps only: over lengths, of bursts."""
