@@ -4,8 +4,6 @@ Usage: `python tools/a_a_sweeps.py runs/a_a --write docs/results/a_a_sweeps.md`,
 engine_probe, after `engine_probe sweep smoke --model tiny --against smoke --rounds 4 --out runs/a_a`.
 """
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Iterator, Sequence

@@ -5,8 +5,6 @@ those of a project its files as well. Each turn brings a tool's output, a second
 now and then one that took longer.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from itertools import count

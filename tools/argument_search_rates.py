@@ -4,8 +4,6 @@ Simulated engines of four arguments (`tests/support/simulated_arguments.py`) are
 which [search] uses, by its tree-structured estimator and at random. Prints the table in docs/results/.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import warnings

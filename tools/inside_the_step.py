@@ -4,8 +4,6 @@ A small real model is recorded as it is, and again with pauses planted into chos
 held up is told as a stall is counted in simulated runs with noise of several kinds.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import mmap

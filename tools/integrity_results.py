@@ -4,8 +4,6 @@ Usage: `python -m tools.integrity_results FOLDER ... --write docs/results/integr
 engine_probe; each FOLDER is of a sweep with check_integrity, such as `engine_probe sweep integrity --out FOLDER`.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

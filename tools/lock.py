@@ -4,8 +4,6 @@ Each holds the exact versions, for Python 3.11 to 3.14 on Linux: `cpu.txt` and `
 what the tests need beside either. They name no index: packages come from wherever uv and pip are configured to look.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import platform

@@ -4,8 +4,6 @@ Usage: `python -m tools.measure_margins tests/support/measured_margins.json --mo
 repository and from an environment with vLLM. Simulated answers take their noise and their faults from this file.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

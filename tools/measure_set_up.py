@@ -10,8 +10,6 @@ one that a cold run filled. A phase ends where the next line of the set-up appea
 else; the load before and after is written down.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

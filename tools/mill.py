@@ -8,8 +8,6 @@ lengths of steps vary. `--measure` makes the report and the trace of each, every
 in the system's cache, since they were just written.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -4,8 +4,6 @@ Usage: `python -m tools.planted_faults --write docs/results/planted_faults.md`, 
 an environment with the extra `quality`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from engine_probe.analysis.answers.integrity.margin_noise import STRETCH

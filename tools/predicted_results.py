@@ -4,8 +4,6 @@ Usage: `python -m tools.predicted_results --write docs/results/predicted.md`, in
 of four sweeps take some minutes.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Write docs/price_lists.md from the schema of price lists: `make docs`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sweep_reference import row

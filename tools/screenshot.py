@@ -4,8 +4,6 @@ Usage: `make screenshot`, or `python tools/screenshot.py [FOLDER OF A SWEEP [FOL
 `python tools/screenshot.py --plan`.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Write docs/sweep_files.md and sweeps/sweep.schema.json from the schema of sweep files: `make docs`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from itertools import groupby

@@ -7,8 +7,6 @@ leaves the recordings there, and what was measured there before is only predicte
 `engine_probe validate --json` the same points are also predicted from measured kernels alone.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

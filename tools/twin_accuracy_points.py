@@ -1,7 +1,5 @@
 """The points that twin_accuracy measures and predicts, and the sweep files that ask for them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 Usage: `python -m tools.twin_faithfulness --write docs/results/twin_faithfulness.md`, in the root of the repository.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

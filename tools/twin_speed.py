@@ -3,8 +3,6 @@
 Usage: `python -m tools.twin_speed --write docs/results/twin_speed.md`, in the root of the repository.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource

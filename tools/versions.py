@@ -6,8 +6,6 @@ sources. Where the Python of a CUDA build runs with the compiled extensions of t
 it as well. Ends with 1 if anything failed.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform

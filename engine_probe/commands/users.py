@@ -1,7 +1,5 @@
 """`engine_probe users`: users as concurrent requests, and the other way round."""
 
-from __future__ import annotations
-
 import click
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under

@@ -1,7 +1,5 @@
 """The report of a what-if: a recorded run, the same predicted as it was, and under other settings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Fill the `.venv` of a checkout with the packages of its lock files: with uv, or with pip where uv does not work."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

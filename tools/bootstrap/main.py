@@ -1,7 +1,5 @@
 """Run one set-up at a time, and end with one sentence where it cannot go on."""
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import hashlib

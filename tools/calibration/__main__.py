@@ -1,7 +1,5 @@
 """Print how often the conclusions of engine_probe are true, measured on simulated sweeps whose truth is known."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Run simulations of every part on several processes and count their claims."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Every kind of claim that is checked: when it is true, and how often it must be."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args

@@ -5,8 +5,6 @@ which show the drift between occasions. A figure of a run follows from its throu
 each adds noise of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast

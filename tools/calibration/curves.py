@@ -1,7 +1,5 @@
 """What the analysis of a curve concludes from a simulated sweep, as claims."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from engine_probe.analysis.curve.regions import letter

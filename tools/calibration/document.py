@@ -4,8 +4,6 @@ A section is replaced by name and all others are kept, so that figures before a 
 one written last comes first.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """What the tests of load effects conclude from simulated sweeps in which a figure depends on load or does not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -3,8 +3,6 @@
 The noise of a sweep, shared or not, is that of `comparisons.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain

@@ -4,8 +4,6 @@ No test that takes at most 5 % of these fitted curves for another shape can tell
 taken as normal, with the covariance that it has in the simulation.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import nct, norm, t

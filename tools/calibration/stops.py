@@ -4,8 +4,6 @@ Steps give the same number of tokens; their durations vary around a mean, neighb
 known exactly. A warm-up makes the first steps longer or shorter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Markdown tables of a tally: how often each claim was made, what it promised, how often it was true, and a verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Literal
 

@@ -4,8 +4,6 @@ Usage: `python -m tools.published_results --write docs/results/published.md [--m
 beside the page, in published.json.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

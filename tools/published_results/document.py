@@ -1,7 +1,5 @@
 """The page: a table for each section of each document, a row for each of its figures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

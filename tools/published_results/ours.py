@@ -1,7 +1,5 @@
 """What of ours stands beside a published figure: arithmetic, a model's geometry, a shipped sweep, a recorded figure."""
 
-from __future__ import annotations
-
 import ast
 import operator
 import tomllib

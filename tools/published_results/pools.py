@@ -4,8 +4,6 @@ The requests are those of the shipped concurrency sweeps, whose lengths of answe
 occupancy (tools/answer_lengths.py). Nothing here takes a time; that needs a GPU.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple

@@ -7,8 +7,6 @@ Ends with 1 where a test ends otherwise with the probe than without it, where th
 a wrong counter in a test that is not listed in `SET_BY_HAND`.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

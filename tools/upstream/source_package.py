@@ -1,7 +1,5 @@
 """vLLM's tests, from its source package, and the one model configuration that they ask the hub for."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Whether recordings can tell what the steps of an engine take: of the same model and machine, and at several loads."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The twin of one engine on a device that `kernels_bench` measured."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

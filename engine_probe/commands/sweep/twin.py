@@ -1,7 +1,5 @@
 """`sweep --twin`: the sweep on a twin whose step times come from recordings, measured kernels or a datasheet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache

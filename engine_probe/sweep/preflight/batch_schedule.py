@@ -5,8 +5,6 @@ into the pool at its end waits. So nothing is preempted: a point whose pool is s
 in which nothing begins or ends are taken together.
 """
 
-from __future__ import annotations
-
 import heapq
 import math
 from collections import deque

@@ -1,7 +1,5 @@
 """A plan for one model on one GPU of the table of specifications."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

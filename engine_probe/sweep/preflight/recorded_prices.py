@@ -4,8 +4,6 @@ Whatever the workload of a recording was, its steps tell what a step costs by wh
 limit the scheduler do not change that; all others do, and a recording with other ones prices nothing here.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ The engine is a fluid: `running` requests share the rate of that load equally. A
 one ends, until none is left to start; from then on fewer and fewer run.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Every kind has the same `deviation`: the root mean square of what it adds, relat
 noise, each run adds a third of that by itself.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

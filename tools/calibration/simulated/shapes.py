@@ -3,8 +3,6 @@
 Truth is computed numerically from the rate alone, on loads 0.1 % apart, so that a new shape needs no formula for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property

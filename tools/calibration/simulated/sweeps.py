@@ -1,7 +1,5 @@
 """Sweeps over load of a simulated engine, as the levels that the analysis is given."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How long answers are, by a recording or a file of recorded traffic."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What `plan` compares: GPUs with their prices, and with --slo each one divided in every way that the model allows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

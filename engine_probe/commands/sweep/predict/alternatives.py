@@ -1,7 +1,5 @@
 """What is predicted of a recorded run: its settings, and the changes to them, checked before anything runs."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The point that asks for a recorded run's requests again, on an engine with the recorded settings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path

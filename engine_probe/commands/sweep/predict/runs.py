@@ -1,7 +1,5 @@
 """The predictions of a recorded run, one after another, each in a folder of its own; then the real engine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`engine_probe suite`: measure the programme of a whole document, and report it in the document's order."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

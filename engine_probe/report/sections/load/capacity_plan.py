@@ -1,7 +1,5 @@
 """The report of a plan: which GPU holds the model, how many requests, and what bounds its speed over the load."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

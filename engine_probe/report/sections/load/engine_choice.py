@@ -1,7 +1,5 @@
 """What engines cost and draw at the least, and which of them can meet limits on latencies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
