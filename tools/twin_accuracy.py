@@ -77,13 +77,9 @@ def swept(text: str, folder: Path, *more: str) -> dict[int, list[Run]]:
         if done.returncode:
             sys.exit(f"{folder.name}: {done.stderr[-3000:]}")
     found: dict[int, list[Run]] = {}
-    for run in sorted(engine_probe.load_sweep(folder).runs, key=began_at):
+    for run in sorted(engine_probe.load_sweep(folder).runs, key=lambda run: run.iterations["start_ns"][0].as_py()):
         found.setdefault(run.facts["workload"]["seed"], []).append(run)
     return found
-
-
-def began_at(run: Run) -> int:
-    return int(run.iterations["start_ns"][0].as_py())
 
 
 class Accuracy(NamedTuple):

@@ -9,9 +9,9 @@ from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.trend import TIME, VLLM, TrendOver
 from engine_probe.report.charts.compare import compare_charts
-from engine_probe.report.document import Document, Section
+from engine_probe.report.document import Document, Section, says
 from engine_probe.report.sections.compare.changes import changes_section, each_point, metric_names, side_by_side
-from engine_probe.report.sections.compare.trend import method_section, points_section, trend_charts, trend_verdict
+from engine_probe.report.sections.compare.trend import METHOD, points_section, trend_charts, trend_verdict
 from engine_probe.report.sections.compare.verdict import compare_verdict
 from engine_probe.report.sections.compare.words import short_names
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
@@ -44,9 +44,10 @@ def trend_document(found: TrendOver, gates: Sequence[Gate]) -> Document:
     verdict = replace(trend_verdict(found, gates), charts=partial(trend_charts, found))
     compared = changes_section(found.last)
     title = f"The last against those before: {found.last.after} against {found.last.before}"
+    method = Section("How a change is found", sentences=says([METHOD], "soft"))
     return Document(
         f"{len(found.occasions)} measurements {AXES.get(found.axis, 'by label')}",
         f"from {first.label} ({first.name}) to {last.label} ({last.name})",
         verdict,
-        (points_section(found), Section(title, parts=(compared, each_point(found.last))), method_section()),
+        (points_section(found), Section(title, parts=(compared, each_point(found.last))), method),
     )

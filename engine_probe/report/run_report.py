@@ -12,7 +12,7 @@ from engine_probe.recordings.run import Run
 from engine_probe.report.charts.requests import request_charts
 from engine_probe.report.charts.run import load_charts, origin_ns, stall_charts, step_charts
 from engine_probe.report.charts.telemetry import telemetry_charts
-from engine_probe.report.document import Document, Picture, Section, says
+from engine_probe.report.document import SURE, Document, Picture, Section, says
 from engine_probe.report.sections.load.prediction import document_title, sources_section, with_prediction
 from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.run.ceilings import ceilings_section
@@ -20,7 +20,7 @@ from engine_probe.report.sections.run.collectives import collectives_section
 from engine_probe.report.sections.run.gpu_health import activity_words, health_section, reduced_strip
 from engine_probe.report.sections.run.graphs import graphs_section
 from engine_probe.report.sections.run.inside_the_step import inside_section
-from engine_probe.report.sections.run.latencies import latency_table, reliability
+from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.memory import memory_section
 from engine_probe.report.sections.run.operators import operators_section
 from engine_probe.report.sections.run.quality import quality_section
@@ -75,7 +75,7 @@ def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ..
             charts=partial(request_charts, run, name, points),
             tables=(latency_table(found.summary),),
             parts=(longest_preempted(found.preemption_cost),),
-            details=(reliability(found.summary),),
+            details=(Section(SURE, sentences=tuple(judgements(found.summary))),),
             shown="always",
         ),
         sessions_section([("", run)]),

@@ -16,7 +16,8 @@ def find_devices(wanted: str | None) -> tuple[Device, ...]:
         wanted = "all" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu":
         return (cpu(),)
-    return tuple(_cuda(index) for index in wanted_gpus(wanted, _gpu_count()))
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return tuple(_cuda(index) for index in wanted_gpus(wanted, count))
 
 
 def wanted_gpus(wanted: str, count: int) -> tuple[int, ...]:
@@ -54,10 +55,6 @@ def release(device: Device) -> None:
         torch.cuda.synchronize(torch.device(device.target))
         torch.cuda.empty_cache()
         torch._C._host_emptyCache()
-
-
-def _gpu_count() -> int:
-    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
 
 
 def _no_cuda() -> str:

@@ -47,9 +47,6 @@ class Specification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return 2 * one_way if name.startswith("both") else one_way
         return None
 
-    def doubted(self, test: str, name: str) -> bool:
-        return limiting_column(test, name) in self.unconfirmed
-
 
 def limiting_column(test: str, name: str) -> str:
     """Return the column of the table that limits a figure; a decode product is limited by reading its weight."""

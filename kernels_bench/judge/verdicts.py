@@ -89,9 +89,10 @@ def by_specification(figure: Figure, model: str, specification: Specification | 
         return []
     share = figure.value / ceiling
     text = f"{share:.0%} of {quantity(ceiling, figure.unit)} ({specification.source})"
-    if specification.doubted(figure.test, figure.name):
+    column = limiting_column(figure.test, figure.name)
+    if column in specification.unconfirmed:
         return [(MEASURED, f"{text}, which nothing public confirms, so nothing is judged by it")]
-    if share > (1 if limiting_column(figure.test, figure.name) in ("memory", "pcie") else 1 + CLOCK_MARGIN):
+    if share > (1 if column in ("memory", "pcie") else 1 + CLOCK_MARGIN):
         return [(WARN, f"{text}: more than the document allows, so the GPU, the row or the clock is not as written")]
     key = (figure.test, figure.name)
     if key in MARKS.get(model, {}) or key not in SHARES or " ".join(key) in specification.seen:

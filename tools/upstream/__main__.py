@@ -74,12 +74,9 @@ def run(folder: Path, tests: list[str], *, probe: bool) -> tuple[dict[str, str],
         }
         began = time.monotonic()
         subprocess.run(command, cwd=folder, env=environment, timeout=SECONDS)
-        ends = {test_name(case): ending(case) for case in ElementTree.parse(report).iter("testcase")}
+        cases = ElementTree.parse(report).iter("testcase")
+        ends = {f"{case.get('classname')}::{case.get('name')}": ending(case) for case in cases}
         return ends, [json.loads(line) for line in told.read_text().splitlines()], time.monotonic() - began
-
-
-def test_name(case: ElementTree.Element) -> str:
-    return f"{case.get('classname')}::{case.get('name')}"
 
 
 def ending(case: ElementTree.Element) -> str:

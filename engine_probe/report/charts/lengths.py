@@ -20,14 +20,6 @@ MS, PER_S = "ms", "tokens/s"
 LARGEST_COLOUR, FIT_COLOUR = 2, 5
 
 
-def prompt_length(point: PointFigures) -> float:
-    return point.summary.prompt_tokens / point.summary.requests_answered
-
-
-def answer_length(point: PointFigures) -> float:
-    return point.summary.answer_tokens / point.summary.sequences_answered
-
-
 @dataclass(frozen=True)
 class Side:
     """Prompts or answers: their mean length at a point, and the setting that varies it."""
@@ -55,8 +47,8 @@ def times(name: str, meaning: str) -> Measure:
     return Measure(name, meaning, MS, partial(median_ms, latency=name), f"The median {name} of each point")
 
 
-PROMPT = Side("prompt", "input_len", prompt_length)
-ANSWER = Side("answer", "output_len", answer_length)
+PROMPT = Side("prompt", "input_len", lambda point: point.summary.prompt_tokens / point.summary.requests_answered)
+ANSWER = Side("answer", "output_len", lambda point: point.summary.answer_tokens / point.summary.sequences_answered)
 TTFT, TPOT, E2EL = (
     times("TTFT", "Time to first token"),
     times("TPOT", "Time per output token"),

@@ -103,14 +103,13 @@ def below_words(found: Frontier) -> Iterator[Sentence]:
     for placed in found.dominated:
         below.setdefault(placed.curve, []).append(f"{placed.level.load:g}")
     if below:
-        names = "; ".join(f"{', '.join(loads)} {curve.unit}{of_curve(curve)}" for curve, loads in below.items())
+        names = "; ".join(
+            f"{', '.join(loads)} {curve.unit}{f' of {curve.name}' if curve.name else ''}"
+            for curve, loads in below.items()
+        )
         yield Sentence(f"Dominated, as another level gives more per {found.device} and per user: {names}.")
     if not found.has_intervals:
         yield Sentence("Without repeats in rounds the levels have no intervals: chance may order them otherwise.")
-
-
-def of_curve(curve: ServingCurve) -> str:
-    return f" of {curve.name}" if curve.name else ""
 
 
 def level_table(found: Frontier, several: bool) -> Table:
@@ -186,9 +185,5 @@ def curve_series(xs: Sequence[float], curve: ServingCurve, number: int) -> Serie
         colour=number,
         low=of_levels(xs, ((user, level.per_gpu.low) for user, level in ends.items())) if ends else [],
         high=of_levels(xs, ((user, level.per_gpu.high) for user, level in ends.items())) if ends else [],
-        names=[level_name(curve, by_user[x]) if x in by_user else "" for x in xs],
+        names=[level_words(by_user[x].load, curve.unit) if x in by_user else "" for x in xs],
     )
-
-
-def level_name(curve: ServingCurve, level: ServingLevel) -> str:
-    return level_words(level.load, curve.unit)

@@ -10,7 +10,7 @@ from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
 from engine_probe.analysis.run.slo import WHOLE, Slo
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
-from engine_probe.report.document import Section, Sentence
+from engine_probe.report.document import Sentence
 from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS, level_words
 
@@ -74,10 +74,6 @@ def most_verdict(found: MostLoad, unit: str, met: str) -> str:
         between = f"; a power law between them puts the limit at {found.crossing:,.3g}" if found.crossing else ""
         end = f"Missed at {found.beyond:g}{between}."
     return f"Highest load at which {met}: {level_words(found.best.load, unit)}{good}. {end}"
-
-
-def offers_section(swept: Swept, curves: Sequence[Curve]) -> Section:
-    return Section("What to measure next", sentences=tuple(offers(swept, curves)), shown="always")
 
 
 def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:

@@ -95,7 +95,10 @@ def past_trials(
         if any_failed:
             limits[STARTS] = -1.0 if trial.score else 1.0
         yield create_trial(
-            params={name: parameter_of(span, trial.setting[name]) for name, span in search.arguments.items()},
+            params={
+                name: trial.setting[name] if span.choices is None else json.dumps(trial.setting[name])
+                for name, span in search.arguments.items()
+            },
             distributions=space,
             value=trial.score.value if trial.score else typical_value,
             constraints=limits or None,
@@ -121,10 +124,6 @@ def distribution(span: Span) -> "BaseDistribution":
     if span.step is not None:
         high = span.low + math.floor((span.high - span.low) / span.step + 1e-9) * span.step
     return FloatDistribution(span.low, high, log=span.log, step=span.step)
-
-
-def parameter_of(span: Span, value: Any) -> Any:
-    return value if span.choices is None else json.dumps(value)
 
 
 def value_of(span: Span, parameter: Any) -> Any:

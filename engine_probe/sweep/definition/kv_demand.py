@@ -33,7 +33,8 @@ def need_of(point: Point) -> KvNeed | None:
     if requests is None or tokens is None:
         return None
     limit = point.engine.arguments.get("max_num_seqs")
-    requests = min(requests, limit) if isinstance(limit, int) and not keeps_history(work) else requests
+    if isinstance(limit, int) and not isinstance(work.prompts, Conversations):  # of these it holds the history, too
+        requests = min(requests, limit)
     match work.prompts:
         case SharedPrefix(prefix_len=prefix, num_prefixes=number):
             return KvNeed(requests, tokens, shared_tokens=number * prefix)
@@ -50,11 +51,6 @@ def most_in_flight(work: WorkloadSection) -> int | None:
     everything = work.from_file and work.num_prompts is None
     bounded = work.concurrency is not None or isinstance(work.arrivals, ClosedLoop | Steps)
     return None if everything and not bounded else work.max_in_flight
-
-
-def keeps_history(work: WorkloadSection) -> bool:
-    """Return whether the pool also holds the history of earlier requests, as in conversations."""
-    return isinstance(work.prompts, Conversations)
 
 
 def longest(work: WorkloadSection) -> int | None:

@@ -84,16 +84,12 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         check_points(apart(points_here(sweep)))
         check_comparable(sweep, found)
         check_reach(sweep, found)
-        check_checkpoints(sweep, other_models=path.suffix == ".json" or model is not None or sets_model(settings))
+        sets_model = model is not None or any(MODEL in setting.partition("=")[0] for setting in settings)
+        check_checkpoints(sweep, other_models=path.suffix == ".json" or sets_model)
         check_quality(sweep)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return sweep
-
-
-def sets_model(settings: Iterable[str]) -> bool:
-    """Return whether one of the settings names other models than the file's."""
-    return any(MODEL in setting.partition("=")[0] for setting in settings)
 
 
 def with_prices(sweep: SweepFile) -> SweepFile:

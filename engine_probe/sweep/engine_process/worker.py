@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +69,10 @@ def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
     def say(text: str) -> None:
         tell(StartStep(text))
 
+    def note(text: str) -> None:
+        tell(Notice(text))
+
     if job.engine.twin is None:
-        note = partial(_tell_notice, tell)
         return build_llm(job.engine.spec, need=job.need, engines_here=job.engines_here, say=say, note=note)
     twin = msgspec.convert(job.engine.twin, Twin)
     if twin.refusal is not None:
@@ -80,10 +81,6 @@ def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
     if (cores := parallel_size(job.engine.arguments, DATA)) > 1:
         return build_cores(job.engine.spec, cores, twin, clock, say)
     return build_twin(job.engine.spec, twin, clock, say)
-
-
-def _tell_notice(tell: Tell, text: str) -> None:
-    tell(Notice(text))
 
 
 def measure_on(llm: Any, job: Job, tasks: Iterable[Task], tell: Tell, common_start: CommonStart) -> None:

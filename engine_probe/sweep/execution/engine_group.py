@@ -6,7 +6,7 @@ from typing import Protocol
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.execution.events import BestSoFar, SearchEnded
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures
@@ -50,15 +50,12 @@ class GridGroup:
             return None
         planned = self._left.popleft()
         row = None
-        if reason := self._reason_to_skip(planned.point):
+        # Saturated below it, without its checkpoint, or too large for this place.
+        if reason := self._left_out.get(planned.point.key) or self._skip.reason_to_skip(planned.point):
             row = planned.failed(reason, exit_code=0, status=SKIPPED)
         elif reason := self._failures.reason_not_to_try(planned.point):
             row = planned.failed(reason)
         return planned._replace(row=row)
-
-    def _reason_to_skip(self, point: Point) -> str | None:
-        """Return why the point is left out: saturated below it, without its checkpoint, or too large for this place."""
-        return self._left_out.get(point.key) or self._skip.reason_to_skip(point)
 
     def record(self, row: Row) -> None:
         self._skip.record(row)

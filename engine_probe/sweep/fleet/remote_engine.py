@@ -66,7 +66,7 @@ class RemoteEngine:
             number, point, together = task
             self._keep(datasets)
             self._recording = self._folder() / POINTS / point.key
-            planned = PlannedPoint(number, self._with_files(point), self._recording, sent_as=point.key)
+            planned = PlannedPoint(number, reading(point, self._copies), self._recording, sent_as=point.key)
             self._run.begin(planned, together)
         try:
             events, measurement = self._run.advance()
@@ -120,10 +120,6 @@ class RemoteEngine:
             copy.parent.mkdir()
             copy.write_bytes(content)
             self._copies[path] = str(copy)
-
-    def _with_files(self, point: Point) -> Point:
-        """Return the point, reading its data sets from this machine's copies."""
-        return reading(point, self._copies)
 
     def _files(self) -> tuple[tuple[str, int], ...]:
         if self._recording is None or not self._recording.is_dir():

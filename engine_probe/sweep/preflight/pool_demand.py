@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.lengths import Length, Lengths
 from engine_probe.workload.prompts import Chances, SharedPrefix
 
@@ -55,7 +54,7 @@ def answer_tokens(point: Point) -> int | None:
 
 def held_by(point: Point, block_size: int) -> Held | None:
     work = point.workload
-    if work.output_len is None or work.sessions is None or not (work.prompts is None or is_prefix(work)):
+    if work.output_len is None or work.sessions is None or not isinstance(work.prompts, SharedPrefix | None):
         return None
     description = work.description()
     count, measured = description.num_prompts or 0, description.measured or description.num_prompts or 0
@@ -72,10 +71,6 @@ def held_by(point: Point, block_size: int) -> Held | None:
     assert work.input_len is not None
     asked = drawn(work.input_len, work.seed, "input lengths", count)
     return Held(0, list(zip(asked, answers, strict=True)), measured)
-
-
-def is_prefix(work: WorkloadSection) -> bool:
-    return isinstance(work.prompts, SharedPrefix)
 
 
 def drawn(length: Length, seed: int, stream: str, count: int) -> list[int]:

@@ -63,13 +63,9 @@ class Shape:
         """
         return self.growth_end(HAIR), self.growth_end(TRACE)
 
-    def best_up_to(self, load: float) -> float:
-        """Return the highest rate of any load up to this one."""
-        return max(self.at(load), float(self.rates[self.loads <= load].max()))
-
     def loss_at(self, load: float) -> float:
         """Return how far the rate lies below the highest of any load up to this one, as a share of that."""
-        return 1 - self.at(load) / self.best_up_to(load)
+        return 1 - self.at(load) / max(self.at(load), float(self.rates[self.loads <= load].max()))
 
 
 def affine_step(fixed: float, each: float) -> Rate:
@@ -170,17 +166,13 @@ def draw_padded(rng: np.random.Generator, highest: float) -> Rate:
     return padded_steps(1.0, between(rng, 0.2, 2.0) / budget, batch, float(budget))
 
 
-def draw_two_slopes(rng: np.random.Generator, highest: float) -> Rate:
-    return two_slopes(between(rng, 2.0, highest / 2), rng.uniform(0.05, 0.4))
-
-
 DRAWS: dict[str, Callable[[np.random.Generator, float], Rate]] = {
     "broken line to a plateau": lambda rng, highest: capped(linear, between(rng, 2.0, 0.8 * highest)),
     "bend to a plateau": draw_bend_to_plateau,
     "plateau, then a slope down": draw_fall,
     "cliff": draw_cliff,
     "linear": lambda rng, highest: linear,
-    "two slopes": draw_two_slopes,
+    "two slopes": lambda rng, highest: two_slopes(between(rng, 2.0, highest / 2), rng.uniform(0.05, 0.4)),
     "affine step": lambda rng, highest: bend(rng, between(rng, 2.0, highest)),
     "saturating exponential": lambda rng, highest: exponential(between(rng, 1.0, highest / 3)),
     "scalability law with a peak": draw_peak,

@@ -1,6 +1,6 @@
 """Charts across the curves of a sweep or an experiment: KV saturation by model size, throughput by KV occupancy."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.curve import Curve
@@ -29,23 +29,17 @@ def across_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Lines]:
     recorded = [curve for curve in curves if measured[curve.label]]
     if len(recorded) < 2:
         return
-    for size, title, axis in (
-        (weights_gib, BY_WEIGHTS, Axis("weights of all ranks", "GiB")),
-        (billion_parameters, BY_PARAMETERS, Axis("parameters", "billion")),
+    for size, unit, title, axis in (
+        ("weights_bytes", GIB, BY_WEIGHTS, Axis("weights of all ranks", "GiB")),
+        ("parameters", BILLION, BY_PARAMETERS, Axis("parameters", "billion")),
     ):
-        if chart := by_size(recorded, measured, size, title, axis):
+        sizes = {curve.label: getattr(first_run(curve, measured), size) for curve in recorded}
+        known = {label: found / unit for label, found in sizes.items() if found is not None}
+        if chart := by_size(recorded, known, title, axis):
             yield chart
     if chart := by_occupancy(recorded, measured):
         yield chart
     yield from by_ranks(recorded, measured)
-
-
-def weights_gib(run: Run) -> float | None:
-    return None if run.weights_bytes is None else run.weights_bytes / GIB
-
-
-def billion_parameters(run: Run) -> float | None:
-    return None if run.parameters is None else run.parameters / BILLION
 
 
 def first_run(curve: Curve, measured: Points) -> Run:
@@ -54,11 +48,9 @@ def first_run(curve: Curve, measured: Points) -> Run:
     return first.run
 
 
-def by_size(
-    curves: Sequence[Curve], measured: Points, size: Callable[[Run], float | None], title: str, axis: Axis
-) -> Lines | None:
+def by_size(curves: Sequence[Curve], sizes: Mapping[str, float], title: str, axis: Axis) -> Lines | None:
     """Return KV saturation over a model's size. None unless models of different, known size were measured."""
-    pairs = [(curve, found) for curve in curves if (found := size(first_run(curve, measured))) is not None]
+    pairs = [(curve, sizes[curve.label]) for curve in curves if curve.label in sizes]
     known = [(curve, found, curve.found.kv) for curve, found in pairs if curve.found.kv.holds]
     xs = sorted({found for _, found, _ in known})
     if len(xs) < 2:

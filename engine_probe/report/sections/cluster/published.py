@@ -83,7 +83,7 @@ def fleets_section(reference: Reference, rows: Sequence[FleetRow]) -> Section:
             *row.published,
             row.published_ratio,
             "-" if row.ratio is None else times_words(row.ratio),
-            *map(range_cell, row.computed),
+            *("-" if found is None else range_words(found) for found in row.computed),
             row.derivation or "-",
         ]
         for row in rows
@@ -91,10 +91,6 @@ def fleets_section(reference: Reference, rows: Sequence[FleetRow]) -> Section:
     doubts = says((f"{capitalized(row.what)}: {row.doubt}." for row in rows if row.doubt), "caution")
     title = f"Published: {first} against {second}"
     return Section(title, sentences=doubts, tables=(table(columns, cells, note=note),), shown="always")
-
-
-def range_cell(found: Range | None) -> str:
-    return "-" if found is None else range_words(found)
 
 
 def times_words(ratio: Range) -> str:

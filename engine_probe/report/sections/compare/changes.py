@@ -89,10 +89,6 @@ def doubts(comparison: Comparison) -> tuple[Section, ...]:
     return (Section(SURE, sentences=says([method_of(comparison)]), tables=tables),)
 
 
-def all_perplexities(comparison: Comparison) -> bool:
-    return all(change.metric == PERPLEXITY for pair in comparison.pairs for change in pair.changes)
-
-
 def forests(titled: Sequence[tuple[str, Comparison]]) -> Iterator[Forest]:
     for title, comparison in titled:
         alone = stands_for_all(comparison) is not None
@@ -108,7 +104,7 @@ def method_of(comparison: Comparison) -> str:
         return ONE_AFTER.format(comparison.occasions[0])
     if comparison.occasions:
         return BETWEEN.format(*comparison.occasions)
-    if all_perplexities(comparison):
+    if all(change.metric == PERPLEXITY for pair in comparison.pairs for change in pair.changes):
         return PAIRED
     return DRIFT.format(comparison.earlier) if comparison.drift_is_known else WITHIN
 

@@ -25,13 +25,15 @@ MOST_HOURS = 48.0  # of an axis; a longer one is in days
 def trend_verdict(found: TrendOver, gates: Sequence[Gate]) -> Section:
     """Return the bounds of the last measurement, and what changed where."""
     where = f" over all {counted(len(found.points), 'point')}" if found.together else ""
+    # What single points show where all of them changed is in their own section.
+    shown = {shift.at for trend in found.together for shift in trend.shifts}
     sentences = (
         *bound_sentences(list(found.last.held(gates))),
         *changed_sentences(found, found.main, where),
         *(
             sentence
             for name, trends in single(found)
-            for sentence in changed_sentences(found, trends, f" at {name}", shown_places(found))
+            for sentence in changed_sentences(found, trends, f" at {name}", shown)
         ),
         *nothing_changed(found),
         *says(found.settings, "soft"),
@@ -44,11 +46,6 @@ def single(found: TrendOver) -> Iterator[tuple[str, tuple[Trend, ...]]]:
     if found.together:
         names = point_names(list(found.points))
         yield from zip(names, found.points.values(), strict=True)
-
-
-def shown_places(found: TrendOver) -> set[int]:
-    """Return where the figures over all points changed: what single points show there is in their own section."""
-    return {shift.at for trend in found.together for shift in trend.shifts}
 
 
 def changed_sentences(
@@ -113,10 +110,6 @@ def points_section(found: TrendOver) -> Section:
         changed = tuple(replace(each, tone="plain") for each in changed_sentences(found, trends, ""))
         parts.append(Section(name, sentences=changed or says(["No change is shown."], "soft")))
     return Section("Single points", parts=tuple(parts))
-
-
-def method_section() -> Section:
-    return Section("How a change is found", sentences=says([METHOD], "soft"))
 
 
 def trend_charts(found: TrendOver) -> Iterator[Lines]:

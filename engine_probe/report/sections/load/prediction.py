@@ -55,17 +55,13 @@ def draft_words(twins: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"Drafts reach these places in {shares_words(drafted)} of a request's answer steps."
         else:
             yield f"Each answer step drafts {len(accepted)} tokens."
-    if any(found["source"] == GIVEN for found in acceptances(twins)) and any(map(is_derived, twins)):
+    derived = any(twin["step_times"].get("sources") for twin in twins)  # by formulas, in which drafting is no term
+    if derived and any(found["source"] == GIVEN for found in acceptances(twins)):
         yield "Drafting itself takes no time here."
 
 
 def acceptances(twins: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [found for twin in twins if (found := twin.get("acceptance"))]
-
-
-def is_derived(twin: dict[str, Any]) -> bool:
-    """Return whether step times come from formulas, in which drafting is no term."""
-    return bool(twin["step_times"].get("sources"))
 
 
 def shares_words(shares: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.near_peak import PARTS, NearPeak
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.report.document import SURE, Cell, Column, Section, Sentence, Table, table
+from engine_probe.report.document import Cell, Column, Sentence, Table, table
 from engine_probe.text_format import duration, figures
 
 FIRST = 5  # rows a terminal shows without --verbose: step, TTFT, TPOT, ITL, E2EL
@@ -53,12 +53,8 @@ def reach(summary: Summary, latency: str, percent: int, ns: float | None) -> str
     return f"± {found[1] / ns - 1:.0%}" if found and ns else ""
 
 
-def reliability(summary: Summary) -> Section:
-    """Say what the figures of a run rest on, and what the probe cost."""
-    return Section(SURE, sentences=tuple(judgements(summary)))
-
-
 def judgements(summary: Summary) -> Iterator[Sentence]:
+    """Say what the figures of a run rest on, and what the probe cost."""
     peak, later = summary.near_peak, summary.after_warm_up
     if peak is None and later is None:
         yield Sentence("Too few steps ran near peak concurrency to say how stable the throughput was.")
