@@ -40,8 +40,7 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import OverLength, fitted_lines
 from engine_probe.report.charts.levels import by_load, intervals
-from engine_probe.report.renderers.json_answers import run_quality, sweep_quality
-from engine_probe.report.renderers.json_money import accounted
+from engine_probe.report.renderers.json_parts import accounted, picked, run_quality, sweep_quality
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
@@ -117,13 +116,7 @@ def hardware_use(found: RunAnalysis) -> dict[str, Any]:
     return {
         "clock": found.roofline.clock,
         "shares": [
-            {
-                "name": use.name,
-                "steps": use.steps,
-                "share": use.share,
-                "ceiling": use.ceiling,
-                "impossible": use.is_above,
-            }
+            {**picked(use, "name", "steps", "share", "ceiling"), "impossible": use.is_above}
             for use in uses(found.roofline)
         ],
         "warnings": list(ceiling_warnings(found.roofline)),
@@ -167,13 +160,12 @@ def searched(swept: Swept) -> dict[str, Any]:
             "best": best and best.setting,
             "gain": gain and {"relative": gain.relative, "interval": gain.interval},
             "effects": found.effects,
-            "trials": [{**fields_of(trial), "feasible": trial.is_feasible} for trial in found.trials],
+            "trials": [
+                {**picked(trial, *(field.name for field in fields(trial))), "feasible": trial.is_feasible}
+                for trial in found.trials
+            ],
         }
     }
-
-
-def fields_of(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def session_figures(run: Run | None) -> dict[str, Any]:
@@ -241,9 +233,7 @@ def fitted(line: OverLength) -> dict[str, Any]:
     return {
         "latency": line.measure.name,
         "over": f"{line.side.name} tokens",
-        "label": line.label,
-        "load": line.load,
-        "unit": line.unit,
+        **picked(line, "label", "load", "unit"),
         "median_ms": line.by_length,
         "largest_ms": line.largest_ms,
         "line": fit and fit.line,
@@ -268,13 +258,8 @@ def cluster_figures(cluster: Cluster) -> dict[str, Any]:
     """Return the figures of all engines of a point, and each one's own."""
     window = cluster.window
     return {
-        "output_tokens_per_s": window.output_tokens_per_s,
-        "output_tokens": window.output_tokens,
-        "seconds": window.seconds,
-        "held": window.held,
-        "gpus": cluster.gpus,
-        "latencies": cluster.latencies,
-        "success": cluster.success,
+        **picked(window, "output_tokens_per_s", "output_tokens", "seconds", "held"),
+        **picked(cluster, "gpus", "latencies", "success"),
         "engines": [
             {
                 "folder": str(engine.run.folder),
@@ -323,15 +308,12 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
         for place, repeats in enumerate(by_load(curve.figures))
     ]
     return {
-        "label": curve.label,
-        "unit": curve.unit,
+        **picked(curve, "label", "unit"),
         "levels": levels,
         "regions": {kind: MEANINGS[kind] for kind in (found.growth.shape if found.growth else ())},
-        "equilibrium": found.equilibrium,
-        "saturation": found.saturation,
+        **picked(found, "equilibrium", "saturation"),
         "operating_load": found.operating.load if found.operating and found.noise else None,
-        "kv": found.kv,
-        "notes": found.notes,
+        **picked(found, "kv", "notes"),
         "slo": curve.slo,
         "most_load": limit,
         "measure_next": [
@@ -353,8 +335,8 @@ def metric_over_levels(metric: Metric, figures: Sequence[PointFigures]) -> list[
 
 def described(money: Money) -> dict[str, dict[str, str]]:
     """Return the unit and formula of every metric."""
-    metrics = {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in (*METRICS, PERPLEXITY)}
-    metrics |= {metric.name: {"unit": metric.unit, "formula": metric.formula} for metric in ENGINE_METRICS}
+    metrics = {metric.name: picked(metric, "unit", "formula") for metric in (*METRICS, PERPLEXITY)}
+    metrics |= {metric.name: picked(metric, "unit", "formula") for metric in ENGINE_METRICS}
     metrics[HELD_RATE[0]] = {"unit": HELD_RATE[1], "formula": HELD_RATE[2]}
     return metrics | {
         metric.name: {"unit": metric.unit.format(money.currency), "formula": metric.formula} for metric in MONEY

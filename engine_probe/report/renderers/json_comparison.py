@@ -11,6 +11,7 @@ from engine_probe.analysis.compare.trend import Trend
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.pareto import figures as pareto_figures
 from engine_probe.evaluation.trend import TrendOver
+from engine_probe.report.renderers.json_parts import picked
 
 
 def comparison_figures(found: Sequence[Comparison], gates: Sequence[Gate]) -> str:
@@ -36,18 +37,12 @@ def trend_figures(found: TrendOver, gates: Sequence[Gate]) -> str:
 def trend_facts(trend: Trend) -> dict[str, Any]:
     return {
         "metric": trend.metric.name,
-        "unit": trend.metric.unit,
-        "better": trend.metric.better,
-        "values": trend.values,
-        "intervals": trend.intervals,
-        "tested": trend.tested,
+        **picked(trend.metric, "unit", "better"),
+        **picked(trend, "values", "intervals", "tested"),
         "changes": [
             {
                 "between": [shift.at - 1, shift.at],
-                "before": shift.before,
-                "after": shift.after,
-                "relative": shift.relative,
-                "p": shift.p,
+                **picked(shift, "before", "after", "relative", "p"),
                 "verdict": "worse" if trend.is_worse(shift) else "better",
             }
             for shift in trend.shifts
@@ -57,22 +52,13 @@ def trend_facts(trend: Trend) -> dict[str, Any]:
 
 def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str, Any]:
     points = [
-        {
-            "point": pair.name,
-            "changes": [{**change_facts(change), "repeats": change.repeats} for change in pair.changes],
-        }
+        {"point": pair.name, "changes": [{**change_facts(each), "repeats": each.repeats} for each in pair.changes]}
         for pair in comparison.pairs
     ]
-    held = [
-        {"gate": each.gate.text, "point": each.point, "answer": each.answer, "p": each.p, "said": each.said}
-        for each in comparison.held(gates)
-    ]
+    held = [{"gate": each.gate.text, **picked(each, "point", "answer", "p", "said")} for each in comparison.held(gates)]
     whole = comparison.together
     return {
-        "before": comparison.before,
-        "after": comparison.after,
-        "occasions": comparison.occasions,
-        "earlier": comparison.earlier,
+        **picked(comparison, "before", "after", "occasions", "earlier"),
         "together": [change_facts(change) for change in whole.changes] if whole else None,
         "points": points,
         "pareto": pareto_figures(comparison.same_work),
@@ -84,13 +70,8 @@ def comparison_facts(comparison: Comparison, gates: Sequence[Gate]) -> dict[str,
 def change_facts(change: Change) -> dict[str, Any]:
     return {
         "metric": change.metric.name,
-        "unit": change.metric.unit,
-        "better": change.metric.better,
-        "before": change.before,
-        "after": change.after,
-        "relative": change.relative,
-        "interval": change.interval,
+        **picked(change.metric, "unit", "better"),
+        **picked(change, "before", "after", "relative", "interval"),
         "interval_includes_drift": bool(change.earlier) or change.p is not None,
-        "p": change.p,
-        "verdict": change.verdict,
+        **picked(change, "p", "verdict"),
     }

@@ -10,7 +10,7 @@ from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import Section, cell_words
-from engine_probe.report.renderers.json_answers import run_quality, sweep_quality
+from engine_probe.report.renderers.json_parts import run_quality, sweep_quality
 from engine_probe.report.sections.run.quality import quality_section
 from engine_probe.report.sections.sweep.quality import quality_sections
 from engine_probe.report.sweep_report import sweep_document
