@@ -17,7 +17,7 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.recordings.run import load
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.preflight.asked_requests import asked_requests
+from engine_probe.sweep.preflight.asked_requests import Asked, asked_requests
 from engine_probe.sweep.preflight.batch_schedule import Forecast, Limits, Schedule
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.memory_fit import pool_tokens
@@ -76,8 +76,9 @@ class RecordedPrices:
         found = None if no_forecast(point) else self.of(point)
         if found is None:
             return None
-        scheduled = schedule(point, lambda work: float(found.times.ns(work)))
-        return None if scheduled is None else scheduled.seconds
+        asked = asked_requests(point)
+        forecast = None if asked is None else schedule(point, asked, lambda work: float(found.times.ns(work)))
+        return None if forecast is None else forecast.seconds
 
     def of(self, point: Point) -> Prices | None:
         """Return the prices of this point's engine. None if it was not recorded, or too little of it."""
@@ -118,17 +119,15 @@ def no_forecast(point: Point) -> bool:
 def peak_in_steps(point: Point) -> int | None:
     """Return the most tokens at one time, if all steps took equally long. None where only time decides it."""
     asked = None if no_forecast(point) else asked_requests(point)
-    paced = asked is None or any(turn.pause_ns for session in asked.sessions for turn in session)
-    if paced or point.workload.in_flight is None:
+    if asked is None or point.workload.in_flight is None:
         return None
-    found = schedule(point, lambda work: 1.0, pool=False)
+    if any(turn.pause_ns for session in asked.sessions for turn in session):
+        return None
+    found = schedule(point, asked, lambda work: 1.0, pool=False)
     return None if found is None else found.peak_tokens
 
 
-def schedule(point: Point, step_ns: Callable[..., float], pool: bool = True) -> Forecast | None:
-    asked = asked_requests(point)
-    if asked is None:
-        return None
+def schedule(point: Point, asked: Asked, step_ns: Callable[..., float], pool: bool = True) -> Forecast | None:
     arguments = point.engine.arguments
     seqs, tokens = arguments.get("max_num_seqs"), arguments.get("max_num_batched_tokens")
     limits = Limits(

@@ -6,6 +6,7 @@ whose time is linear in the text, so that no expression of a reader's file can h
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal, NamedTuple
@@ -181,6 +182,7 @@ def check_asked(asked: Asked, place: str) -> None:
         raise InputError(f"{place}answer.{given[0]} is {shown(getattr(asked.answer, given[0]))}: give words or numbers")
 
 
+@cache  # the sets are read again for each point of a sweep
 def check_pattern(pattern: str, place: str) -> None:
     import pyarrow as pa
 

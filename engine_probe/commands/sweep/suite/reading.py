@@ -5,7 +5,6 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from engine_probe.commands.sweep.twin import predicted
 from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.reference import read_reference
@@ -34,4 +33,8 @@ def read(
 
 def preparation(twin: str | None) -> Prepare:
     """Return what is done to each sweep: with --twin, twins take the place of its engines."""
-    return as_it_is if twin is None else partial(predicted, folder=twin)
+    if twin is None:
+        return as_it_is
+    from engine_probe.commands.sweep.twin import predicted  # a second of imports, which only predictions need
+
+    return partial(predicted, folder=twin)
