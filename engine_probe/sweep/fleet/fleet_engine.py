@@ -19,7 +19,7 @@ from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
 from engine_probe.sweep.execution.folders import RESUMABLE
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.fleet.cluster import Calls, Cluster, LiveNodes, LostError, Worker
-from engine_probe.sweep.fleet.placing_order import Turn
+from engine_probe.sweep.fleet.placing_order import LargestFirst
 from engine_probe.sweep.fleet.remote_engine import Update
 from engine_probe.sweep.fleet.resources import Claim
 from engine_probe.sweep.fleet.transfers import arriving, carried, datasets_of, from_anywhere, reserve_log
@@ -62,9 +62,10 @@ class FleetEngine:
         folder: Path,
         force: bool,
         limits: Limits,
-        turn: Turn | None = None,
+        order: LargestFirst,
+        number: int,
     ) -> None:
-        self._machines, self._calls, self._turn = machines, machines.calls, turn
+        self._machines, self._calls, self._order, self._number = machines, machines.calls, order, number
         self._engine, self._folder, self._force, self._limits = engine, folder, force, limits
         self._place: Place | None = None
         self._recording: Path | None = None  # of a point that is being measured
@@ -88,8 +89,7 @@ class FleetEngine:
     def _find_place(self, show: Show, slot: StartSlot | None) -> Place:
         """Wait until a machine has room for the engine."""
         while True:
-            if self._turn is not None:
-                self._turn.wait(slot)
+            self._order.wait(self._number, slot)
             claim = self._machines.nodes.claim(self._engine.spec)
             show(StartStep(f"waiting for a machine with {claim}"))
             avoid = self._machines.nodes.avoided(claim)
@@ -97,8 +97,7 @@ class FleetEngine:
             worker = self._machines.cluster.start_worker(claim, avoid, *remote_engine)
             self._place = place = Place(worker, claim, avoid)
             if self._arrives(place, slot):
-                if self._turn is not None:
-                    self._turn.note(is_placed=True)
+                self._order.note(self._number, is_placed=True)
                 show(place.placed)
                 return place
             self.close()
@@ -202,8 +201,7 @@ class FleetEngine:
     def close(self) -> None:
         """End the engine, fetch what it recorded of an interrupted point, and free its machine."""
         place, self._place = self._place, None
-        if self._turn is not None:
-            self._turn.note(is_placed=False)
+        self._order.note(self._number, is_placed=False)
         recording, self._recording = self._recording, None
         if place is None:
             return

@@ -15,9 +15,6 @@ class LargestFirst:
         self._placed: set[int] = set()
         self._changed = threading.Condition()
 
-    def turn(self, number: int) -> "Turn":
-        return Turn(self, number)
-
     def wait(self, number: int, slot: StartSlot | None) -> None:
         """Block until all larger engines have a machine. Raise if the point is over before."""
         larger = {other for other, gpus in enumerate(self._gpus) if gpus > self._gpus[number]}
@@ -31,16 +28,3 @@ class LargestFirst:
         with self._changed:
             (self._placed.add if is_placed else self._placed.discard)(number)
             self._changed.notify_all()
-
-
-class Turn:
-    """The place of one engine in the order."""
-
-    def __init__(self, order: LargestFirst, number: int) -> None:
-        self._order, self._number = order, number
-
-    def wait(self, slot: StartSlot | None) -> None:
-        self._order.wait(self._number, slot)
-
-    def note(self, is_placed: bool) -> None:
-        self._order.note(self._number, is_placed)

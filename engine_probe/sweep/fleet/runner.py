@@ -25,10 +25,9 @@ class Fleet:
     def engines(
         self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[Limits]
     ) -> Sequence[FleetEngine]:
-        gpus = [rank_count(engine.arguments) for engine in engines]
-        order = LargestFirst(gpus)
+        order = LargestFirst([rank_count(engine.arguments) for engine in engines])
         return [
-            FleetEngine(self._machines, engine, folder, force, own, order.turn(number) if len(set(gpus)) > 1 else None)
+            FleetEngine(self._machines, engine, folder, force, own, order, number)
             for number, (engine, own) in enumerate(zip(engines, limits, strict=True))
         ]
 
