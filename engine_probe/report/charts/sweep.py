@@ -112,7 +112,7 @@ def percent_series(xs: Sequence[float], curves: Sequence[Curve], values: Mapping
     return [
         Series(curve.named(label), **over_loads(xs, curve.figures, value, 100, most=1), style=style, colour=number)
         for number, curve in enumerate(curves)
-        for (label, value), style in zip(values.items(), ("both", "dashed"), strict=True)
+        for (label, value), style in zip(values.items(), ("both", "dashed"), strict=False)
     ]
 
 
@@ -158,15 +158,7 @@ def success_rates(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Line
     """Yield the success rate over the load; nothing if no request failed."""
     if not any(point.any_failed for curve in curves for point in curve.figures):
         return
-    series = [
-        Series(
-            curve.named("success rate"),
-            **over_loads(xs, curve.figures, lambda point: point.success_rate, 100, most=1),
-            style="both",
-            colour=number,
-        )
-        for number, curve in enumerate(curves)
-    ]
+    series = percent_series(xs, curves, {"success rate": lambda point: point.success_rate})
     note = "Requests that were answered, of all that were asked and not in flight when the run ended."
     yield Lines("Success rate", note, load_axis(curves[0].unit), [Axis("answered", "%")], list(xs), series)
 
@@ -185,16 +177,8 @@ def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
 
 
 def cache_hits(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
-    series = [
-        Series(
-            curve.named("hit rate"),
-            **over_loads(xs, curve.figures, cache_share, 100, most=1),
-            style="both",
-            colour=number,
-        )
-        for number, curve in enumerate(curves)
-        if curve.has_cache_hits
-    ]
+    lines = percent_series(xs, curves, {"hit rate": cache_share})
+    series = [line for curve, line in zip(curves, lines, strict=True) if curve.has_cache_hits]
     if series:
         note = "Share of the prompt tokens found when their request was first admitted; the rest was computed."
         axes = [Axis("hit rate", "%")]

@@ -1,6 +1,6 @@
 """Resuming in a folder: a sweep that does not ask for a point that is finished there is refused before it starts."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,42 +32,30 @@ def kept_of_search(folder: Path, sweep: SweepFile) -> list[Row]:
 
     Which loads the search will ask for is unknown before it runs.
     """
-    axis = sweep.adaptive.axis if sweep.adaptive else ""
-    bases, folders = points(sweep), PointFolders(folder)
-    kept: list[Row] = []
-    others = []
-    for row in finished_rows(folder):
-        point = at_load_of(row, bases, axis)
-        if point is None:
-            others.append(row)
-        elif found := finished(folders.of(point), point):
-            kept.append(found)
-    refuse(folder, others)
-    return kept
+    axis, bases = sweep.adaptive.axis if sweep.adaptive else "", points(sweep)
+    return kept(folder, lambda row: at_load_of(row, bases, axis))
 
 
 def kept_of_trials(folder: Path, sweep: SweepFile, base: Point, failed: Mapping[str, Unmeasured]) -> list[Row]:
     """Return the rows of trials that differ from the base by what is searched alone; refuse others."""
-    assert sweep.search is not None
+    search, axis = sweep.search, sweep.adaptive.axis if sweep.adaptive else ""
+    assert search is not None
+    return [*kept(folder, lambda row: with_arguments_of(row, search, base, axis)), *failed.values()]
+
+
+def kept(folder: Path, point_of: Callable[[dict[str, Any]], Point | None]) -> list[Row]:
+    """Return the rows of finished points that `point_of` knows; refuse others."""
+    rows = [(row, point_of(row)) for row in finished_rows(folder)]
+    refuse(folder, [row for row, point in rows if point is None])
     folders = PointFolders(folder)
-    kept: list[Row] = []
-    others = []
-    for row in finished_rows(folder):
-        point = with_arguments_of(row, sweep.search, base, sweep.adaptive.axis if sweep.adaptive else "")
-        if point is None:
-            others.append(row)
-        elif found := finished(folders.of(point), point):
-            kept.append(found)
-    refuse(folder, others)
-    return [*kept, *failed.values()]
+    return [found for _, point in rows if point and (found := finished(folders.of(point), point))]
 
 
 def with_arguments_of(row: dict[str, Any], search: ArgumentSearch, base: Point, axis: str) -> Point | None:
     """Return the point of this row if it is the base with other values of what is searched. None if not."""
-    try:
-        point = msgspec.convert(row["point"], Point)
-    except (KeyError, msgspec.ValidationError):
-        return None  # of another version, which had other words for it
+    point = point_in(row)
+    if point is None:
+        return None
     given = {name: value for name, value in point.engine.arguments.items() if name in search.arguments}
     fixed = {name: value for name, value in base.engine.arguments.items() if name not in search.arguments}
     load = load_at(point, axis) if axis else None
@@ -103,12 +91,9 @@ def untried_ids(folder: Path) -> set[str]:
 
 def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Point | None:
     """Return the point of this row if it is one of the bases under another load. None if it is not."""
-    try:
-        point = msgspec.convert(row["point"], Point)
-    except (KeyError, msgspec.ValidationError):
-        return None  # of another version, which had other words for it
-    load = load_at(point, axis)
-    if load is None:
+    point = point_in(row)
+    load = None if point is None else load_at(point, axis)
+    if point is None or load is None:
         return None
     for base in bases:
         workload = workload_at(base, axis, load)
@@ -116,6 +101,14 @@ def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Poin
         if moved.key == row["id"]:
             return moved
     return None
+
+
+def point_in(row: dict[str, Any]) -> Point | None:
+    """Return the point of a row. None if another version wrote it, which had other words for it."""
+    try:
+        return msgspec.convert(row["point"], Point)
+    except (KeyError, msgspec.ValidationError):
+        return None
 
 
 def load_at(point: Point, axis: str) -> Any:
