@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
-from engine_probe.commands.options.result_location import make_folder
+from engine_probe.commands.options.result_location import make_folder, new_folder
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
 from kernels_bench.options import FILE
@@ -87,7 +86,7 @@ def command(model: str, out: Path | None, force: bool, engine_arguments: dict[st
     read_text(asked, "--text ")
     check_predictor(asked_of, asked, "--")
     check_version(force)
-    folder = out or Path("runs") / f"perplexity-{datetime.now():%Y%m%dT%H%M%S}"
+    folder = out or Path(new_folder("perplexity"))
     results = make_folder(folder)
     try:
         measure(Point(asked_of, WorkloadSection(), label="perplexity", quality=asked), folder, force)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
-from engine_probe.commands.options.result_location import Results, holds_steps, open_results
+from engine_probe.commands.options.result_location import Results, holds_steps, new_folder, open_results
 from engine_probe.commands.options.workload_options import WorkloadOptions, workload_options
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
@@ -89,7 +88,7 @@ def command(
     if operators is not None:
         check_window(point)
         check_torch()
-    results = open_results(None, out or str(Path("runs") / f"profile-{datetime.now():%Y%m%dT%H%M%S}"))
+    results = open_results(None, out or new_folder("profile"))
     try:
         measure(point, results.folder, force)
         code = show(results)

@@ -14,6 +14,7 @@ from engine_probe.commands.doctor import checks, machine
 from engine_probe.commands.doctor.check_result import FINE, NOTE, PROBLEM, WARNING
 from engine_probe.engine.models import smollm2
 from engine_probe.telemetry.nvml_devices import Device, Devices
+from kernels_bench.results import Device as CpuDevice
 
 GIB = 1 << 30
 NONE = Devices(driver=None, cuda=None, devices=(), peers=())
@@ -124,7 +125,7 @@ class TestMachine:
     @pytest.fixture(autouse=True)
     def _on_the_cpu_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "cpu_build", lambda: True)
-        monkeypatch.setattr(machine, "cores", lambda: 2)
+        monkeypatch.setattr(machine, "cpu", lambda: CpuDevice("cpu", "", "", GIB, GIB, cores=2))
 
     @pytest.mark.parametrize(("free", "state"), [(20 * GIB, FINE), (GIB // 2, WARNING)])
     def test_free_memory_is_held_against_an_engine(

@@ -12,14 +12,15 @@ from engine_probe.engine.cpu.host_memory import available_bytes
 from engine_probe.engine.models import smollm2
 from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.errors import UnavailableError
+from kernels_bench.devices.cpu import cpu
 
 LEAST = KvNeed(requests=1, tokens=1)
 BUSY_SHARE = 0.5  # of the cores, by the load average of the last minute
 
 
 def check_platform() -> list[Check]:
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    found = f"{platform.system()} {platform.machine()}, {cores()} cores, {memory / GIB:.1f} GiB memory"
+    host = cpu()
+    found = f"{platform.system()} {platform.machine()}, {host.cores} cores, {host.memory_bytes / GIB:.1f} GiB memory"
     if platform.system() != "Linux":
         return [Check(PROBLEM, "machine", found, "vLLM runs on Linux only; recordings can still be read here")]
     return [Check(FINE, "machine", found), *check_memory(), *check_load()]
@@ -42,9 +43,9 @@ def check_memory() -> list[Check]:
 
 def check_load() -> list[Check]:
     """Warn when other programs use much of the processor."""
-    load = os.getloadavg()[0]
-    found = f"{load:.1f} on {cores()} cores in the last minute"
-    if load > BUSY_SHARE * cores():
+    load, cores = os.getloadavg()[0], cpu().cores
+    found = f"{load:.1f} on {cores} cores in the last minute"
+    if load > BUSY_SHARE * cores:
         to_do = "other programs are using this machine: wait until they end before measuring"
         return [Check(WARNING, "load average", found, to_do)]
     return [Check(FINE, "load average", found)]
@@ -70,7 +71,3 @@ def check_multiprocessing() -> list[Check]:
         return [Check(FINE, "engine core", f"in your own process ({MULTIPROCESSING}=0), where Probe(llm) reaches it")]
     to_do = f"needed only for Probe(llm): set {MULTIPROCESSING}=0 before importing vllm"
     return [Check(NOTE, "engine core", "in its own process (vLLM's default)", to_do)]
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

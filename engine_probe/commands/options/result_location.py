@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from engine_probe.errors import InputError
@@ -94,6 +95,11 @@ def check_resumable(resume: str) -> None:
             "or a new folder with --out"
         )
     read_asked(Path(resume) / RESULT_FILE)
+
+
+def new_folder(name: str) -> str:
+    """Return the folder below runs/ for results that are given no place."""
+    return str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
 
 
 def make_folder(folder: Path) -> Results:

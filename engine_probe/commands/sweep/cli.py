@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Never
 import click
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under
-from engine_probe.commands.options.result_location import check_resumable
+from engine_probe.commands.options.result_location import check_resumable, new_folder
 from engine_probe.errors import InputError
 from kernels_bench.options import FILE
 
@@ -174,10 +173,6 @@ def on_twins(sides: list[SweepFile], twin: str | None, address: str | None) -> l
     if address is not None:
         raise InputError(f"--twin {twin} predicts on this machine: leave --ray {address} out")
     return [predicted(side, twin) for side in sides]
-
-
-def new_folder(name: str) -> str:
-    return str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
 
 
 def local(out: str) -> Path:

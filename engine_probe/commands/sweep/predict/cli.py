@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import click
 
 from engine_probe.commands.options import reading_options
 from engine_probe.commands.options.engine_options import GroupedCommand, under
-from engine_probe.commands.options.result_location import make_folder, recorded
+from engine_probe.commands.options.result_location import make_folder, new_folder, recorded
 from engine_probe.text_format import plain
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def command(
     check_version(force)
     if verify:
         check_here(found.run)
-    place = Path(out or str(Path("runs") / f"predict-{datetime.now():%Y%m%dT%H%M%S}"))
+    place = Path(out or new_folder("predict"))
     with closing(make_folder(place)):
         predict(found, place, verify, force, figures, page)
     sys.exit()

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from engine_probe.commands.options.engine_options import GroupedCommand, under
-from engine_probe.commands.sweep.cli import new_folder
+from engine_probe.commands.options.result_location import new_folder
 from engine_probe.errors import InputError
 from kernels_bench.options import FILE
 
