@@ -29,7 +29,7 @@ from kernels_bench.run.report_builder import (
 from kernels_bench.timing.budget import LEFT_OUT, until_ns
 from kernels_bench.timing.clocks import CpuClock, CudaClock
 from kernels_bench.timing.cpu_affinity import on_cpus
-from kernels_bench.timing.gpu_sampler import GpuSampler
+from kernels_bench.timing.gpu_sampler import sampled
 from kernels_bench.timing.measure import FULL, QUICK, OutOfTimeError
 from kernels_bench.timing.other_load import OtherLoad
 from kernels_bench.timing.rank_group import RankGroupError
@@ -139,13 +139,13 @@ def _run_test(state: Run, bench: Bench, test: str, findings: Callable[[], Findin
         _keep(state, target, Skipped(test, "all", reason), [])
         return
     failure = ""
-    with GpuSampler(reader(state.nvml, bench.device)) as sampler:
+    with sampled(reader(state.nvml, bench.device)) as readings:
         num_read, load = 0, OtherLoad()
         try:
             bench.require_time("all")
             for finding in findings():
-                _keep(state, target, finding, sampler.readings[num_read:], load.share())
-                num_read, load = len(sampler.readings), OtherLoad()
+                _keep(state, target, finding, readings[num_read:], load.share())
+                num_read, load = len(readings), OtherLoad()
         except OutOfTimeError as error:
             name = error.name if error.name == "all" else f"{error.name} and what follows it" if error.name else "rest"
             _keep(state, target, Skipped(test, name, LEFT_OUT, out_of_time=True), [])
@@ -155,7 +155,7 @@ def _run_test(state: Run, bench: Bench, test: str, findings: Callable[[], Findin
         except Exception as error:  # no error may cost the figures of the other devices
             failure = _in_words(error)
     if test == "sustained":
-        state.curves[target] = list(sampler.readings)
+        state.curves[target] = list(readings)
     if failed := _failed_gpu(state):  # outside of the handler, because the error keeps tensors alive
         state.broken = f"{failed[0]} failed before"
         _keep(state, target, Skipped(test, "rest", f"{failed[0]} failed: {failure or failed[1]}", verdict=FAIL), [])

@@ -13,7 +13,7 @@ from kernels_bench.devices.specifications import specification_of
 from kernels_bench.judge.gpu_health import cpu_findings, findings, newcomers
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
 from kernels_bench.timing.cpu_affinity import on_cpus
-from kernels_bench.timing.gpu_sampler import GpuSampler
+from kernels_bench.timing.gpu_sampler import sampled
 from tests.support.fake_bench import L40S, NVMLError, by_uuid, small_nvml
 from tests.support.values import has_values, values
 
@@ -85,13 +85,13 @@ def test_the_watch_looks_while_the_work_goes_on_and_stops_with_it() -> None:
         looked.append(len(looked))
         return len(looked)
 
-    with GpuSampler(read, every_s=0.001) as watch:
+    with sampled(read, every_s=0.001) as watch:
         while not looked:
             pass
-    assert list(watch.readings) == [number + 1 for number in looked]
-    with GpuSampler(None) as blind:
+    assert watch == [number + 1 for number in looked]
+    with sampled(None) as blind:
         pass
-    assert blind.readings == []
+    assert blind == []
 
 
 @pytest.mark.parametrize(
