@@ -52,11 +52,6 @@ class Row(NamedTuple):
     def cells(self) -> tuple[str, ...]:
         return self.figure, self.published, self.kind, self.ours, self.doubt
 
-    @property
-    def of_reference(self) -> tuple[str, str, str, str]:
-        """Return what the reference data alone decides."""
-        return self.figure, self.published, self.kind, self.doubt
-
 
 class Section(NamedTuple):
     title: str

@@ -20,7 +20,6 @@ class Run:
 
     whole: float
     held: float
-    held_share: float  # of the time
     held_answers: int
 
 
@@ -50,7 +49,7 @@ def run_to_the_end(rate: Callable[[Reals], Reals], load: int, lengths: Reals) ->
         held_seconds, held_tokens = seconds, tokens
     # Each answer but the last of the part is followed by a request that was waiting.
     held_answers = max(0, len(lengths) - load + 1)
-    return Run(tokens / seconds, held_tokens / held_seconds, held_seconds / seconds, held_answers)
+    return Run(tokens / seconds, held_tokens / held_seconds, held_answers)
 
 
 def draw_lengths(rng: np.random.Generator, requests: int) -> Reals:
