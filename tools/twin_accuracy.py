@@ -1,10 +1,12 @@
 """How far twins lie from a real engine, on points that had no part in their fit: errors, and whether intervals hold.
 
 Usage: `python -m tools.twin_accuracy --write docs/results/twin_accuracy.md`, in the root of the repository, where
-nothing else runs: some nine minutes. Points for the fit and held-out points take turns on the same engine, in two
-rounds, so that the machine's drift is in both, and seen between two measurements of the same point. --keep FOLDER
-leaves the recordings there, and what was measured there before is only predicted anew. With --kernels FILE of
-`engine_probe validate --json` the same points are also predicted from measured kernels alone.
+nothing else runs: some twenty minutes. In each of three rounds every engine is started anew and records every point
+once, those for the fit and held-out ones in turns. The fit has all rounds, and so knows by how much one start differs
+from another; what was measured in the second round, with fitted recordings before and after it, is compared, and seen
+beside the third. --keep FOLDER leaves the recordings there, and what was measured there before is only predicted anew:
+a measurement may be divided. With --kernels FILE of `engine_probe validate --json` the same points are also predicted
+from measured kernels alone.
 """
 
 import shutil
@@ -25,7 +27,7 @@ from engine_probe.analysis.batch.step_prices import predicted_ns
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.commands.sweep.twin import limits, step_times
 from engine_probe.engine.twin.settings import Twin
-from engine_probe.engine.twin.step_times import Price, StepTimes
+from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.recordings.run import Run
 from tools.result_page import head_commit, options, show
 from tools.twin_accuracy_points import ENGINES, ROUNDS, Case, Engine, seed, sweep_text
@@ -33,6 +35,7 @@ from tools.twin_accuracy_points import ENGINES, ROUNDS, Case, Engine, seed, swee
 MODELS = ("smollm2", "tiny")
 AIMS = {"E2EL p50": 0.067, "TTFT p50": 0.10, RATE: 0.10}
 COVERAGE = 0.9
+COMPARED = 1  # the second round, counted from zero
 FIGURES = (RATE, "TTFT p50", "TPOT p50", "ITL p50", "ITL p99", "E2EL p50")
 
 
@@ -43,7 +46,7 @@ class Compared(NamedTuple):
     case: str
     figure: str
     measured: float
-    again: float  # in the second round
+    again: float  # in the third round
     predicted: float
     low: float
     high: float
@@ -87,14 +90,17 @@ class Accuracy(NamedTuple):
 
     calibrated: list[Compared]
     derived: list[Compared]
-    requests: dict[str, Price]  # of the calibrated twin
+    times: StepTimes  # of the calibrated twin
 
 
 def model_accuracy(model: str, place: Path, kernels: Path | None) -> Accuracy:
     measured: dict[int, list[Run]] = {}
-    for engine in ENGINES:
-        print(f"{model}, {engine.name}: measuring {len(engine.cases)} points, {ROUNDS} times", file=sys.stderr)
-        measured |= swept(sweep_text(model, engine, engine.cases, ROUNDS), place / f"{model} {engine.name}")
+    for number in range(1, ROUNDS + 1):
+        for engine in ENGINES:
+            print(f"{model}, {engine.name}: measuring {len(engine.cases)} points, round {number}", file=sys.stderr)
+            found = swept(sweep_text(model, engine, engine.cases), place / f"{model} {engine.name} {number}")
+            for name, runs in found.items():
+                measured.setdefault(name, []).extend(runs)
     fitted = [run for each in ENGINES for case in each.cases if case.fitted for run in measured[seed(each, case)]]
     times = step_times(fitted)
     calibrated, derived = list[Compared](), list[Compared]()
@@ -102,16 +108,16 @@ def model_accuracy(model: str, place: Path, kernels: Path | None) -> Accuracy:
         print(f"{model}, {engine.name}: predicting", file=sys.stderr)
         held_out = [case for case in engine.cases if not case.fitted]
         text = sweep_text(model, engine, held_out)
-        own = limits(measured[seed(engine, held_out[0])][0].facts)
+        own = limits(measured[seed(engine, held_out[0])][COMPARED].facts)
         twin = msgspec.json.encode(Twin("the points for the fit", times, own)).decode()
         shutil.rmtree(place / f"{model} {engine.name} predicted", ignore_errors=True)
         predicted = swept(text, place / f"{model} {engine.name} predicted", "--set", f"engine.twin={twin}")
-        paces = {case.name: pace(measured[seed(engine, case)][0], times) for case in held_out}
+        paces = {case.name: pace(measured[seed(engine, case)][COMPARED], times) for case in held_out}
         calibrated += compared(engine, held_out, measured, predicted, paces)
         if kernels is not None and engine is ENGINES[0]:
             by_kernels = swept(text, place / f"{model} {engine.name} derived", "--twin", str(kernels))
             derived += compared(engine, held_out, measured, by_kernels, {})
-    return Accuracy(calibrated, derived, times.requests)
+    return Accuracy(calibrated, derived, times)
 
 
 def pace(run: Run, times: StepTimes) -> float:
@@ -131,7 +137,7 @@ def compared(
 ) -> Iterator[Compared]:
     for case in cases:
         of_case = seed(engine, case)
-        *real, guess = (run.summary() for run in (*measured[of_case], *predicted[of_case]))
+        *real, guess = (run.summary() for run in (*measured[of_case][COMPARED:], *predicted[of_case]))
         for figure in FIGURES:
             one, again, other = (value_of(summary, figure) for summary in (*real, guess))
             found = guess.interval(figure, other)
@@ -178,10 +184,18 @@ def every_figure(rows: Sequence[Compared]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def host_words(requests: dict[str, Price]) -> str:
-    """Say what a request costs the host between steps."""
-    each = " and ".join(f"{price.ns / 1e6:.2f} ms for each {name}" for name, price in requests.items())
-    return f"The host's time for requests between steps, fitted: {each}."
+def fitted_words(times: StepTimes) -> str:
+    """Say how much recordings and starts differ, and what a request costs the host between steps."""
+    each = " and ".join(f"{price.ns / 1e6:.2f} ms for each {name}" for name, price in times.requests.items())
+    spreads = " and ".join(
+        f"{spread.deviation:.1%} from {one} to {one}"
+        for one, spread in (("recording", times.noise), ("start of the engine", times.starts))
+        if spread is not None
+    )
+    return (
+        f"All times differ by {spreads} (standard deviations, from the fit). The host's time for requests between "
+        f"steps, fitted: {each}."
+    )
 
 
 def document(found: dict[str, Accuracy], commit: str) -> Iterator[str]:
@@ -190,7 +204,7 @@ def document(found: dict[str, Accuracy], commit: str) -> Iterator[str]:
     yield from ("## All models", "", *verdict(every), "", NOTES)
     for model, accuracy in found.items():
         rows = accuracy.calibrated
-        yield from ("", f"## {model}", "", *verdict(rows), "", host_words(accuracy.requests), "", *every_figure(rows))
+        yield from ("", f"## {model}", "", *verdict(rows), "", fitted_words(accuracy.times), "", *every_figure(rows))
     derived = {model: accuracy.derived for model, accuracy in found.items() if accuracy.derived}
     if derived:
         yield from ("", "## Derived from measured kernels alone", "")
@@ -201,18 +215,19 @@ def document(found: dict[str, Accuracy], commit: str) -> Iterator[str]:
 
 MADE = """\
 Made by `python -m tools.twin_accuracy` at {commit}: a real engine on two CPU cores, and twins of it. Step times are
-fitted to six points of the plain engine, each recorded twice; the others are held out, and those with prefix caching
-and short chunks run on engines that the fit never saw. Fitted and held-out points take turns in two rounds. Errors are
-those of the first round's measurement."""
+fitted to six points of the plain engine, each recorded since three starts of it; the others are held out, and those
+with prefix caching and short chunks run on engines that the fit never saw. Each of three rounds starts every engine,
+and fitted and held-out points take turns in it. Errors are those of the second round's measurement, "again" is
+the third's."""
 NOTES = """\
 - No prediction can be nearer than two measurements of the same point are to each other.
 - The last column takes the machine's speed out: each figure is divided by how much longer the point's own steps should
   have taken than they did, in sum. It uses what was held out, and so is no accuracy, but shows the cause of an error:
   what is left comes from the model, the rest from a machine that was faster or slower than at the fitted recordings.
 - An interval covers what nine of ten measurements should show: the noise of a recording, that of the fitted ones as far
-  as they draw the prediction along, and what a figure scatters by itself. Where prices are known, it does
-  (`tests/analysis/batch/test_interval_coverage.py`: 86 to 94 %). All figures of one point are wrong together, and
-  recordings of a few minutes share the machine's state, so that the share here is a rough check.
+  as they draw the prediction along, what one start of the engine differs from another, and what a figure scatters by
+  itself. Where prices are known, it does (`tests/analysis/batch/test_interval_coverage.py`). All figures of one point
+  are wrong together, so that the share here is a rough check.
 - Steps scatter in a twin as they did in the recordings, which ITL p99 shows."""
 DERIVED = """\
 - Kernels in plain torch on a CPU are not those of vLLM's CPU build, which packs weights; the host, sampling and what

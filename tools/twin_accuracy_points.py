@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 HEAD = """\
 question = "How far off is the twin?"
-repeats = {repeats}
 [engine]
 model = "{model}"
 [engine.arguments]
@@ -21,7 +20,7 @@ hold = false
 # What tiny is asked, and how often, in multiples of what smollm2 is: its steps are shorter by as much, and a recording
 # of a fifth of a second tells more of the machine's moment than of the engine.
 SPEEDS = {"tiny": 8}
-ROUNDS = 2
+ROUNDS = 3  # in each of which every engine is started anew
 
 
 class Case(NamedTuple):
@@ -101,9 +100,9 @@ ENGINES = (
 )
 
 
-def sweep_text(model: str, engine: Engine, cases: Sequence[Case], repeats: int = 1) -> str:
+def sweep_text(model: str, engine: Engine, cases: Sequence[Case]) -> str:
     """Return a sweep file of these points; each has a seed of its own, by which it is found again."""
-    head = HEAD.format(model=model, budget=engine.budget, caching=str(engine.caching).lower(), repeats=repeats)
+    head = HEAD.format(model=model, budget=engine.budget, caching=str(engine.caching).lower())
     first, *others = (settings(engine, case, SPEEDS.get(model, 1)) for case in cases)
     lines = ["[axes]", *(f"{name} = [{value}]" for name, value in first.items())]
     for other in others:

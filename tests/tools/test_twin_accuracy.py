@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.analysis.batch.prediction_interval import RATE
-from engine_probe.engine.twin.step_times import Price
+from engine_probe.engine.twin.step_times import Price, Spread, StepTimes
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
 from tools.twin_accuracy import FIGURES, Accuracy, Compared, coverage, document, verdict
@@ -31,9 +31,9 @@ def test_a_faster_model_is_asked_as_much_more_so_that_its_recordings_last_as_lon
     found = []
     for model in ("smollm2", "tiny"):
         file = tmp_path / f"{model}.toml"
-        file.write_text(sweep_text(model, plain, plain.cases, repeats=2))
+        file.write_text(sweep_text(model, plain, plain.cases))
         found.append([point.workload for point in points(read_sweep(str(file)))])
-    assert len(found[0]) == 2 * len(plain.cases)
+    assert len(found[0]) == len(plain.cases)
     for slow, fast in zip(*found, strict=True):
         assert fast.num_prompts == SPEEDS["tiny"] * slow.num_prompts
     assert found[1][-1].arrivals.request_rate == SPEEDS["tiny"] * found[0][-1].arrivals.request_rate
@@ -62,7 +62,9 @@ def test_an_error_that_is_all_the_machines_speed_is_none_at_its_pace(figure: str
 
 def test_the_page_names_command_commit_and_what_lies_outside() -> None:
     rows = [row(figure, 104.0, 90.0, 110.0) for figure in FIGURES] + [row(RATE, 80.0, 70.0, 90.0)]
-    page = "\n".join(document({"tiny": Accuracy(rows, [], {"arrival": Price(250e3)})}, "abc1234"))
+    times = StepTimes({}, noise=Spread(0.05, 9.0), starts=Spread(0.2, 2.0), requests={"arrival": Price(250e3)})
+    page = "\n".join(document({"tiny": Accuracy(rows, [], times)}, "abc1234"))
     assert "`python -m tools.twin_accuracy` at abc1234" in page
+    assert "5.0% from recording to recording and 20.0% from start of the engine to start of the engine" in page
     assert "0.25 ms for each arrival" in page
     assert "| plain | 8 users | output tokens/s | 100 | 97 | 80 | -20.0% | 70 to 90 | outside |" in page

@@ -53,7 +53,8 @@ def calibrated_on(recordings: Sequence[Recorded]) -> StepTimes:
     requests = request_prices([(each.iterations, each.requests) for each in used])
     whole = [steps_alone(each, requests) for each in used]
     times = calibrated(
-        [with_tokens(steps, each.facts, each.iterations) for steps, each in zip(whole, used, strict=True)]
+        [with_tokens(steps, each.facts, each.iterations) for steps, each in zip(whole, used, strict=True)],
+        starts_of(used),
     )
     first = used[0].facts
     return msgspec.structs.replace(
@@ -63,6 +64,13 @@ def calibrated_on(recordings: Sequence[Recorded]) -> StepTimes:
         requests=requests,
         errors=figure_scatter(used, whole, times) if len(used) >= FEWEST_RECORDINGS else {},
     )
+
+
+def starts_of(recordings: Sequence[Recorded]) -> list[int]:
+    """Return since which start of its engine each recording was made, counted from zero."""
+    made = [tuple((each.facts.get("process") or {}).values()) for each in recordings]
+    known = list(dict.fromkeys(made))
+    return [known.index(each) for each in made]
 
 
 def steps_alone(recording: Recorded, requests: Mapping[str, Price]) -> StepSample:

@@ -1,7 +1,9 @@
 """The intervals of predicted figures: how far the real ones may lie from them, nine times in ten.
 
 Three errors add up: the noise of a recording, the noise of those that the prices were fitted to, as far as each of them
-draws this prediction along, which grows away from the recorded steps, and what a figure scatters by itself.
+draws this prediction along, which grows away from the recorded steps, and what a figure scatters by itself. A machine
+drifts: recordings since one start of an engine are alike beside those since another. Where several starts were
+recorded, what they differ by is a fourth error; from one alone it cannot be known.
 """
 
 from __future__ import annotations
@@ -31,10 +33,16 @@ def log_widths(times: Mapping[str, Any], sample: StepSample) -> dict[str, float]
     error, recordings, noise = times.get("error"), int(times.get("recordings") or 0), times.get("noise")
     if noise is None:
         return {} if error is None or not recordings else {"": _width([(float(error) ** 2, recordings)])}
-    own = float(noise["deviation"]) ** 2 * (1 + _drawn_along(times, sample)), float(noise["freedom"])
+    pulled = _pulled_by_each(times, sample)
+    common = [(float(noise["deviation"]) ** 2 * (1 + float(pulled @ pulled)), float(noise["freedom"]))]
+    if (starts := times.get("starts")) is not None:
+        of_starts = np.bincount(times["start_of"], pulled) if len(pulled) else pulled
+        drawn = 1 + float(of_starts @ of_starts)
+        common.append((float(starts["deviation"]) ** 2 * drawn, float(starts["freedom"])))
     figures = times.get("errors") or {}
-    return {"": _width([own])} | {
-        name: _width([own, (float(each["deviation"]) ** 2, float(each["freedom"]))]) for name, each in figures.items()
+    return {"": _width(common)} | {
+        name: _width([*common, (float(each["deviation"]) ** 2, float(each["freedom"]))])
+        for name, each in figures.items()
     }
 
 
@@ -50,13 +58,13 @@ def _width(variances: Sequence[tuple[float, float]]) -> float:
     return min(quantile(freedom, ONE_SIDED) * math.sqrt(whole), LARGEST)
 
 
-def _drawn_along(times: Mapping[str, Any], sample: StepSample) -> float:
-    """Return the variance of the logarithm of the steps' whole time, in that of a recording's noise."""
+def _pulled_by_each(times: Mapping[str, Any], sample: StepSample) -> Reals:
+    """Return how the logarithm of the steps' whole time grows with that of each recording; empty if unknown."""
     influence: Reals = np.array(times.get("influence") or (), dtype=np.float64)
     prices = prices_of(times.get("prices") or {}) + prices_of(times.get("host") or {})
     if influence.ndim != 2 or influence.shape[1] != sample.counts.shape[1] or not sample.counts.sum(axis=0) @ prices:
-        return 0.0
-    return float(np.square(pulls(sample.counts, prices, influence)).sum())
+        return np.zeros(0)
+    return pulls(sample.counts, prices, influence)
 
 
 def prices_of(part: Mapping[str, Any]) -> Reals:

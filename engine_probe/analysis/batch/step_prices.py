@@ -154,26 +154,33 @@ def beyond(samples: Sequence[StepSample], most: Mapping[str, float | None]) -> l
     return [name for name, count in zip(TERMS, found, strict=True) if count > known.get(name, math.inf)]
 
 
-def calibrated(samples: Sequence[StepSample]) -> StepTimes:
-    """Fit the prices to all samples, with their uncertainty and that of predictions."""
+def calibrated(samples: Sequence[StepSample], starts: Sequence[int] = ()) -> StepTimes:
+    """Fit the prices to all samples, with their uncertainty and that of predictions.
+
+    `starts` tells of each sample since which start of its engine it was recorded; all are of one without it.
+    """
     steps = sum(map(len, samples))
     if steps < FEWEST_STEPS:
         raise InputError(f"{steps} recorded steps are too few for step times: record at least {FEWEST_STEPS}")
+    start_of = [start for sample, start in zip(samples, starts or [0] * len(samples), strict=True) if len(sample)]
     groups = [sample for sample in samples if len(sample)]
     if len(groups) == 1:
-        groups = groups[0].stretches(STRETCHES)
+        groups, start_of = groups[0].stretches(STRETCHES), [0] * STRETCHES
     fits = fitted(groups), fitted_host(groups)
     device, host = (fit.prices for fit in fits)
     left_out = [(fitted(others).prices, fitted_host(others).prices) for others in without_each(groups)]
     most = np.max([group.counts.max(axis=0) for group in groups], axis=0)
     influence = influence_of_each(groups, fits)
+    own, of_starts = noise(groups, device, host, influence, start_of)
     return StepTimes(
         _priced(device, [prices for prices, _ in left_out], most),
         error=prediction_error(groups, left_out),
         recordings=len(groups),
         host=_priced(host, [prices for _, prices in left_out], most) if host.any() else {},
         scatter=scatter(groups, device, host),
-        noise=noise(groups, device, host, influence),
+        noise=own,
+        starts=of_starts,
+        start_of=tuple(start_of) if of_starts else (),
         influence=tuple(tuple(map(float, each)) for each in influence),
     )
 
@@ -192,18 +199,36 @@ def pulls(counts: Reals, prices: Reals, influence: Reals) -> Reals:
     return found
 
 
-def noise(groups: Sequence[StepSample], device: Reals, host: Reals, influence: Reals) -> Spread | None:
-    """Return how much recordings of the same steps differ. None from fewer than two, or where every one is met.
+def noise(
+    groups: Sequence[StepSample], device: Reals, host: Reals, influence: Reals, start_of: Sequence[int]
+) -> tuple[Spread | None, Spread | None]:
+    """Return how much recordings of the same steps differ since one start, and how much starts differ beside that.
 
-    What the fit leaves of a recording's logarithm is its own noise less what the noise of all draws the fit along.
+    What the fit leaves of a recording's logarithm is its own noise less what the noise of all draws the fit along. The
+    squares of what is left, of the starts' means and of the rest, are each a sum of both variances with known weights.
+    None from fewer than two recordings or starts, or where every one is met.
     """
-    left = np.array([math.log(group.ns.sum() / predicted_ns(group, device, host).sum()) for group in groups])
-    shares = np.eye(len(groups)) - np.array([pulls(group.counts, device + host, influence) for group in groups])
+    prices, expected = device + host, [predicted_ns(group, device, host).sum() for group in groups]
+    left = np.array([math.log(group.ns.sum() / each) for group, each in zip(groups, expected, strict=True)])
+    shares = np.eye(len(groups)) - np.array([pulls(group.counts, prices, influence) for group in groups])
     squares = shares.T @ shares
     kept = float(np.trace(squares))
     if len(groups) < 2 or kept < LEAST_KEPT:
-        return None
-    return Spread(math.sqrt(float(left @ left) / kept), kept**2 / float(np.square(squares).sum()))
+        return None, None
+    own = Spread(math.sqrt(float(left @ left) / kept), kept**2 / float(np.square(squares).sum()))
+    since = np.equal.outer(start_of, sorted(set(start_of))).astype(np.float64)  # a row for each recording
+    if since.shape[1] < 2:
+        return own, None
+    means = since @ (since / since.sum(axis=0)).T  # makes of each recording's value the mean since its start
+    parts = (np.eye(len(groups)) - means) @ shares, means @ shares
+    weights = np.array([[np.square(part).sum(), np.square(part @ since).sum()] for part in parts])
+    sums = [float(left @ (np.eye(len(groups)) - means) @ left), float(left @ means @ left)]
+    one, other = np.linalg.lstsq(weights, np.array(sums), rcond=None)[0]
+    if other <= 0 or one <= 0:
+        return own, Spread(0.0, since.shape[1] - 1.0)
+    inner = parts[0].T @ parts[0]
+    freedom = float(np.trace(inner)) ** 2 / float(np.square(inner).sum())
+    return Spread(math.sqrt(one), freedom), Spread(math.sqrt(other), since.shape[1] - 1.0)
 
 
 def without_each(groups: Sequence[StepSample]) -> list[list[StepSample]]:

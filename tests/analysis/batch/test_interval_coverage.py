@@ -36,6 +36,7 @@ class Machine(NamedTuple):
 
     recordings: float  # of a whole recording
     steps: float
+    starts: float = 0.0  # of all recordings since one start of the engine
 
 
 def steps_of(load: Load) -> np.ndarray:
@@ -53,9 +54,12 @@ def steps_of(load: Load) -> np.ndarray:
     return np.array([counts(work) for work in works], dtype=np.float64)
 
 
-def recording(load: Load, machine: Machine, chance: np.random.Generator) -> StepSample:
+def recording(load: Load, machine: Machine, chance: np.random.Generator, since: float = 0.0) -> StepSample:
+    """Record a load; `since` is how much slower everything is since this start of the engine."""
     table = steps_of(load)
-    noise = chance.normal(0, machine.recordings) + chance.normal(-(machine.steps**2) / 2, machine.steps, len(table))
+    noise = (
+        since + chance.normal(0, machine.recordings) + chance.normal(-(machine.steps**2) / 2, machine.steps, len(table))
+    )
     return StepSample(table, table @ TRUTH * np.exp(noise))
 
 
@@ -70,6 +74,40 @@ def covered(loads: Sequence[Load], machine: Machine, seed: int) -> list[bool]:
         low, high = interval(log_widths(times, sample), "", guess) or (0.0, 0.0)
         found.append(low <= sample.ns.sum() <= high)
     return found
+
+
+def covered_elsewhere(number: int, machine: Machine, seed: int) -> list[bool]:
+    """Fit recordings since so many starts; return the same for held-out loads that are recorded since another start."""
+    chance = np.random.default_rng(seed)
+    samples, starts = list[StepSample](), list[int]()
+    for start in range(number):
+        since = chance.normal(0, machine.starts)
+        samples += [recording(load, machine, chance, since) for load in RECORDED]
+        starts += [start] * len(RECORDED)
+    times = msgspec.to_builtins(calibrated(samples, starts))
+    found = []
+    since = chance.normal(0, machine.starts)
+    for load in HELD_OUT:
+        sample = recording(load, machine, chance, since)
+        guess = float((sample.counts @ prices_of(times["prices"])).sum())
+        low, high = interval(log_widths(times, sample), "", guess) or (0.0, 0.0)
+        found.append(low <= sample.ns.sum() <= high)
+    return found
+
+
+@pytest.mark.slow  # 100 calibrations, each with as many fits as recordings
+@pytest.mark.parametrize("number", [3, 5])
+@pytest.mark.parametrize("starts", [0.0, 0.1])
+def test_where_starts_differ_their_difference_is_in_the_interval(number: int, starts: float) -> None:
+    found = [inside for seed in range(100) for inside in covered_elsewhere(number, Machine(0.05, 0.1, starts), seed)]
+    assert 0.84 <= np.mean(found) <= 0.97
+
+
+def test_recordings_of_one_start_say_nothing_of_others() -> None:
+    chance = np.random.default_rng(1)
+    samples = [recording(load, Machine(0.05, 0.1), chance) for load in RECORDED]
+    assert calibrated(samples, [0] * len(samples)).starts is None
+    assert calibrated(samples) == calibrated(samples, [0] * len(samples))
 
 
 @pytest.mark.slow  # up to nine fits for each of 300 calibrations

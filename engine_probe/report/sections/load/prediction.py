@@ -80,9 +80,12 @@ def error_words(times: dict[str, Any]) -> list[str]:
             f"The measured kernels' own noise is {within}. The host's part, sampling and what lies between kernels are "
             "not in it."
         ]
-    return [
+    words = [
         f"Checked on {parts} parts that were left out of the fit: nine in ten lie within {within} of the prediction."
     ]
+    if times.get("noise") is not None and times.get("starts") is None:
+        words.append("All are since one start of the engine: how much another differs is in no interval.")
+    return words
 
 
 def sources_section(runs: Sequence[Run]) -> Section:
