@@ -20,8 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine_probe.engine.models.attention_kinds import attention_kinds
+from engine_probe.engine.models.attention_kinds import UnknownLayersError, attention_kinds
+from engine_probe.engine.models.built_model import BuiltModel
 from engine_probe.engine.models.geometry import BYTES, GIB, Config, Geometry, geometry
+from engine_probe.engine.models.kv_layout import KvLayout, same_in_all_layers
 from engine_probe.engine.parallelism import DATA, SPLIT_WEIGHTS, parallel_size, weight_shards
 from engine_probe.errors import InputError
 
@@ -58,9 +60,7 @@ class RankMemory:
     graphs: Term
     kv: Term  # of one request of the longest length, which vLLM demands
     longest: int
-    kv_bytes_per_token: float
-    block_size: int
-    window: int | None = None  # tokens of the sliding window of all layers
+    layout: KvLayout
     in_flight: int = 0  # tokens of steps that are not finished when the next is scheduled, whose blocks stay
     given_tokens: int | None = None  # of the pool, if the engine's arguments set it; it is then not judged
 
@@ -78,22 +78,48 @@ class RankMemory:
         return self.budget - (self.weights.size or 0.0)
 
     @property
+    def kv_bytes_per_token(self) -> float:
+        return self.layout.bytes_per_token
+
+    @property
+    def block_size(self) -> int:
+        return self.layout.block_size
+
+    @property
+    def window(self) -> int | None:
+        """Return the tokens of the sliding window of all layers. None if some keep something else."""
+        return self.layout.groups[0].window if self.layout.is_alike else None
+
+    @property
+    def blocks(self) -> int:
+        """Return the blocks of the KV pool; 0 if nothing is left for it."""
+        if self.given_tokens is not None:
+            return self.given_tokens // self.block_size
+        pool = self.left - (self.activations_and_workspace.size or 0.0)
+        return max(0, int(pool / self.layout.bytes_per_block))
+
+    @property
     def pool_tokens(self) -> int:
-        """Return the tokens of the KV pool, in whole blocks; 0 if nothing is left for it."""
+        """Return the tokens of the KV pool.
+
+        Where groups of layers keep different things, those of as many of the longest requests as it holds, as vLLM
+        says it.
+        """
         if self.given_tokens is not None:
             return self.given_tokens
-        pool = self.left - (self.activations_and_workspace.size or 0.0)
-        return max(0, int(pool / self.kv_bytes_per_token / self.block_size)) * self.block_size
+        if self.layout.is_alike:
+            return self.blocks * self.block_size
+        return int(self.blocks / self.layout.blocks_of(self.longest, self.in_flight) * self.longest)
 
     def blocks_of(self, tokens: int) -> int:
         """Return the most blocks that a request of so many tokens holds at the same time."""
-        return min(-(-tokens // self.block_size), most_blocks(self.window, self.in_flight, tokens, self.block_size))
+        return self.layout.blocks_held(tokens, self.in_flight)
 
     @property
     def pool_bytes(self) -> float:
         """Return what is left for the pool, below zero if that is nothing, or what a given one takes."""
         if self.given_tokens is not None:
-            return self.given_tokens * self.kv_bytes_per_token
+            return self.blocks * self.layout.bytes_per_block
         return self.left - (self.activations_and_workspace.size or 0.0)
 
     @property
@@ -124,38 +150,59 @@ class RankMemory:
 
 
 def memory_of_rank(
-    config: Config, arguments: Arguments, device: str, device_bytes: float, least_tokens: int = 1
+    config: Config,
+    arguments: Arguments,
+    device: str,
+    device_bytes: float,
+    least_tokens: int = 1,
+    built: BuiltModel | None = None,
 ) -> RankMemory | None:
     """Divide the memory of a GPU. None for a shape or a number format that is not known here.
 
     `least_tokens` are those of the workload's longest request, for which there has to be room if vLLM may shorten the
-    context (`max_model_len = -1`).
+    context (`max_model_len = -1`). What vLLM's code `built` counts in place of what follows from the configuration.
     """
     try:
-        shape = geometry(config)
+        shape = geometry(config) if built is None else built.geometry
+        vocabulary = int(config["vocab_size"]) if built is None else built.vocabulary
         weights = weights_term(shape, arguments)
-        per_token, kept_as = kv_bytes_of_rank(shape, arguments)
-        window = window_of_all(config, arguments)
+        layout, kept_as = layout_of(config, arguments) if built is None else layout_built(built, arguments)
     except (InputError, KeyError):
         return None
-    share, longest = arguments.get("gpu_memory_utilization", DEFAULT_SHARE), longest_request(shape, arguments)
-    longest = least_tokens if longest is None else longest
-    given = arguments.get("block_size", BLOCK)
-    block, in_flight = given if isinstance(given, int) else BLOCK, tokens_in_flight(arguments, device, device_bytes)
+    share, in_flight = (
+        arguments.get("gpu_memory_utilization", DEFAULT_SHARE),
+        tokens_in_flight(arguments, device, device_bytes),
+    )
+    longest = longest_request(shape, arguments) or least_tokens
     return RankMemory(
         device=device,
         device_bytes=device_bytes,
         share=float(share),
         weights=weights,
-        activations_and_workspace=workspace_term(shape, config["vocab_size"], arguments, (device, device_bytes)),
+        activations_and_workspace=workspace_term(shape, vocabulary, arguments, (device, device_bytes)),
         graphs=Term("CUDA graphs", None, GRAPHS),
-        kv=kv_term(longest, per_token, kept_as, window, in_flight, block),
+        kv=kv_term(longest, layout, kept_as, in_flight),
         longest=longest,
-        kv_bytes_per_token=per_token,
-        block_size=block,
-        window=window,
+        layout=layout,
         in_flight=in_flight,
     )
+
+
+def layout_of(config: Config, arguments: Arguments) -> tuple[KvLayout, str]:
+    """Return how one rank divides its pool among layers that are alike, and the number format of keys and values."""
+    shape = geometry(config)
+    per_token, kept_as = kv_bytes_of_rank(shape, arguments)
+    given = arguments.get("block_size", BLOCK)
+    block = given if isinstance(given, int) else BLOCK
+    return same_in_all_layers(shape.layers, per_token, block, window_of_all(config, arguments)), kept_as
+
+
+def layout_built(built: BuiltModel, arguments: Arguments) -> tuple[KvLayout, str]:
+    """Return the same of what vLLM's code built."""
+    if (size := parallel_size(arguments, "pipeline_parallel_size")) > 1:
+        raise InputError(f"pipeline_parallel_size = {size}: what each stage of such a model keeps is not modelled")
+    asked, computed = str(arguments.get("kv_cache_dtype", "auto")), built.geometry.dtype
+    return built.layout(parallel_size(arguments, "tensor_parallel_size")), computed if asked == "auto" else asked
 
 
 def weights_term(shape: Geometry, arguments: Arguments) -> Term:
@@ -226,14 +273,14 @@ def kv_bytes_of_rank(shape: Geometry, arguments: Arguments) -> tuple[float, str]
 def window_of_all(config: Config, arguments: Arguments) -> int | None:
     """Return the tokens of the sliding window that all layers have. None if they keep every token.
 
-    Refuse a window in some layers: vLLM then divides the pool among groups of layers.
+    Raise `UnknownLayersError` for a window in some layers: vLLM then divides the pool among groups of layers.
     """
     kinds = attention_kinds(config, arguments)
     if not kinds.same_window:
         window, some = max(filter(None, kinds.windows)), sum(map(bool, kinds.windows))
-        raise InputError(
+        raise UnknownLayersError(
             f"{some} of its {len(kinds.windows)} layers have a sliding window of {window:,} tokens: how vLLM divides "
-            "the KV pool among such layers is not modelled here; disable_sliding_window = true makes them all alike"
+            "the KV pool among such layers is not derived here; disable_sliding_window = true makes them all alike"
         )
     return kinds.windows[0]
 
@@ -245,22 +292,21 @@ def tokens_in_flight(arguments: Arguments, device: str, device_bytes: float) -> 
     return batches * batch_limits(arguments, device, device_bytes)[0]
 
 
-def most_blocks(window: int | None, in_flight: int, tokens: int, block: int) -> int:
-    """Return the blocks that vLLM provides for a request of so many tokens."""
-    if window is None:
-        return -(-tokens // block)
-    # One more, because a window may begin and end inside a block.
-    return -(-min(window - 1 + in_flight, tokens) // block) + 1
-
-
-def kv_term(longest: int, per_token: float, kept_as: str, window: int | None, in_flight: int, block: int) -> Term:
+def kv_term(longest: int, layout: KvLayout, kept_as: str, in_flight: int) -> Term:
     """Return the KV cache of one request of the longest length, as vLLM demands room for it."""
-    each, held = f"{per_token / 1024:,.4g} KiB in {kept_as}", longest
-    if window is None:
-        return Term("KV cache", held * per_token, f"{held:,} tokens of {each}")
-    held = most_blocks(window, in_flight, longest, block) * block
-    words = f"a window of {window:,} and {in_flight:,} of steps in flight, at most {longest:,}, and one block more"
-    return Term("KV cache", held * per_token, f"{held:,} tokens of {each}: {words}")
+    each = f"{layout.bytes_per_token / 1024:,.4g} KiB in {kept_as}"
+    if not layout.is_alike:
+        blocks = layout.blocks_of(longest, in_flight)
+        words = f"{blocks:,} blocks of {layout.bytes_per_block / 1024:,.4g} KiB for {longest:,} tokens: {layout.words}"
+        return Term("KV cache", blocks * layout.bytes_per_block, f"{words}, {len(layout.groups)} groups by turns")
+    (group,) = layout.groups
+    if group.window is None:
+        return Term("KV cache", longest * layout.bytes_per_token, f"{longest:,} tokens of {each}")
+    held = group.blocks_of(longest, in_flight) * group.block_size
+    words = (
+        f"a window of {group.window:,} and {in_flight:,} of steps in flight, at most {longest:,}, and one block more"
+    )
+    return Term("KV cache", held * layout.bytes_per_token, f"{held:,} tokens of {each}: {words}")
 
 
 def longest_request(shape: Geometry, arguments: Arguments) -> int | None:

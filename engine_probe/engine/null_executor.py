@@ -12,7 +12,7 @@ from typing import Any
 from vllm.v1.executor.abstract import Executor
 from vllm.v1.outputs import DraftTokenIds, ModelRunnerOutput
 
-from engine_probe.engine.twin.kv_cache_specs import kv_cache_specs
+from engine_probe.engine.twin.kv_cache.specs import kv_cache_specs
 
 ANSWER_TOKEN = 7
 

@@ -111,8 +111,8 @@ def test_bad_input_is_one_sentence(words: tuple[object, ...], sentence: str) -> 
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"model_type": "jamba", "attn_layer_period": 8}, "keeps the state of recurrent layers (attn_layer_period)"),
-        ({"model_type": "gemma2", "num_hidden_layers": 26}, "13 of its 26 layers have a sliding window of 4,096"),
+        ({"model_type": "bart", "is_encoder_decoder": True}, "is an encoder-decoder model"),
+        ({"model_type": "llama", "use_bidirectional_attention": True}, "attends to later tokens as well"),
         ({"model_type": "deepseek_v3", "kv_lora_rank": 512, "qk_rope_head_dim": 64}, "the memory of model_type"),
     ],
 )

@@ -141,12 +141,12 @@ def test_given_drafts_are_part_of_the_twin(tmp_path: Path, swept: Path, on: str)
     assert twin.step_times.graph_sizes == ()
 
 
-def test_a_model_with_recurrent_layers_is_refused_on_every_twin(tmp_path: Path, swept: Path) -> None:
+def test_a_model_with_an_encoder_is_refused_on_every_twin(tmp_path: Path, swept: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
-    (model / "config.json").write_text(json.dumps({"model_type": "mamba", "num_hidden_layers": 4, "state_size": 16}))
+    (model / "config.json").write_text(json.dumps({"model_type": "bart", "is_encoder_decoder": True}))
     for twin in ("L40S", str(swept)):
-        with pytest.raises(InputError, match=r"keeps the state of recurrent layers \(state_size\)"):
+        with pytest.raises(InputError, match="is an encoder-decoder model"):
             predicted(asked(tmp_path, model=str(model)), twin)
 
 

@@ -15,6 +15,7 @@ from engine_probe.engine.memory_model import (
     memory_of_rank,
     window_of_all,
 )
+from engine_probe.engine.models.attention_kinds import UnknownLayersError
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.errors import InputError
@@ -114,10 +115,10 @@ def test_a_request_holds_a_window_and_what_is_in_flight() -> None:
     assert alone.blocks_of(32_768) == -(-(4095 + 2048) // 16) + 1
 
 
-def test_windows_in_some_layers_are_refused() -> None:
+def test_windows_in_some_layers_are_left_to_vllms_code() -> None:
     config = {**catalogue_config("llama-3.1-8b"), "sliding_window": 512}
     config["layer_types"] = ["sliding_attention", "full_attention"] * 16
-    with pytest.raises(InputError, match=r"16 of its 32 layers have a sliding window of 512 tokens"):
+    with pytest.raises(UnknownLayersError, match=r"16 of its 32 layers have a sliding window of 512 tokens"):
         window_of_all(config, {})
     assert memory_of_rank(config, {}, "a GPU", 80 * GIB) is None
 

@@ -20,7 +20,7 @@ NO_WEIGHTS = {"load_format": "dummy", "skip_tokenizer_init": True, "gpu_memory_u
 BOTH = """
 from dataclasses import replace
 
-from engine_probe.engine.twin.kv_cache_specs import kv_cache_specs
+from engine_probe.engine.twin.kv_cache.specs import kv_cache_specs
 
 engine = llm.llm_engine
 (real,) = engine.engine_core.engine_core.model_executor.get_kv_cache_specs()
@@ -190,3 +190,129 @@ def test_a_twin_with_mla_has_a_gpus_blocks_and_schedule(in_own_process: InOwnPro
         "bytes of a layer's block": 64 * (512 + 64) * 2,
         "answered": 4,
     }
+
+
+# Layers that keep different things, as small as the shapes of vLLM's code allow.
+MIXED: dict[str, dict[str, Any]] = {
+    "gemma3_text": {**KINDS["gemma3_text"][0], "torch_dtype": "bfloat16"},
+    "gpt_oss": {
+        "architectures": ["GptOssForCausalLM"],
+        "model_type": "gpt_oss",
+        "sliding_window": 64,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "layer_types": ALTERNATING,
+    },
+    "qwen3_next": {
+        "architectures": ["Qwen3NextForCausalLM"],
+        "model_type": "qwen3_next",
+        "layer_types": ["linear_attention", "linear_attention", "linear_attention", "full_attention"],
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 32,
+        "linear_value_head_dim": 32,
+        "linear_conv_kernel_dim": 4,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 64,
+        "shared_expert_intermediate_size": 64,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+    },
+    "jamba": {
+        "architectures": ["JambaForCausalLM"],
+        "model_type": "jamba",
+        "attn_layer_period": 4,
+        "attn_layer_offset": 2,
+        "expert_layer_period": 2,
+        "expert_layer_offset": 1,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+    },
+    "granitemoehybrid": {
+        "architectures": ["GraniteMoeHybridForCausalLM"],
+        "model_type": "granitemoehybrid",
+        "layer_types": ["mamba", "mamba", "attention", "mamba"],
+        "num_local_experts": 0,
+        "shared_intermediate_size": 64,
+        "mamba_n_heads": 8,
+        "mamba_d_head": 32,
+        "mamba_n_groups": 1,
+        "mamba_d_state": 16,
+        "mamba_expand": 2,
+    },
+}
+DESCRIBED = """
+import json
+from vllm.v1.core.kv_cache_utils import get_kv_cache_groups, get_max_concurrency_for_kv_cache_config
+from vllm.v1.core.kv_cache_utils import get_kv_cache_config_from_groups
+from engine_probe.engine.twin.kv_cache import describe
+from engine_probe.engine.twin.kv_cache.model_code import built_model
+
+answer = {{}}
+for kind, model in {models!r}.items():
+    given = {{"max_model_len": 4096, "max_num_batched_tokens": 1024, "max_num_seqs": 64}}
+    ours, theirs = [], []
+    for ranks in (1, 2):
+        config = describe.configured(model, given, ranks)
+        _, specs = built_model(config)
+        layout = describe.layout_of(config, specs)
+        pool = get_kv_cache_config_from_groups(config, get_kv_cache_groups(config, specs), 1 << 33)
+        in_flight = config.max_in_flight_tokens
+        ours.append([int((1 << 33) // layout.bytes_per_block), (layout.blocks_of(4096, in_flight))])
+        concurrency = get_max_concurrency_for_kv_cache_config(config, pool)
+        theirs.append([pool.num_blocks, round(pool.num_blocks / concurrency)])
+    described = describe.described(model, {{}}, [1, 2])
+    answer[kind] = [ours, theirs, described.layouts[1].words, described.geometry.parameters]
+"""
+
+
+def test_a_pool_is_divided_among_layers_as_vllm_divides_it(in_own_process: InOwnProcess, tmp_path: Path) -> None:
+    """By what vLLM itself computes for the same engine: its blocks, and those that a request of 4,096 tokens needs."""
+    models = {kind: folder_of(tmp_path / kind, config) for kind, config in MIXED.items()}
+    found = in_own_process("tiny", SHORT, DESCRIBED.format(models=models))
+    assert {kind: ours for kind, (ours, _, _, _) in found.items()} == {
+        kind: theirs for kind, (_, theirs, _, _) in found.items()
+    }
+    assert {kind: words for kind, (_, _, words, _) in found.items()} == {
+        "gemma3_text": "3 layers keep a window of 64, 1 layers keep every token",
+        "gpt_oss": "2 layers keep a window of 64, 2 layers keep every token",
+        "qwen3_next": "3 layers keep a state, 1 layers keep every token",
+        "jamba": "3 layers keep a state, 1 layers keep every token",
+        "granitemoehybrid": "3 layers keep a state, 1 layers keep every token",
+    }
+
+
+HYBRID_TWIN = """
+from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.twin.build import build_twin
+from engine_probe.engine.twin.settings import Twin
+from engine_probe.engine.twin.step_times import Price, StepTimes
+from engine_probe.engine.twin.virtual_clock import VirtualClock
+
+spec = EngineSpec({model!r}, {arguments!r})
+twin = build_twin(spec, Twin("a test", StepTimes({{"step": Price(1e6)}})), VirtualClock(), print)
+short = SamplingParams(max_tokens=40, ignore_eos=True, detokenize=False)
+outputs = twin.generate([{{"prompt_token_ids": [1 + number] * 300}} for number in range(6)], short, use_tqdm=False)
+config, core = twin.llm_engine.vllm_config, twin.llm_engine.engine_core.engine_core
+groups = core.scheduler.kv_cache_config.kv_cache_groups
+managers = core.scheduler.kv_cache_manager.coordinator.single_type_managers
+answer = {{
+    "managers": sorted({{type(each).__name__ for each in managers}}),
+    "layers": sum(len(group.layer_names) for group in groups),
+    "answered": [len(output.outputs[0].token_ids) for output in outputs],
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "manager"),
+    [("qwen3_next", "MambaManager"), ("granitemoehybrid", "MambaManager"), ("gpt_oss", "SlidingWindowManager")],
+)
+def test_a_twin_has_layers_that_keep_different_things(
+    kind: str, manager: str, in_own_process: InOwnProcess, tmp_path: Path
+) -> None:
+    arguments = {**NO_WEIGHTS, "block_size": 16, "num_gpu_blocks_override": 128, "max_model_len": 512}
+    lines = HYBRID_TWIN.format(model=folder_of(tmp_path / kind, MIXED[kind]), arguments=arguments)
+    found = in_own_process("tiny", SHORT, lines)
+    assert found == {"managers": ["FullAttentionManager", manager], "layers": 4, "answered": [40] * 6}

@@ -65,5 +65,4 @@ def pool(
         raise InputError(f"{name}: the memory of model_type {config.get('model_type')!r} is not known here")
     if memory.refusal:
         raise InputError(f"{name}: the engine cannot start: {memory.refusal}")
-    blocks = memory.pool_tokens // memory.block_size + 1  # one more is vLLM's null block
-    return {"block_size": memory.block_size, "num_gpu_blocks_override": blocks}
+    return {"block_size": memory.block_size, "num_gpu_blocks_override": memory.blocks + 1}  # vLLM's null block

@@ -28,7 +28,7 @@ from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, load_sweep
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
-from engine_probe.sweep.preflight.device_plan import configuration, plan_on
+from engine_probe.sweep.preflight.device_plan import built_for, configuration, plan_on
 from engine_probe.sweep.preflight.gpu_memory import Gpu, named_gpu
 
 # Engine arguments that change what a step costs, by the section of `run.json` that holds them.
@@ -96,7 +96,8 @@ def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
     spec = points[0].engine.spec
     accepted = check_twin(spec)
     most = max(longest(point.workload) or 2 for point in points)
-    check_window(configuration(spec.model), spec.arguments, most, f"--twin {gpu.name}")
+    if built_for(spec.model, spec.arguments) is None:
+        check_window(configuration(spec.model), spec.arguments, most, f"--twin {gpu.name}")
     plan, _ = plan_on(spec.model, gpu.name, spec.arguments, (max(1, most - 1), 1))
     if plan.memory.refusal:
         raise InputError(f"--twin {gpu.name}: {spec.model} cannot start: {plan.memory.refusal}")
@@ -104,7 +105,7 @@ def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
     block = plan.memory.block_size
     limits = {
         "block_size": block,
-        "num_gpu_blocks_override": plan.kv_capacity_tokens // block + 1,  # one more is vLLM's null block
+        "num_gpu_blocks_override": plan.memory.blocks + 1,  # one more is vLLM's null block
         "max_num_batched_tokens": tokens,
         "max_num_seqs": requests,
         "async_scheduling": True,

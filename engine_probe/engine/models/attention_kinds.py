@@ -1,7 +1,8 @@
 """What each layer of a model keeps in the KV cache: every token, a window of them, or MLA's latent vectors.
 
 It follows from the model's `config.json` and vLLM's code for that model, which is not the same for all: windows in some
-layers are known here for the models of `WINDOWS_BY_LAYER` alone. Whatever keeps something else is refused.
+layers are known here for the models of `WINDOWS_BY_LAYER` alone. What is not derived here, and only vLLM's own code
+knows, raises `UnknownLayersError`; what no twin can have is refused.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ UNEQUAL_HEADS = ("block_configs", "global_head_dim", "num_global_key_value_heads
 SPARSE = ("compress_ratios", "index_topk")
 
 
+class UnknownLayersError(InputError):
+    """Layers keep something that is not derived here; vLLM's own code may build them."""
+
+
 @dataclass(frozen=True)
 class AttentionKinds:
     """What the layers of a model keep."""
@@ -54,12 +59,13 @@ def attention_kinds(config: Config, arguments: Mapping[str, Any] | None = None) 
     given = arguments or {}
     text = _text_config(config, given.get("hf_overrides"))
     kind = text.get("model_type")
-    reason = next(_reasons(text), None)
-    if reason is not None:
+    if (reason := next(_reasons(text), None)) is not None:
         raise InputError(
             f"model_type {kind!r} {reason}: neither the twin nor the memory model knows that; choose a model whose "
-            "layers attend to all tokens, to a sliding window or with MLA"
+            "layers attend to all tokens before, to a sliding window or with MLA, or keep a recurrent state"
         )
+    if (reason := next(_kept_otherwise(text), None)) is not None:
+        raise UnknownLayersError(f"model_type {kind!r} {reason}: what follows from its configuration is not known here")
     if kind in MLA and text.get("kv_lora_rank"):
         latent = int(text["kv_lora_rank"]) + int(text["qk_rope_head_dim"])
         return AttentionKinds((None,) * _layers(text), latent)
@@ -77,10 +83,18 @@ def _text_config(config: Config, overrides: object) -> dict[str, Any]:
 
 
 def _reasons(text: Config) -> Iterator[str]:
-    """Yield what a model keeps beside keys and values of its own layers, or how else it differs."""
-    kind, types = text.get("model_type"), set(text.get("layer_types") or ())
+    """Yield how a model differs from what a twin can have."""
     if text.get("is_encoder_decoder"):
         yield "is an encoder-decoder model (is_encoder_decoder), which keeps keys and values of the encoder as well"
+    if name := next((name for name in SPARSE if text.get(name)), None):
+        yield f"has sparse attention with an index of its own ({name})"
+    if text.get("use_bidirectional_attention") or text.get("is_causal") is False:
+        yield "attends to later tokens as well"
+
+
+def _kept_otherwise(text: Config) -> Iterator[str]:
+    """Yield what a model keeps beside keys and values of its own layers."""
+    kind, types = text.get("model_type"), set(text.get("layer_types") or ())
     if kind in CHUNKED_TYPES or text.get("attention_chunk_size") or CHUNKED in types:
         yield f"has attention within chunks (attention_chunk_size {text.get('attention_chunk_size')})"
     if others := sorted(str(each) for each in types - {*FULL, SLIDING}):
@@ -92,12 +106,8 @@ def _reasons(text: Config) -> Iterator[str]:
         yield f"has layers that share a KV cache (num_kv_shared_layers {text.get('num_kv_shared_layers')})"
     if name := next((name for name in UNEQUAL_HEADS if text.get(name)), None):
         yield f"has layers with unequal heads ({name})"
-    if name := next((name for name in SPARSE if text.get(name)), None):
-        yield f"has sparse attention with an index of its own ({name})"
     if text.get("kv_lora_rank") and kind not in MLA:
         yield f"has latent vectors (kv_lora_rank) and is none of {', '.join(MLA)}"
-    if text.get("use_bidirectional_attention") or text.get("is_causal") is False:
-        yield "attends to later tokens as well"
 
 
 def _layers(text: Config) -> int:
@@ -118,9 +128,9 @@ def _windows(text: Config) -> tuple[int | None, ...]:
     if types is not None and len(types) != layers:
         raise InputError(f"model_type {kind!r}: layer_types names {len(types)} layers of {layers}: name each")
     if len(set(slides)) > 1 and kind not in WINDOWS_BY_LAYER:
-        raise InputError(
+        raise UnknownLayersError(
             f"model_type {kind!r} has a sliding window of {window} tokens in some of its layers: vLLM's code for that "
-            f"is known here for {', '.join(WINDOWS_BY_LAYER)} alone; set disable_sliding_window, or choose one of them"
+            f"is known here for {', '.join(WINDOWS_BY_LAYER)} alone"
         )
     return tuple(window if slide else None for slide in slides)
 
@@ -149,5 +159,5 @@ def _sliding_layers(kind: str, text: Config, layers: int) -> list[bool]:
     if pattern is not None:
         return [(layer + 1) % pattern != 0 for layer in range(layers)]
     if text.get("sliding_window_pattern") or text.get("interleaved_sliding_window"):
-        raise InputError(f"model_type {kind!r}: which of its layers have a sliding window is not known here")
+        raise UnknownLayersError(f"model_type {kind!r}: which of its layers have a sliding window is not known here")
     return [True] * layers

@@ -101,6 +101,11 @@ class Geometry:
         return self.linear_bytes < BYTES[self.dtype]
 
 
+def is_known(config: Config) -> bool:
+    """Return whether the geometry of such a model is computed here."""
+    return str(config.get("model_type")) in _READERS
+
+
 def geometry(config: Config) -> Geometry:
     """Compute the geometry of a configuration; refuse an unknown model_type."""
     kind = str(config.get("model_type"))

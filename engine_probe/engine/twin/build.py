@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine_probe.engine.build import choose_process, has_config, llm_arguments, model_config
 from engine_probe.engine.failures import startup_error
-from engine_probe.engine.models.attention_kinds import attention_kinds
+from engine_probe.engine.models.attention_kinds import UnknownLayersError, attention_kinds
 from engine_probe.engine.parallelism import CONTEXT, DATA, parallel_size
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.twin.drafts.acceptance import Acceptance, check_drafts
+from engine_probe.engine.twin.drafts.acceptance import Acceptance, are_asynchronous, check_drafts
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import REQUEST_TERMS, StepTimes
 from engine_probe.engine.twin.virtual_clock import VirtualClock
@@ -57,6 +57,8 @@ def check_twin(spec: EngineSpec, measured: Acceptance | None = None) -> Acceptan
             raise InputError(f"engine.arguments.{DATA} = {size}: {IN_STEP}")
         try:
             attention_kinds(model_config(spec.model), spec.arguments)
+        except UnknownLayersError:
+            pass  # vLLM's own code says what they keep, when the twin starts
         except InputError as error:
             raise InputError(f"engine.model {spec.model!r}: {error}") from error
     return check_drafts(spec.arguments, measured)
@@ -68,7 +70,9 @@ def build_twin(spec: EngineSpec, twin: Twin, clock: VirtualClock, say: Callable[
     Its step times scatter in another way with another `seed`.
     """
     acceptance, times = check_twin(spec, twin.acceptance), twin.step_times
-    limits = {name: value for name, value in twin.limits.items() if not (acceptance and name == "async_scheduling")}
+    limits = dict(twin.limits)
+    if acceptance and not are_asynchronous(spec.arguments):
+        limits.pop("async_scheduling", None)  # vLLM has it not with such drafts
     arguments = llm_arguments(EngineSpec(spec.model, {**limits, **spec.arguments}), say)
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the blocks
     choose_process(multiprocess=False)
@@ -120,7 +124,8 @@ def as_on_a_gpu() -> Iterator[None]:
     """Let engines that are built in the block schedule as they would on a GPU.
 
     vLLM's CPU build ends the resolution of an engine's arguments by switching asynchronous scheduling off, as not
-    required, and for MLA also prefix caching and chunked prefill, whose block and step it sets for its own kernel.
+    required, and for MLA also prefix caching and chunked prefill, whose block and step it sets for its own kernel. It
+    keeps the states of recurrent layers in float32.
     """
     from vllm.platforms import current_platform
 
@@ -129,7 +134,7 @@ def as_on_a_gpu() -> Iterator[None]:
 
     def resolve_all_else(config: Any) -> None:
         given_block = config.cache_config.user_specified_block_size
-        kept = [(config.scheduler_config, "async_scheduling")]
+        kept = [(config.scheduler_config, "async_scheduling"), (config.cache_config, "mamba_ssm_cache_dtype")]
         if config.model_config is not None and config.model_config.use_mla:
             kept += [(config.scheduler_config, name) for name in ("enable_chunked_prefill", "max_num_batched_tokens")]
             kept += [(config.cache_config, name) for name in ("enable_prefix_caching", *["block_size"] * given_block)]

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine_probe.engine.memory_model import RankMemory, batch_limits, kv_bytes_of_rank, memory_of_rank
+from engine_probe.engine.memory_model import RankMemory, batch_limits, memory_of_rank
+from engine_probe.engine.models.built_model import BuiltModel
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS, parallel_size, rank_count, weight_shards
 from engine_probe.engine.twin.kernels.derived_times import ALL_REDUCES, captured_sizes, hidden_size
@@ -77,27 +78,31 @@ class Plan:
     @property
     def held(self) -> int:
         """Return how many requests of full length the pool holds at the same time."""
-        return self.kv_capacity_tokens // self.memory.block_size // self.blocks_each
+        return self.memory.blocks // self.blocks_each
 
     @property
     def concurrency(self) -> int:
         """Return how many of them run at the same time, which max_num_seqs limits, too. 0 if vLLM does not start."""
         return min(self.held, self.most_running) if self.fits else 0
 
-    @property
-    def mean_context(self) -> float:
+    def mean_context(self, window: int | None = None) -> float:
         """Return the tokens that an answer's token attends to, on average; a window bounds those of each."""
-        last, window = self.input_len + self.output_len, self.memory.window
+        last = self.input_len + self.output_len
         if window is None or window >= last:
             return self.input_len + self.output_len / 2
         growing = max(0, window - self.input_len)  # answer's tokens before the window is full
         return window - growing * (window - self.input_len) / 2 / self.output_len
 
+    @property
+    def read_of_each(self) -> float:
+        """Return the bytes that one request's token reads of the KV cache, on average, and of states also writes."""
+        layout = self.memory.layout
+        return layout.bytes_attended(self.mean_context) + 2 * layout.state_bytes
+
     def bounds(self, concurrency: int) -> Bounds:
         """Return the least times with so many requests; prompts are computed between the answers' steps."""
-        context = self.mean_context
         weights = self.layers_bytes + self.vocabulary_bytes
-        read = weights + concurrency * context * self.memory.kv_bytes_per_token
+        read = weights + concurrency * self.read_of_each
         reading = read / self.rates.bytes_per_second
         step = max(reading, self._multiplying(concurrency)) + self._reducing(concurrency)
         prompt = max(weights / self.rates.bytes_per_second, self._multiplying(self.input_len))
@@ -126,19 +131,20 @@ def capacity_plan(
     bytes_per_second: float,
     lengths: tuple[int, int],
     link: float | None = None,
+    built: BuiltModel | None = None,
 ) -> Plan | None:
     """Plan an engine on a GPU, given as its name and bytes; `rates` are operations per second by number format.
 
     `link` are the bytes that a GPU sends others in a second.
     None for a shape or a number format that is not known.
     """
-    memory = memory_of_rank(config, arguments, *device, least_tokens=sum(lengths))
+    memory = memory_of_rank(config, arguments, *device, least_tokens=sum(lengths), built=built)
     if memory is None:
         return None
-    shape, shards = geometry(config), weight_shards(arguments)
+    shape, hidden, vocabulary = sizes_of(config, built)
+    shards = weight_shards(arguments)
     asked = str(arguments.get("dtype", "auto"))
     computed = shape.dtype if asked == "auto" else asked
-    per_rank, _ = kv_bytes_of_rank(shape, arguments)
     ranks, tensor, width = rank_count(arguments), parallel_size(arguments, "tensor_parallel_size"), BYTES[computed]
     limits = batch_limits(arguments, *device)
     return Plan(
@@ -148,15 +154,22 @@ def capacity_plan(
         input_len=lengths[0],
         output_len=lengths[1],
         parameters=shape.parameters,
-        kv_bytes_per_token=per_rank * shards,
+        kv_bytes_per_token=memory.kv_bytes_per_token * shards,
         layers_bytes=layers_bytes(shape, asked, arguments),
-        vocabulary_bytes=int(config["vocab_size"]) * hidden_size(config) * width / tensor,
-        reduced_bytes=ALL_REDUCES * shape.layers * hidden_size(config) * width * 2 * (tensor - 1) / tensor,
+        vocabulary_bytes=vocabulary * hidden * width / tensor,
+        reduced_bytes=ALL_REDUCES * shape.layers * hidden * width * 2 * (tensor - 1) / tensor,
         graph_sizes=captured_sizes(arguments, limits),
         operations=OPERATIONS * shape.active_parameters / shards,
         rates=Rates(bytes_per_second, rates.get(computed), link),
         most_running=limits[1],
     )
+
+
+def sizes_of(config: Config, built: BuiltModel | None) -> tuple[Geometry, int, int]:
+    """Return a model's shape, the width of its activations and its vocabulary, derived or as vLLM's code built it."""
+    if built is not None:
+        return built.geometry, built.hidden, built.vocabulary
+    return geometry(config), hidden_size(config), int(config["vocab_size"])
 
 
 def least_times(plan: Plan) -> StepTimes:
@@ -171,7 +184,8 @@ def least_times(plan: Plan) -> StepTimes:
     return StepTimes(
         {
             "step": Price((plan.layers_bytes + plan.vocabulary_bytes) * per_byte),
-            "answer attention": Price(plan.memory.kv_bytes_per_token * per_byte),
+            "answer attention": Price(whole_context_bytes(plan) * per_byte),
+            "answer token": Price(2 * plan.memory.layout.state_bytes * per_byte),
         },
         beside=dict.fromkeys(("prompt token", "answer token", "padding"), Price(multiplied)),
         matrices=((1.0, reduced), (2.0, 2 * reduced)) if reduced else (),
@@ -179,6 +193,17 @@ def least_times(plan: Plan) -> StepTimes:
         overlaps=True,
         sources=tuple(least_terms(plan)),
     )
+
+
+def whole_context_bytes(plan: Plan) -> float:
+    """Return the bytes that an answer's token reads for each token before it, however many these are.
+
+    Windows in some layers end somewhere: leaving them out keeps times the least.
+    """
+    layout = plan.memory.layout
+    if layout.is_alike:
+        return layout.bytes_per_token
+    return sum(group.layers * group.token_bytes for group in layout.groups if group.window is None)
 
 
 def least_terms(plan: Plan) -> Iterator[Source]:
@@ -189,8 +214,14 @@ def least_terms(plan: Plan) -> Iterator[Source]:
         f"{plan.layers_bytes / 1e9:.3g} GB of layers, {plan.vocabulary_bytes / 1e9:.3g} GB of vocabulary, {memory}"
     )
     yield Source("weights", "bytes of layers and vocabulary on a rank / memory bandwidth", weights)
-    cache = f"{plan.memory.kv_bytes_per_token / 1024:.4g} KiB a token, {memory}"
+    layout = plan.memory.layout
+    cache = f"{whole_context_bytes(plan) / 1024:.4g} KiB a token, {memory}"
+    if not layout.is_alike:
+        cache += f"; {layout.words}: what windows read is left out"
     yield Source("KV cache", "bytes of the tokens that answers attend to / memory bandwidth", cache)
+    if layout.state_bytes:
+        states = f"{layout.state_bytes / 1e6:.3g} MB a request, {memory}"
+        yield Source("states", "each answer token reads and writes its request's states / memory bandwidth", states)
     if rates.operations_per_second is not None:
         products = f"{plan.operations / 1e9:.3g} GFLOP a token, {rates.operations_per_second / 1e12:,.0f} TFLOP/s"
         formula = "operations of the tokens, padded ones too / rate; beside reading, the longer one counts"

@@ -72,6 +72,11 @@ class TwinExecutor(SubstituteExecutor):
             self._drafts.forget(scheduler_output.finished_req_ids)
             for data in scheduler_output.scheduled_new_reqs:
                 self._drafts.note(data.req_id, data.prompt_token_ids)
+            cached = scheduler_output.scheduled_cached_reqs
+            if cached.resumed_req_ids:
+                self._drafts.resume(
+                    cached.resumed_req_ids, dict(zip(cached.req_ids, cached.num_output_tokens, strict=True))
+                )
         for data in scheduler_output.scheduled_new_reqs:
             if data.sampling_params is not None and data.sampling_params.temperature > 0:
                 self._drawn.add(data.req_id)
@@ -111,7 +116,9 @@ class TwinExecutor(SubstituteExecutor):
         return output
 
     def _make_drafts(self, acceptance: Acceptance) -> Drafts:
-        return Drafts(acceptance, self.vllm_config.speculative_config.num_speculative_tokens)
+        config = self.vllm_config
+        number = config.speculative_config.num_speculative_tokens
+        return Drafts(acceptance, number, config.scheduler_config.async_scheduling)
 
     def _tokens(
         self, ids: list[str], partial: set[str], places: dict[str, int], drafts: dict[str, list[int]]

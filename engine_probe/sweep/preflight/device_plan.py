@@ -1,12 +1,16 @@
 """A plan for one model on one GPU of the table of specifications."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from engine_probe.engine.build import check_model, has_config, model_config, model_geometry
 from engine_probe.engine.memory_model import check_experts, window_of_all
-from engine_probe.engine.models.geometry import geometry
-from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan
+from engine_probe.engine.models.attention_kinds import UnknownLayersError
+from engine_probe.engine.models.built_model import BuiltModel, built_model
+from engine_probe.engine.models.geometry import is_known
+from engine_probe.engine.parallelism import parallel_size
+from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan, sizes_of
 from engine_probe.errors import InputError
 from engine_probe.sweep.preflight.gpu_memory import named_gpu
 
@@ -18,10 +22,7 @@ def plan_on(
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan, and doubts about the GPU's figures."""
     gpu, config = named_gpu(device), configuration(model)
-    try:
-        window_of_all(config, arguments)
-    except InputError as error:
-        raise InputError(f"{model}: {error}") from error
+    built = built_for(model, arguments)
     longest = arguments.get("max_model_len")
     if longest is not None and 0 < longest < sum(lengths):
         raise InputError(
@@ -31,13 +32,13 @@ def plan_on(
     assert gpu.speed is not None  # of a named GPU it is
     rates = {**gpu.speed.multiplies}
     speed, link = gpu.speed.bytes_per_second, gpu.link_bytes_per_second
-    plan = capacity_plan(config, arguments, (gpu.name, gpu.memory_bytes), rates, speed, lengths, link)
+    plan = capacity_plan(config, arguments, (gpu.name, gpu.memory_bytes), rates, speed, lengths, link, built)
     if plan is None:
-        refuse_experts(model, arguments)
+        refuse_built(model, arguments, built)
         kind, dtypes = config.get("model_type"), [arguments.get(name) for name in ("dtype", "kv_cache_dtype")]
         asked = ", ".join(str(dtype) for dtype in dtypes if dtype) or "its own number format"
         raise InputError(f"{model}: the memory of model_type {kind!r} in {asked} is not known here: choose another")
-    heads, ranks = geometry(config).heads, int(arguments.get("tensor_parallel_size", 1))
+    heads, ranks = sizes_of(config, built)[0].heads, int(arguments.get("tensor_parallel_size", 1))
     if heads % ranks:
         raise InputError(
             f"{model}: tensor_parallel_size = {ranks} does not divide its {heads} attention heads, and vLLM does not "
@@ -46,14 +47,30 @@ def plan_on(
     return plan, gpu.doubts
 
 
-def refuse_experts(model: str, arguments: Mapping[str, Any]) -> None:
-    """Raise the reason if a model's experts are why its memory is not known."""
-    shape = model_geometry(model)
-    if shape is not None:
-        try:
+def built_for(model: str, arguments: Mapping[str, Any]) -> BuiltModel | None:
+    """Return what vLLM's own code builds of a model whose shape or layers are not derived here. None for the others."""
+    config = configuration(model)
+    try:
+        window_of_all(config, arguments)
+        if is_known(config):
+            return None
+    except UnknownLayersError:
+        pass
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from error
+    return built_model(str(Path(model).expanduser()), arguments)
+
+
+def refuse_built(model: str, arguments: Mapping[str, Any], built: BuiltModel | None) -> None:
+    """Raise the reason if experts, or what vLLM's code cannot divide, are why a model's memory is not known."""
+    shape = model_geometry(model) if built is None else built.geometry
+    try:
+        if shape is not None:
             check_experts(shape, arguments)
-        except InputError as error:
-            raise InputError(f"{model}: {error}") from error
+        if built is not None:
+            built.layout(parallel_size(arguments, "tensor_parallel_size"))
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from error
 
 
 def configuration(model: str) -> dict[str, Any]:
@@ -75,7 +92,8 @@ def changes_that_fit(plan: Plan, model: str, given: Mapping[str, Any]) -> list[s
 
 
 def _attempts(plan: Plan, model: str, given: Mapping[str, Any], fits: Any) -> Iterator[tuple[str, object]]:
-    heads, shared = geometry(configuration(model)).heads, int(given.get("tensor_parallel_size", 1))
+    heads = sizes_of(configuration(model), built_for(model, given))[0].heads
+    shared = int(given.get("tensor_parallel_size", 1))
     ranks = (count for count in RANKS if count > shared and heads % count == 0)
     if (count := next((count for count in ranks if fits("tensor_parallel_size", count)), None)) is not None:
         yield "tensor_parallel_size", count

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.engine.models.attention_kinds import attention_kinds
+from engine_probe.engine.models.attention_kinds import UnknownLayersError, attention_kinds
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_names
 from engine_probe.errors import InputError
 
@@ -87,29 +87,40 @@ def test_mla_keeps_one_latent_vector_in_each_layer(
         ({"model_type": "llama4", "text_config": {**SIX, "model_type": "llama4_text"}}, "within chunks"),
         ({"model_type": "unknown", "attention_chunk_size": 8192}, "8192"),
         ({"model_type": "unknown", "layer_types": ["chunked_attention"] * 6}, "within chunks"),
-        ({"model_type": "bart", "is_encoder_decoder": True}, "encoder-decoder"),
         ({"model_type": "gemma3n_text", "num_kv_shared_layers": 15}, "share"),
         ({"model_type": "gemma4_text", "global_head_dim": 512}, "unequal heads"),
-        ({"model_type": "deepseek_v32", "kv_lora_rank": 512, "index_topk": 2048}, "sparse"),
         ({"model_type": "minicpm3", "kv_lora_rank": 256}, "kv_lora_rank"),
-        ({"model_type": "gemma3_text", "use_bidirectional_attention": True}, "later tokens"),
-    ],
-)
-def test_what_is_not_known_is_refused(config: dict[str, Any], why: str) -> None:
-    with pytest.raises(InputError, match=why) as refused:
-        attention_kinds({**SIX, **config})
-    assert "choose a model whose layers" in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("config", "sentence"),
-    [
         ({"model_type": "cohere2", "sliding_window": 64, "layer_types": ALTERNATING}, "in some of its layers"),
         ({"model_type": "cohere2", "sliding_window": 64, "sliding_window_pattern": 4}, "which of its layers"),
         (
             {"model_type": "qwen2", "sliding_window": 64, "use_sliding_window": True, "max_window_layers": 3},
             "in some of its layers",
         ),
+    ],
+)
+def test_what_only_vllms_own_code_knows_is_left_to_it(config: dict[str, Any], why: str) -> None:
+    with pytest.raises(UnknownLayersError, match=why):
+        attention_kinds({**SIX, **config})
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"model_type": "bart", "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"model_type": "deepseek_v32", "kv_lora_rank": 512, "index_topk": 2048}, "sparse"),
+        ({"model_type": "gemma3_text", "use_bidirectional_attention": True}, "later tokens"),
+    ],
+)
+def test_what_no_twin_can_have_is_refused(config: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputError, match=why) as refused:
+        attention_kinds({**SIX, **config})
+    assert not isinstance(refused.value, UnknownLayersError)
+    assert "choose a model whose layers" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
         ({"model_type": "llama", "sliding_window": 64, "layer_types": ALTERNATING[:5]}, "names 5 layers of 6"),
         ({"model_type": "mistral", "sliding_window": "64"}, "'64': give a whole number or null"),
         ({"model_type": "llama", "num_hidden_layers": None}, "num_hidden_layers"),

@@ -48,6 +48,11 @@ def test_the_acceptance_of_drafts_is_given_or_measured_and_the_given_one_counts(
         check_twin(EngineSpec("tiny", {"speculative_config": {**NGRAM, "num_speculative_tokens": 4}}), measured)
 
 
+def test_drafts_that_the_device_makes_may_be_asynchronous() -> None:
+    drafting = {"speculative_config": {**NGRAM, "method": "ngram_gpu", RATES: [0.6, 0.2]}, "async_scheduling": True}
+    assert check_twin(EngineSpec("tiny", drafting)) == Acceptance((0.6, 0.2))
+
+
 def test_cores_and_ranks_are_no_obstacle() -> None:
     check_twin(EngineSpec("tiny", {"tensor_parallel_size": 2, "data_parallel_size": 4}))
 

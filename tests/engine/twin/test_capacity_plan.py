@@ -59,7 +59,7 @@ def test_answers_attend_to_the_window_at_most(window: int, mean: float) -> None:
     config = {**catalogue_config("mistral-7b"), "sliding_window": window}
     found = capacity_plan(config, {}, ("GPU", 80 * GIB), {"bfloat16": 1e15}, 1e12, (512, 256))
     assert found is not None
-    assert found.mean_context == pytest.approx(mean, abs=4)
+    assert found.mean_context(found.memory.window) == pytest.approx(mean, abs=4)
 
 
 def test_what_does_not_fit_holds_nothing() -> None:

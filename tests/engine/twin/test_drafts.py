@@ -48,6 +48,17 @@ def test_a_step_gives_its_own_token_and_the_accepted_ones() -> None:
     drafts.forget(["a-1234", "never scheduled"])
 
 
+def test_drafts_of_a_device_are_known_to_it_alone() -> None:
+    """With asynchronous scheduling a step holds places for drafts: of those that were made, some are accepted."""
+    drafts = Drafts(Acceptance((1.0, 1.0, 0.0), (1.0, 1.0, 0.0)), most=3, are_asynchronous=True)
+    drafts.note("a-1234", [1, 2])
+    assert drafts.places(["a-1234"], set(), {}) == [range(1)]
+    assert drafts.places(["a-1234"], set(), {"a-1234": [-1, -1, -1]}) == [range(1, 4)]
+    assert drafts.places(["a-1234"], set(), {"a-1234": [-1]}) == [range(4, 6)]
+    assert drafts.places(["a-1234"], {"a-1234"}, {}) == [range(0)]  # preempted, it computes its prompt again
+    assert drafts.places(["a-1234"], set(), {"a-1234": [-1, -1, -1]}) == [range(6, 7)]  # none was made
+
+
 def test_the_random_part_of_an_id_decides_nothing_and_the_prompt_does() -> None:
     def given(name: str, prompt: list[int]) -> list[range]:
         drafts = Drafts(Acceptance((0.5,)), most=1)

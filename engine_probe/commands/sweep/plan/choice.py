@@ -6,10 +6,10 @@ from typing import Any
 from engine_probe.analysis.money.hardware_options import monthly
 from engine_probe.analysis.money.prices import Option, Prices
 from engine_probe.analysis.run.slo import NAMES, read_goodput
-from engine_probe.engine.models.geometry import geometry
+from engine_probe.engine.twin.capacity_plan import sizes_of
 from engine_probe.engine.twin.engine_choice import Candidate, Limits, Offer, candidate
 from engine_probe.errors import InputError
-from engine_probe.sweep.preflight.device_plan import configuration, plan_on
+from engine_probe.sweep.preflight.device_plan import built_for, configuration, plan_on
 
 RANKS = (1, 2, 4, 8)  # of tensor parallelism within a node
 TENSOR_PARALLEL = "tensor_parallel_size"
@@ -38,8 +38,11 @@ def candidates(
     offers: Sequence[Offer],
 ) -> list[Candidate]:
     """Return the engines on each device, by the number of GPUs that share the weights."""
-    heads = geometry(configuration(model)).heads
+    built = built_for(model, given)
+    heads = sizes_of(configuration(model), built)[0].heads
     ranks = [int(given[TENSOR_PARALLEL])] if TENSOR_PARALLEL in given else [n for n in RANKS if heads % n == 0]
+    if built is not None and TENSOR_PARALLEL not in given:
+        ranks = [n for n in ranks if not isinstance(built.layouts[n], str)]
     return [
         candidate(plan_on(model, device, {**given, TENSOR_PARALLEL: count}, lengths)[0], *asked, offer)
         for device, offer in zip(devices, offers, strict=True)

@@ -10,7 +10,9 @@ import msgspec
 
 from engine_probe.errors import InputError
 
-METHOD = "ngram"  # needs no second model, whose time and KV cache would not be known
+# Methods that need no second model, whose time and KV cache would not be known.
+METHOD = "ngram"
+ON_DEVICE = "ngram_gpu"  # the one of them that vLLM has with asynchronous scheduling: the device makes the drafts
 GIVEN = "given"
 SYNTHETIC = "synthetic_acceptance_rates"
 HOW_TO_GIVE = (
@@ -75,13 +77,16 @@ def check_drafts(arguments: Mapping[str, Any], measured: Acceptance | None) -> A
     if not drafting:
         return None
     name = "engine.arguments.speculative_config"
-    if (method := drafting.get("method")) != METHOD:
+    if (method := drafting.get("method")) not in (METHOD, ON_DEVICE):
         raise InputError(
-            f'{name}.method = {method!r}: a twin has drafts of method "{METHOD}" only, because the step time and the '
-            "KV cache of a drafting model are not known"
+            f'{name}.method = {method!r}: a twin has drafts of method "{METHOD}" or "{ON_DEVICE}" only, because the '
+            "step time and the KV cache of a drafting model are not known"
         )
-    if arguments.get("async_scheduling"):
-        raise InputError(f'engine.arguments.async_scheduling = true: vLLM has it not with drafts of method "{METHOD}"')
+    if arguments.get("async_scheduling") and method != ON_DEVICE:
+        raise InputError(
+            f'engine.arguments.async_scheduling = true: vLLM has it not with drafts of method "{METHOD}", but with '
+            f'"{ON_DEVICE}"'
+        )
     number = tokens_of(arguments)
     if (given := given_acceptance(arguments)) is not None:
         return given
@@ -100,6 +105,11 @@ def cut(acceptance: Acceptance, number: int) -> Acceptance:
     return msgspec.structs.replace(
         acceptance, accepted=acceptance.accepted[:number], drafted=acceptance.drafted[:number]
     )
+
+
+def are_asynchronous(arguments: Mapping[str, Any]) -> bool:
+    """Return whether vLLM may schedule a step before it knows how many drafts of the last one are accepted."""
+    return speculation(arguments).get("method") == ON_DEVICE
 
 
 def speculation(arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ Only vLLM's scheduler knows what a rejected token leaves behind; here it is deci
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -18,8 +18,8 @@ DRAFT_TOKEN = 8  # nobody reads it: an accepted one is replaced by the token tha
 class Drafts:
     """Knows how many tokens each request in flight got."""
 
-    def __init__(self, acceptance: Acceptance, most: int) -> None:
-        self.acceptance, self._most = acceptance, most
+    def __init__(self, acceptance: Acceptance, most: int, are_asynchronous: bool = False) -> None:
+        self.acceptance, self._most, self._are_asynchronous = acceptance, most, are_asynchronous
         self._got: dict[str, int] = {}
         self._key: dict[str, int] = {}  # its name and prompt: not vLLM's own id, which is random
         self._drafts: dict[str, list[int]] = {}  # made in the last step
@@ -35,19 +35,28 @@ class Drafts:
         self._got[request_id] = 0
         self._key[request_id] = crc32(name.encode(), crc32(array("q", prompt).tobytes()))
 
+    def resume(self, request_ids: Iterable[str], got: Mapping[str, int]) -> None:
+        """Take up preempted requests: vLLM may have dropped tokens of the step that was under way."""
+        for request_id in request_ids:
+            self._got[request_id] = got[request_id]
+
     def places(self, request_ids: list[str], partial: set[str], scheduled: Mapping[str, list[int]]) -> list[range]:
         """Return the places in its answer whose tokens each request gets in this step, and draft what follows.
 
-        One token is the model's own; the others are accepted ones. A draft of -1 only fills the batch.
+        One token is the model's own; the others are accepted ones. A draft of -1 only fills the batch, but with
+        asynchronous scheduling it holds the place of one that the device made after the step before.
         """
-        found, self._drafts = [], {}
+        found, before, self._drafts = [], self._drafts, dict[str, list[int]]()
         for request_id in request_ids:
             if request_id in partial:
                 found.append(range(0))
                 self._drafts[request_id] = []
                 continue
             got, draft = self._got[request_id], scheduled.get(request_id, ())
-            real = 0 if draft and draft[0] < 0 else len(draft)
+            if self._are_asynchronous:
+                real = min(len(draft), len(before.get(request_id, ())))
+            else:
+                real = 0 if draft and draft[0] < 0 else len(draft)
             end = got + 1 + (self.accepted(request_id, got, real) if real else 0)
             found.append(range(got, end))
             self._got[request_id] = end

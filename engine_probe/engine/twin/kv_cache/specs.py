@@ -14,7 +14,7 @@ from vllm.v1.kv_cache_interface import (
     get_kv_quant_mode,
 )
 
-from engine_probe.engine.models.attention_kinds import AttentionKinds, attention_kinds
+from engine_probe.engine.models.attention_kinds import AttentionKinds, UnknownLayersError, attention_kinds
 from engine_probe.errors import InputError
 
 KNOWN_FORMATS = (KVQuantMode.NONE, KVQuantMode.FP8_PER_TENSOR)
@@ -29,7 +29,10 @@ def kv_cache_specs(config: Any) -> dict[str, KVCacheSpec]:
             f"kv_cache_dtype {cache.cache_dtype!r}: how its backends lay a block out is not known here; use auto, fp8 "
             "or a floating-point type, without kv_cache_dtype_skip_layers"
         )
-    kinds = kinds_of(config)
+    try:
+        kinds = kinds_of(config)
+    except UnknownLayersError:
+        return specs_of_model_code(config)
     common = {
         "block_size": cache.block_size,
         "dtype": kv_cache_dtype_str_to_dtype(cache.cache_dtype, model),
@@ -52,6 +55,16 @@ def kv_cache_specs(config: Any) -> dict[str, KVCacheSpec]:
         name: FullAttentionSpec(**common) if window is None else SlidingWindowSpec(**common, sliding_window=window)
         for name, window in names.items()
     }
+
+
+def specs_of_model_code(config: Any) -> dict[str, KVCacheSpec]:
+    """Return what vLLM's own code for this model asks for, and set the size of a block as it does on a GPU."""
+    from engine_probe.engine.twin.kv_cache.model_code import built_model
+
+    if (stages := config.parallel_config.pipeline_parallel_size) > 1:
+        raise InputError(f"pipeline_parallel_size = {stages}: what each stage of such a model keeps is not modelled")
+    _, specs = built_model(config)
+    return specs
 
 
 def kinds_of(config: Any) -> AttentionKinds:
