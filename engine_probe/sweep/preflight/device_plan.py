@@ -86,7 +86,10 @@ def changes_that_fit(plan: Plan, model: str, given: Mapping[str, Any]) -> list[s
     lengths = plan.input_len, plan.output_len
 
     def fits(name: str, value: object) -> bool:
-        return plan_on(model, plan.device, {**given, name: value}, lengths)[0].fits
+        try:
+            return plan_on(model, plan.device, {**given, name: value}, lengths)[0].fits
+        except InputError:  # vLLM's code does not divide every model by every number of ranks
+            return False
 
     return [f"{name}={value}" for name, value in _attempts(plan, model, given, fits)]
 
