@@ -4,18 +4,22 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from engine_probe.analysis.step.collectives import collective_waits
 from engine_probe.hook.workers import operators
 from engine_probe.hook.workers.operator_rows import MARK
 from engine_probe.hook.workers.operators import WindowProfiler
 from engine_probe.hook.workers.step_rows import attach, detach
-from engine_probe.record.reader import read_stream
+from engine_probe.record.reader import read_stream, read_workers
+from tests.support.planted_collectives import Forward
 from tests.support.simulated_device import Device, SimulatedCuda
+from tests.support.small_tables import table
 from tests.support.stand_in_workers import US, Planted, RunnerV1, VirtualClock, Worker, run_step
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -50,42 +54,47 @@ def seen(name: str, begin: int, length: int, kind: str, lane: int, number: int =
 class Profile:
     """Stands in for torch's profiler, and sees what is launched while it runs."""
 
-    running: "Profile | None" = None
+    running: ClassVar[dict[int, "Profile"]] = {}  # by rank
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, rank: int) -> None:
+        self.rank = rank
         self.events = [seen(MARK, clock.ns, 1, "user_annotation", THREAD)]
         self.profiler = SimpleNamespace(kineto_results=SimpleNamespace(events=lambda: self.events))
 
     def __enter__(self) -> None:
-        Profile.running = self
+        Profile.running[self.rank] = self
 
     def __exit__(self, *_: object) -> None:
-        Profile.running = None
+        del Profile.running[self.rank]
 
 
 def launched(device: Device, kernels: Sequence[tuple[str, int, int]]) -> None:
     for name, on_device, on_host in kernels:
         before = device.clock.ns
         begin, end = device.launch(on_device, on_host)
-        if Profile.running is not None:
-            events = Profile.running.events
+        if device.index in Profile.running:
+            events = Profile.running[device.index].events
             number = len(events)
             events.append(seen("cudaLaunchKernel", before, on_host, "cuda_runtime", THREAD, number))
             events.append(seen(name, begin, end - begin, "kernel", STREAM, number, "CUDA"))
             events.append(seen("forward", begin, end - begin, "gpu_user_annotation", STREAM, number, "CUDA"))
-    if kernels is FORWARD:
-        device.forwards.append((begin, end))
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, ranks: int) -> SimulatedCuda:
+    clock = VirtualClock()
+    cuda = SimulatedCuda(clock, [Device(index, clock) for index in range(ranks)])
+    cuda.install(monkeypatch)
+    monkeypatch.setattr(operators, "now", clock.now)
+    monkeypatch.setattr(operators, "time_ns", lambda: clock.ns + WALL_NS)
+    monkeypatch.setattr(WindowProfiler, "_make", lambda self: Profile(clock, self._rank))
+    return cuda
 
 
 @pytest.fixture
 def profiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Operators, slices and steps of a run of five steps with a window of two."""
-    clock = VirtualClock()
-    device = Device(0, clock)
-    SimulatedCuda(clock, [device]).install(monkeypatch)
-    monkeypatch.setattr(operators, "now", clock.now)
-    monkeypatch.setattr(operators, "time_ns", lambda: clock.ns + WALL_NS)
-    monkeypatch.setattr(WindowProfiler, "_make", lambda self: Profile(clock))
+    cuda = machine(monkeypatch, 1)
+    clock, device = cuda.clock, cuda.devices[0]
     runner = RunnerV1(
         clock,
         Planted(forward=0),  # but launching
@@ -145,3 +154,56 @@ def test_kernels_are_slices_on_their_stream_at_their_times(profiled: tuple[pa.Ta
     assert kernels.num_rows == 2 * 5
     began = kernels["start_ns"][0].as_py()
     assert began - steps["device_start_ns"][1].as_py() < 20 * US
+
+
+def kernels_of(forward: Forward, rank: int) -> list[tuple[str, int, int]]:
+    """Return the kernels of a rank: NCCL's spin until every rank has come, and then take the cost of the collective."""
+    kernels = []
+    for work, wait in zip(forward.work_ns[rank].tolist(), forward.waits_ns[:, rank].tolist(), strict=True):
+        kernels += [("nvjet_tst_128x8", work, 5 * US), ("ncclDevKernel_AllReduce", wait + forward.cost_ns, 5 * US)]
+    return kernels
+
+
+def test_waiting_in_collectives_is_told_from_work_on_two_devices(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The ranks come late in turns, so that only the time of each collective tells what was waited, and for whom."""
+    cuda, drawn = machine(monkeypatch, 2), np.random.default_rng(7)
+    forwards = [Forward(drawn.integers(300 * US, 900 * US, (2, 5)), 30 * US) for _ in range(40)]
+    workers, window = [], (1, len(forwards) - 1)
+    for device in cuda.devices:
+        cuda.set_device(device)
+        workers.append(Worker(RunnerV1(cuda.clock, Planted(forward=0), keep=device.wait), device.index, "cuda"))
+        assert attach(workers[-1], str(tmp_path), (window[1], window[0])) is None
+    for forward in forwards:
+        at = cuda.clock.ns
+        for worker, device in zip(workers, cuda.devices, strict=True):
+            cuda.clock.ns = at  # the ranks run side by side
+            cuda.set_device(device)
+            kernels = kernels_of(forward, device.index)
+            worker.model_runner.launch = lambda device=device, kernels=kernels: launched(device, kernels)
+            run_step(worker)
+    reports = []
+    for worker, device in zip(workers, cuda.devices, strict=True):
+        cuda.set_device(device)
+        reports.append(detach(worker))
+    assert [report and report["failure"] for report in reports] == [None, None]
+    told = {
+        "status": "complete",
+        "kv": {"blocks": 1},
+        "engine": {"arguments": {"parallel_config": {"tensor_parallel_size": 2}}},
+        "workers": {"ranks": reports},
+    }
+    slices = pa.concat_tables(
+        read_stream(tmp_path / f"operator_slices-{rank}.arrows", "operator_slices") for rank in (0, 1)
+    )
+    found = collective_waits(told, read_workers(tmp_path, told), table("collectives", []), slices)
+    assert found is not None
+    seen = forwards[window[0] :]
+    assert (found.place, found.steps, found.collectives) == ("device", len(seen), 5)
+    waits = sum(forward.waits_ns.sum(axis=0) for forward in seen) / len(seen)
+    work = sum(forward.work_ns.sum(axis=1) for forward in seen) / len(seen)
+    assert [rank.waiting_ns for rank in found.ranks] == pytest.approx(waits, rel=0.02)
+    assert [rank.work_ns for rank in found.ranks] == pytest.approx(work, rel=0.02)
+    assert [rank.communicating_ns for rank in found.ranks] == pytest.approx([5 * 30 * US] * 2, rel=0.02)
+    assert waits.min() > 200 * US
