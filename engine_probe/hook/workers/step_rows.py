@@ -117,6 +117,9 @@ class WorkerHook:
                     finish(marks.step)
                 marks.step = step = begin()
                 step.number = number
+                step.forward_called = step.forward_returned = step.sample_called = step.bookkeeping_called = None
+                step.start = step.end = step.graph_mode = step.computed_tokens = None
+                step.returned = step.sample_returned = step.scheduled_tokens = 0
                 step.called = clock()
                 if window is not None and window.first <= number <= window.last:
                     window.begin_step(number)
