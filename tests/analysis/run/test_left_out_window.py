@@ -1,4 +1,4 @@
-"""Throughput leaves out a window of operators: a run whose profiled steps take ten times as long has the same rates."""
+"""A run with a window of operators whose steps take ten times as long has the rates and latencies of one without."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.curve.held_load import held_load
-from engine_probe.analysis.run.summary import Summary, summarise
+from engine_probe.analysis.run.summary import Summary, latencies, summarise
 from engine_probe.analysis.step.operators import left_out_time
 from tests.support.small_tables import table
 
@@ -32,6 +32,7 @@ def recorded(slow: bool) -> tuple[dict[str, Any], pa.Table, pa.Table]:
         {"request_id": f"{begin}-{lane}", "finish_reason": "length", "output_tokens": 20, "prompt_tokens": 5}
         | {"arrival_ns": starts[begin], "queued_ns": starts[begin], "first_scheduled_ns": starts[begin]}
         | {"first_token_ns": starts[begin + 1], "last_token_ns": starts[begin + 20], "finished_ns": starts[begin + 20]}
+        | {"run_starts": [begin], "run_lengths": [20], "burst_iterations": [], "burst_tokens": []}
         for lane in range(10)
         for begin in range(2 * lane, STEPS - 20, 20)
     ]
@@ -66,6 +67,20 @@ def test_the_rates_are_those_of_the_same_run_without_a_window() -> None:
     assert watched.after_warm_up.output_tokens_per_s == pytest.approx(1_000)
     assert watched.after_warm_up.requests_per_s == pytest.approx(plain.after_warm_up.requests_per_s, rel=0.02)
     assert watched.after_warm_up.end_ns == plain.after_warm_up.end_ns + 1_800 * MS  # on the recording's own clock
+
+
+def test_no_latency_counts_a_step_of_the_window() -> None:
+    """Requests that had a token in the window are left out of the latencies, as are its steps of the steps' times."""
+    plain, watched = summary_of(slow=False), summary_of(slow=True)
+    seen = [(each.mean_ns, each.percentiles_ns[50], each.largest_ns) for each in (*plain.latencies, plain.step)]
+    assert [
+        (each.mean_ns, each.percentiles_ns[50], each.largest_ns) for each in (*watched.latencies, watched.step)
+    ] == [tuple(pytest.approx(value) if value is not None else None for value in values) for values in seen]
+    assert watched.step.count == STEPS - (LAST + 1 - FIRST)
+    assert all(0 < mine.count < theirs.count for mine, theirs in zip(watched.latencies, plain.latencies, strict=True))
+    _, steps, requests = recorded(slow=True)
+    counted = {each.name: each.largest_ns for each in latencies(steps, requests, None)}
+    assert counted["decode"] == pytest.approx(19 * 100 * MS, rel=0.06)  # what the window would have made of it
 
 
 def test_a_held_load_leaves_it_out_as_well() -> None:
