@@ -31,7 +31,8 @@ RUN = ("0.28.0", "0.29.0", "0.30.0", "0.31.0", "0.32.0")  # builds for the CPU, 
 READ = ("0.24.0", "0.33.0")  # builds for CUDA, package vllm
 EXECUTED = ("0.33.0",)  # those of them whose Python runs with the installed CPU build's compiled extensions
 EXTENSIONS = ("_C*.so", "fs_io_C*.so", "spinloop*.so")
-TESTS = ("tests/vllm/test_probe.py", "tests/vllm/test_exactness.py", "tests/vllm/test_every_way.py")
+WITNESSED = "tests/vllm/test_exactness.py"  # every row beside a witness that counts from scratch
+TESTS = ("tests/vllm/test_probe.py", WITNESSED, "tests/vllm/test_every_way.py")
 PLATFORM = f"manylinux_2_28_{platform.machine()}"
 OVERLAY_BYTES = 1 << 30
 SECONDS = 3_600  # for the tests of one version, on two busy cores
@@ -107,8 +108,8 @@ def with_cpu_extensions(version: str) -> Path:
     )
 
 
-def run_tests(version: str) -> Outcome:
-    """The tests on real engines, on this version laid over the installed one."""
+def run_tests(version: str, tests: tuple[str, ...]) -> Outcome:
+    """These tests on real engines, on this version laid over the installed one."""
     environment = dict(os.environ)
     if installed(environment).partition("+")[0] != version:
         overlay = with_cpu_extensions(version) if version in EXECUTED else sources(version)
@@ -117,7 +118,7 @@ def run_tests(version: str) -> Outcome:
             return Outcome(version, "tests", failed=1, remarks=(f"the overlay is taken for {found}",))
     with TemporaryDirectory() as temporary:
         report = Path(temporary) / "report.xml"
-        command = [sys.executable, "-m", "pytest", *TESTS, "--quiet", "--tb=short", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *tests, "--quiet", "--tb=short", "-p", "no:cacheprovider"]
         began = time.monotonic()
         done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, env=environment, timeout=SECONDS)
         if not report.exists():
@@ -170,7 +171,9 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0] + ".")
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"some of {', '.join(known)} [all]")
     parser.add_argument("--sources", action="store_true", help="check the sources alone, and start no engine")
+    parser.add_argument("--quick", action="store_true", help=f"of the tests on engines run {WITNESSED} alone")
     asked = parser.parse_args(words)
+    tests = (WITNESSED,) if asked.quick else TESTS
     if unknown := [version for version in asked.versions if version not in known]:
         print(f"{unknown[0]} is none of the versions to test: {', '.join(known)}", file=sys.stderr)
         return 2
@@ -178,7 +181,7 @@ def main(words: list[str]) -> int:
     for version in asked.versions or known:
         print(f"== vLLM {version}", flush=True)
         outcomes += [read_sources(version)]
-        outcomes += [run_tests(version)] if version in (*RUN, *EXECUTED) and not asked.sources else []
+        outcomes += [run_tests(version, tests)] if version in (*RUN, *EXECUTED) and not asked.sources else []
     print("\n| vLLM | checked by | passed | failed | skipped | took | remarks |\n|---|---|--:|--:|--:|--:|---|")
     print("\n".join(outcome.row() for outcome in outcomes))
     return int(any(outcome.failed for outcome in outcomes))

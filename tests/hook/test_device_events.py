@@ -230,7 +230,7 @@ def test_the_rank_that_begins_last_is_the_straggler(monkeypatch: pytest.MonkeyPa
     found = straggler(FACTS, workers)
     assert found is not None
     assert (found.rank, found.last_share, found.clock) == (1, 1.0, "device")
-    assert 2 * found.behind_ns == pytest.approx(300 * US, abs=20 * US)  # the median of two lies half-way
+    assert 2 * found.behind_ns == pytest.approx(300 * US, rel=WITHIN)  # the median of two lies half-way
 
 
 def test_every_thread_of_ours_chooses_the_ranks_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
