@@ -80,7 +80,7 @@ def measure_live(levels: tuple[int, ...], pairs: int) -> Costs:
     columns = (TimeElapsedColumn(), BarColumn(None), TextColumn("{task.description}"))
     piped = not console.is_terminal
     with Progress(*columns, console=console, transient=True, expand=True, disable=piped) as bars:
-        task = bars.add_task("", total=(2 + len(levels)) * pairs)
+        task = bars.add_task("", total=(3 + len(levels)) * pairs)
 
         def say(what: str) -> None:
             bars.update(task, description=what)
@@ -105,7 +105,10 @@ def show(costs: Costs) -> None:
     )
     console.print(budget_table(costs))
     console.print(
-        f"\nTiming a collective, as an eager CPU engine with tensor parallelism does: "
+        f"\nOf the worker's hooks, passing the calls on takes {interval(costs.passing_ns)} µs: no hook takes less."
+    )
+    console.print(
+        f"Timing a collective, as an eager CPU engine with tensor parallelism does: "
         f"{interval(costs.collective_ns)} µs each, without a budget."
     )
 
@@ -124,6 +127,7 @@ def cost_table(costs: Costs) -> Table:
 
     row("step, probe off", lambda cost: microseconds(cost.step_ns))
     row("[bold]probe[/], hot path", lambda cost: interval(cost.hot_path_ns))
+    row("  as a share of schedule()", lambda cost: interval(cost.of_schedule, "{:.2%}".format))
     row("  whole step", lambda cost: interval(cost.probe_ns))
     row("  by its own clock", lambda cost: microseconds(cost.probe_counted_ns))
     row("  not counted", lambda cost: interval(cost.uncounted_ns))
@@ -173,6 +177,7 @@ def write(path: Path, costs: Costs) -> None:
         "cores": os.cpu_count(),
         "unit": "ns per iteration unless named otherwise",
         "worker_ns": costs.worker_ns,
+        "passing_ns": costs.passing_ns,
         "collective_ns": costs.collective_ns,
         "core": costs.core,
         "budgets": list(budgets(costs)),

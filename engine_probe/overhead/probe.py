@@ -53,12 +53,15 @@ class Cost(msgspec.Struct, frozen=True):
     statistics_ns: Estimate  # disable_log_stats=False
     details_ns: Estimate  # ... and enable_logging_iteration_details
     times_cheaper: Estimate  # details / probe, of the whole step
+    hot_path_times_cheaper: Estimate  # details / hot path
+    of_schedule: Estimate  # hot path / schedule() of the same steps: much the same on a fast and on a slow machine
     snapshot_ns: float  # a metrics snapshot every 200 ms, divided among the steps between two
     disk_bytes: float  # per iteration, of closed iterations files without the size of empty ones
 
 
 class Costs(msgspec.Struct, frozen=True):
     worker_ns: Estimate  # of a step and rank, phases on
+    passing_ns: Estimate  # the same with hooks that only pass the calls on
     collective_ns: Estimate  # of one collective, which an eager CPU engine with tensor parallelism times
     core: tuple[Cost, ...]
 
@@ -86,8 +89,9 @@ def budgets(costs: Costs) -> Iterator[Budget]:
     yield most("worker, phases on", WORKER_NS, costs.worker_ns)
     for cost in costs.core:
         if (least := TIMES_CHEAPER.get(cost.running)) is not None:
-            what = f"statistics with details / probe, {cost.running} running"
-            yield Budget(what, "", least, cost.times_cheaper, cost.times_cheaper.at_least(least))
+            for part, found in (("hot path", cost.hot_path_times_cheaper), ("whole step", cost.times_cheaper)):
+                what = f"with details / {part}, {cost.running} running"
+                yield Budget(what, "", least, found, found.at_least(least))
 
 
 class CallClock:
@@ -209,21 +213,26 @@ def measure(subjects: Subjects, running: int, pairs: int, folder: Path, tick: Ca
             half.take(pairs // 2, tick)
         snapshot_ns = metrics_snapshot_ns(subjects.statistics.engine)
     steps = {name: np.array([half.steps[name] for half in halves]) for name in halves[0].steps}
-    counted = np.array([half.rows["probe_ns"].to_numpy() for half in halves])
+    counted, schedule = (
+        np.array([half.rows[name].to_numpy() for half in halves]) for name in ("probe_ns", "schedule_ns")
+    )
+    hot_path = [half.hot_path for half in halves]
     more = {name: steps[name] - steps["off"] for name in ("probe", "statistics", "details")}
     step_ns = float(np.median(steps["off"]))
     return Cost(
         running=running,
         pairs=pairs // 2 * 2,
         step_ns=step_ns,
-        schedule_ns=float(np.median([half.rows["schedule_ns"].to_numpy() for half in halves])),
-        hot_path_ns=estimate([half.hot_path for half in halves]),
+        schedule_ns=float(np.median(schedule)),
+        hot_path_ns=estimate(hot_path),
         probe_ns=estimate(more["probe"]),
         probe_counted_ns=float(np.median(counted)),
         uncounted_ns=estimate(more["probe"] - counted),
         statistics_ns=estimate(more["statistics"]),
         details_ns=estimate(more["details"]),
         times_cheaper=ratio(more["details"], more["probe"]),
+        hot_path_times_cheaper=ratio(more["details"], hot_path),
+        of_schedule=ratio(hot_path, schedule),
         snapshot_ns=snapshot_ns * step_ns / (SNAPSHOT_SECONDS * 1e9),
         disk_bytes=statistics.mean(half.disk_bytes for half in halves),
     )
@@ -253,12 +262,13 @@ def run(levels: tuple[int, ...], pairs: int, tick: Callable[[], None], say: Call
     try:
         say("measuring a worker")
         worker_ns = worker.measure(pairs, folder, tick)
+        passing_ns = worker.measure_passing(pairs, folder, tick)
         collective_ns = worker.measure_collective(pairs, folder, tick)
         say("starting four engines that compute nothing")
         subjects, core = Subjects(max(levels)), []
         for running in levels:
             say(f"measuring with {running:,} running requests")
             core.append(measure(subjects, running, pairs, folder, tick))
-        return Costs(worker_ns, collective_ns, tuple(core))
+        return Costs(worker_ns, passing_ns, collective_ns, tuple(core))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,8 @@
 """The cost of the hooks in a worker: stand-ins whose work only makes the caches cold, with and without a hook.
 
 One is the hook of a step with its phases. The other is that of one collective, of which an eager CPU engine with tensor
-parallelism has two in every layer.
+parallelism has two in every layer. Beside the hook of a step stand replacements of the same methods that only pass the
+calls on: less no hook can cost, and how many times of that ours costs is much the same on a fast and on a slow machine.
 """
 
 import random
@@ -113,6 +114,26 @@ def hooked_worker(worker: Worker, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def passed_on(worker: Worker, folder: Path) -> Iterator[None]:
+    """Replace what the hook replaces, by functions that do nothing."""
+
+    def passing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def replacement(*args: Any, **kwargs: Any) -> Any:
+            return call(*args, **kwargs)
+
+        return replacement
+
+    with hooked_worker(worker, folder):
+        hooked = [(target, name) for target in (worker, worker.model_runner) for name in vars(target)]
+        names = [(target, name) for target, name in hooked if callable(getattr(type(target), name, None))]
+    patches = Patches()
+    for target, name in names:
+        patches.replace(target, name, passing(getattr(target, name)))
+    yield
+    patches.undo()
+
+
+@contextmanager
 def hooked_group(group: Group, folder: Path) -> Iterator[None]:
     patches = Patches()
     times = CollectiveTimes(group, EAGER, 0, folder, patches, MARKS, None)
@@ -125,6 +146,11 @@ def hooked_group(group: Group, folder: Path) -> Iterator[None]:
 def measure(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:
     """Return what the hook adds to a step of a worker."""
     return added((Worker(), Worker()), hooked_worker, pairs, folder / "worker", tick)
+
+
+def measure_passing(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:
+    """Return what replacements that do nothing add to a step of a worker."""
+    return added((Worker(), Worker()), passed_on, pairs, folder / "passing", tick)
 
 
 def measure_collective(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:

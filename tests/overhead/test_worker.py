@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.overhead.paired import Estimate
-from engine_probe.overhead.worker import Group, Worker, measure, measure_collective
+from engine_probe.overhead.worker import OUTPUT, Group, Worker, hooked_worker, measure, measure_collective, passed_on
 
 Measure = Callable[[int, Path, Callable[[], None]], Estimate]
 
@@ -15,6 +15,23 @@ def test_what_makes_the_caches_cold_is_not_counted() -> None:
     stand_in = Worker()
     step_ns = min(stand_in.step_ns() for _ in range(20))
     assert 0 < step_ns < stand_in.model_runner.chilling_ns / 20
+
+
+def test_hooks_that_pass_on_replace_what_ours_replace(tmp_path: Path) -> None:
+    worker = Worker()
+
+    def replaced() -> set[str]:
+        return vars(worker).keys() | vars(worker.model_runner).keys()
+
+    before = replaced()
+    with hooked_worker(worker, tmp_path):
+        ours = replaced() - before
+    (empty := tmp_path / "empty").mkdir()
+    with passed_on(worker, empty):
+        assert replaced() - before == {name for name in ours if not name.startswith("_engine_probe")}
+        assert worker.execute_model(OUTPUT) is None
+        assert worker.sample_tokens(None) == "tokens"
+    assert replaced() == before
 
 
 @pytest.mark.lengthy

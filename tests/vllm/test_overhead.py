@@ -25,10 +25,12 @@ def test_the_command_writes_every_figure_once(tmp_path: Path, monkeypatch: pytes
     assert min(row["step_ns"], row["schedule_ns"], row["probe_counted_ns"], row["disk_bytes"]) > 0
     assert 0 < row["hot_path_ns"]["low"] <= row["hot_path_ns"]["median"] <= row["hot_path_ns"]["high"]
     assert 0 < written["worker_ns"]["low"] <= written["worker_ns"]["median"] <= written["worker_ns"]["high"]
+    assert 0 < written["passing_ns"]["median"] < written["worker_ns"]["median"]
+    assert 0 < row["of_schedule"]["low"] <= row["of_schedule"]["median"] <= row["of_schedule"]["high"]
     judged = {each["what"]: (each["limit"], each["verdict"]) for each in written["budgets"]}
     assert judged.keys() == {
         *("core, 1 running: hot path", "core, 1 running: whole step", "worker, phases on"),
-        "statistics with details / probe, 1 running",
+        *("with details / hot path, 1 running", "with details / whole step, 1 running"),
     }
     assert judged["worker, phases on"][0] == 15_000
     uncounted = Estimate(**row["uncounted_ns"])
