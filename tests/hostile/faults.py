@@ -61,6 +61,7 @@ WRAPPERS = {
     property: property,
 }
 LATER = 12  # a later call is at most this one
+EVERY = 25  # functions after which a log hears of them
 LIMIT_SECONDS, PATIENCE_SECONDS = 30.0, 5.0
 
 
@@ -133,25 +134,51 @@ def plant(place: Place, call: int) -> Callable[[], int]:
     return disarm
 
 
-def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
-    """In a fork of this process, which a hang cannot hold up."""
+def in_fork(call: Callable[[], Any], seconds: float) -> Any:
+    """Return what the call returned in a fork of this process. None if it hung or died."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         os.close(reading)
-        try:
-            outcome = in_child(engine, place, call, folder)
-        except BaseException as error:
-            outcome = Outcome(place.label, call, True, "-", ((TRACEBACK, f"it reached the user: {error!r:.300}"),))
-        os.write(writing, pickle.dumps(outcome))
+        os.write(writing, pickle.dumps(call()))
         os._exit(0)
     os.close(writing)
-    answered = bool(select.select([reading], [], [], LIMIT_SECONDS)[0])
+    answered = bool(select.select([reading], [], [], seconds)[0])
     told = os.read(reading, 1 << 16) if answered else b""
     os.close(reading)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return pickle.loads(told) if told else Outcome(place.label, call, True, "-", ((HANG, "it hung or died"),))
+    return pickle.loads(told) if told else None
+
+
+def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
+    """In a fork of this process, which a hang cannot hold up."""
+
+    def guarded() -> Outcome:
+        try:
+            return in_child(engine, place, call, folder)
+        except BaseException as error:
+            return Outcome(place.label, call, True, "-", ((TRACEBACK, f"it reached the user: {error!r:.300}"),))
+
+    outcome: Outcome | None = in_fork(guarded, LIMIT_SECONDS)
+    return outcome or Outcome(place.label, call, True, "-", ((HANG, "it hung or died"),))
+
+
+def calls_of(engine: Any, found: list[Place], folder: Path) -> list[int]:
+    """Count the calls of each function in a recording without a fault, in a fork: one without calls cannot fail."""
+    from engine_probe import Probe
+    from tests.support import scheduler_engine
+
+    def count() -> list[int]:
+        counts = [plant(place, 0) for place in found]
+        with Probe(engine, folder):
+            scheduler_engine.generate(engine)
+        return [disarm() for disarm in counts]
+
+    counts: list[int] | None = in_fork(count, LIMIT_SECONDS)
+    if counts is None:
+        raise RuntimeError("the recording whose calls are counted hung or died")
+    return counts
 
 
 def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
@@ -221,8 +248,15 @@ def main() -> int:
         with Probe(engine, Path(name) / "first"):  # loads what is loaded late
             generate(engine)
         engine.reset_prefix_cache()
-        for number, place in enumerate(attacked):
-            for call in (1,) if asked.first_only else (1, chance.randint(2, LATER)):
+        called = calls_of(engine, attacked, Path(name) / "calls")
+        for number, (place, calls) in enumerate(zip(attacked, called, strict=True)):
+            if number % EVERY == 0:
+                print(f"{number} of {len(attacked)} functions", file=sys.stderr, flush=True)
+            later = chance.randint(2, max(2, min(calls, LATER)))
+            for call in (1,) if asked.first_only else (1, later):
+                if call > calls:
+                    outcomes.append(Outcome(place.label, call, False, "-", ()))
+                    continue
                 outcome = attack(engine, place, call, Path(name) / f"{number}-{call}")
                 outcomes.append(outcome)
                 if outcome.wrong:
