@@ -9,7 +9,7 @@ Loads that were measured in their order cannot be told from time.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 from engine_probe.analysis.compare.changes import variance_of_mean
 from engine_probe.analysis.statistics.level_noise import LevelNoise, in_rounds, level_noise
 from engine_probe.analysis.statistics.rank_tests import Reals, cliffs_delta, holm, rho, trend_p
+from engine_probe.analysis.statistics.slope_in_drift import slope_in_drift_p
 from engine_probe.analysis.statistics.student import ONE_SIDED, SIGNIFICANT, Interval, two_sided_p, welch
 
 MARGIN = 0.1  # relative to the lowest load: a smaller difference counts as equivalent
@@ -147,7 +148,7 @@ def trend_of(outcome: Outcome, runs: Sequence[RunSeen]) -> Effect:
     return Effect(
         outcome=outcome,
         size=rho(loads, values),
-        p=slope_p(list(by_load.values()), apart) if repeated else trend_p(loads, values),
+        p=repeated_p(outcome.name, runs, apart) if repeated else trend_p(loads, values),
         runs=len(runs),
         loads=len(by_load),
         repeats=repeats,
@@ -161,27 +162,42 @@ def trend_of(outcome: Outcome, runs: Sequence[RunSeen]) -> Effect:
     )
 
 
-def slope_p(by_load: Sequence[Sequence[float]], in_rounds: bool) -> float:
+def repeated_p(name: str, runs: Sequence[RunSeen], apart: bool) -> float:
+    """Return p of a trend with repeats: what the runs of a load share must not explain it, nor a drift meanwhile.
+
+    Repeats that followed each other cannot tell one from the other.
+    """
+    alone = slope_p(list(grouped(runs, name).values()))
+    return max(alone, drifting_slope_p(runs, name)) if apart else alone
+
+
+def slope_p(by_load: Sequence[Sequence[float]]) -> float:
     """Return the two-sided p of a slope of means over the order of loads: of logarithms, if all values are above zero.
 
-    The error of the slope is how far the means lie off it, which shows what the runs of a load share; or how far the
-    slopes of the rounds differ, if that is more, which shows a drift within a round.
+    The error of the slope is how far the means lie off it, which shows what the runs of a load share.
     """
-    freedom, rounds = len(by_load) - 2, min(map(len, by_load)) if in_rounds else 1
+    freedom = len(by_load) - 2
     if freedom < 1:
         return 1.0
-    scale = np.log if min(map(min, by_load)) > 0 else np.array
+    scale = scale_of(by_load)
     places = np.arange(len(by_load)) - (len(by_load) - 1) / 2
     places /= places @ places
     means = np.array([float(np.mean(scale(group))) for group in by_load])
     slope = float(places @ means)
     left = means - means.mean() - slope * places / (places @ places)
-    variance = float(left @ left / freedom * (places @ places))
-    if rounds > 1:
-        between = float(np.var(places @ [scale(group[:rounds]) for group in by_load], ddof=1)) / rounds
-        if between > variance:
-            variance, freedom = between, min(freedom, 3 * (rounds - 1))
-    return two_sided_p(slope, math.sqrt(variance), freedom)
+    return two_sided_p(slope, math.sqrt(float(left @ left / freedom * (places @ places))), freedom)
+
+
+def drifting_slope_p(runs: Sequence[RunSeen], name: str) -> float:
+    """Return the two-sided p of the slope of runs over the order of loads, where the machine may drift meanwhile."""
+    in_time = sorted(runs, key=lambda run: run.started)
+    loads, values = sorted({run.load for run in runs}), [run.values[name] for run in in_time]
+    places = np.array([loads.index(run.load) for run in in_time], dtype=np.float64)
+    return slope_in_drift_p(places, np.asarray(scale_of([values])(values), dtype=np.float64))
+
+
+def scale_of(groups: Sequence[Sequence[float]]) -> Callable[[Sequence[float]], Reals]:
+    return np.log if min(map(min, groups)) > 0 else np.array
 
 
 def grouped(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:

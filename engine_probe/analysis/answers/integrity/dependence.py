@@ -94,7 +94,7 @@ def _load(runs: Sequence[ComparedRun]) -> Dependence:
         return Dependence("load", LOAD_UNIT, None, None, why_not="answers were compared at one load only")
     found = _tested("load", LOAD_UNIT, _same_prompt(runs), "every prompt diverged at all loads, or at none")
     if found.odds and len(by_load) >= FEWEST_LOADS and min(map(len, by_load.values())) > 1:
-        return replace(found, p=slope_p(list(by_load.values()), in_rounds=False), by_runs=True)
+        return replace(found, p=slope_p(list(by_load.values())), by_runs=True)
     return found
 
 
