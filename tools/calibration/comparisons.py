@@ -20,6 +20,7 @@ from engine_probe.analysis.money.work import NO_GPUS, Work
 from engine_probe.analysis.run.latency_figures import LatencyFigures
 from engine_probe.analysis.run.summary import Summary
 from tools.calibration.claims import Claim
+from tools.calibration.oracle import powers_for_change
 from tools.calibration.simulated.noise import KINDS, Reals, draw_factors
 from tools.calibration.simulated.shapes import between
 
@@ -196,9 +197,10 @@ def drifting_claims(compared: Compared) -> Iterator[Claim]:
 
 
 def power_claims(compared: Compared) -> Iterator[Claim]:
-    """Yield whether the intervals within the sweeps show a loss."""
+    """Yield whether the intervals within the sweeps show a loss, and at a point how often they could at best."""
+    _, best = powers_for_change(compared.effect, POWER_NOISE, POWER_REPEATS, len(compared.points))
     for point in compared.points:
-        yield Claim("-5 %: interval within the sweeps below zero at a point", is_below_zero(compared.of(point)))
+        yield Claim("-5 %: interval within the sweeps below zero at a point", is_below_zero(compared.of(point)), best)
     whole = compared.of(compared.whole)
     yield Claim("-5 %: interval within the sweeps below zero over all points together", is_below_zero(whole))
 

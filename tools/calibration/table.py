@@ -17,7 +17,7 @@ LEGEND = (
 
 def verdict(topic: Topic, count: Count) -> Verdict:
     """Judge a count by the rule of its topic."""
-    if not count.said or topic.rule == "share" or (topic.rule == "power" and topic.nominal is None):
+    if not count.said or topic.rule == "share" or (topic.rule == "power" and not topic.near_best):
         return ""
     least, most = bounds(topic, count)
     low, high = count.interval
@@ -33,7 +33,7 @@ def bounds(topic: Topic, count: Count) -> tuple[float, float]:
     if topic.rule == "cost":
         return 0.0, COSTLY
     if topic.rule == "power":
-        return topic.nominal or 0.0, 1.0
+        return max(0.0, count.mean_stated - POINTS), 1.0
     if topic.rule == "coverage":
         return (topic.nominal or 0.0) - POINTS, 1.0
     return max(0.0, count.mean_stated - POINTS), min(1.0, count.mean_stated + POINTS)

@@ -162,7 +162,8 @@ def caveats(found: Effects) -> Iterator[str]:
     if any(effect.by == "loads" for effect in found.tested):
         test = (
             f"Test of a trend over the order of {loads} loads (t-test), each with the mean of its runs: {runs} runs. "
-            "They may share what disturbs a load, as the requests of a run share what disturbs the run."
+            "They may share what disturbs a load, as the requests of a run share what disturbs the run. Loads repeated "
+            "in rounds must show it through a drift from run to run, too: the larger p counts."
         )
     else:
         test = (
