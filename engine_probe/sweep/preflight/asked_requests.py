@@ -132,6 +132,7 @@ class ChatTokenizer:
         )
 
         self._known: dict[str, list[int]] = {}
+        self._rendered: dict[tuple[object, ...], str] = {}
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         if text not in self._known:
@@ -141,7 +142,12 @@ class ChatTokenizer:
     def apply_chat_template(
         self, messages: list[dict[str, str]], add_generation_prompt: bool, tokenize: bool = True, **_: Any
     ) -> list[int] | str:
-        text = self._template.render(messages=messages, add_generation_prompt=add_generation_prompt)
+        asked = (add_generation_prompt, *(tuple(message.items()) for message in messages))
+        if asked not in self._rendered:  # the points of a sweep ask the same
+            self._rendered[asked] = self._template.render(
+                messages=messages, add_generation_prompt=add_generation_prompt
+            )
+        text = self._rendered[asked]
         return self.encode(text, add_special_tokens=False) if tokenize else text
 
     @cached_property

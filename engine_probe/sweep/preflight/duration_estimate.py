@@ -10,10 +10,11 @@ import msgspec
 
 from engine_probe.analysis.step.ceilings import COMPUTE, distinct_doubts, doubts_of
 from engine_probe.engine.build import model_geometry
-from engine_probe.engine.models.geometry import BYTES, GIB
+from engine_probe.engine.models.geometry import BYTES, GIB, Geometry
 from engine_probe.engine.parallelism import weight_shards
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.preflight import pool_demand
+from engine_probe.sweep.preflight.asked_requests import asked_requests
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.pool_demand import answer_tokens
 from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
@@ -210,17 +211,31 @@ def kv_bytes_read(point: Point) -> float:
 
 def multiplying(point: Point, device: DeviceSpeed) -> float | None:
     """Return the seconds that the matrix products of all prompts take, a lower bound of the point's time."""
-    shape, lengths = model_geometry(point.engine.model), fixed_lengths(point)
-    if shape is None or lengths is None or shape.quantized or "quantization" in point.engine.arguments:
+    shape = model_geometry(point.engine.model)
+    if shape is None or shape.quantized or "quantization" in point.engine.arguments:
         return None
     dtype = str(point.engine.arguments.get("dtype", "auto"))
     rate = device.multiplies.get(shape.dtype if dtype == "auto" else dtype)
     if rate is None or shape.weights_bytes() < SMALL_BYTES:
         return None
-    requests, prompt, _ = lengths
-    attention = shape.operations_of_a_pair * prompt**2 / 2  # half of the pairs are masked
-    operations = requests * (2 * shape.active_parameters * prompt + attention)
-    return operations / weight_shards(point.engine.arguments) / rate
+    operations = prompt_operations(point, shape)
+    return None if operations is None else operations / weight_shards(point.engine.arguments) / rate
+
+
+def prompt_operations(point: Point, shape: Geometry) -> float | None:
+    """Return the operations of all prompts' matrix products; without attention unless their lengths are fixed.
+
+    None if what is sent is not known before. What a prefix cache of unlimited size would hold is not computed.
+    """
+    if (lengths := fixed_lengths(point)) is not None:
+        requests, prompt, _ = lengths
+        attention = shape.operations_of_a_pair * prompt**2 / 2  # half of the pairs are masked
+        return requests * (2 * shape.active_parameters * prompt + attention)
+    asked = None if point.stop.requests is not None or point.stop.steady is not None else asked_requests(point)
+    if asked is None:
+        return None
+    tokens = sum(turn.new for session in asked.sessions[: asked.measured] for turn in session)
+    return 2.0 * shape.active_parameters * tokens
 
 
 def fixed_lengths(point: Point) -> tuple[int, int, int] | None:

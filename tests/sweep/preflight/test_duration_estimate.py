@@ -192,6 +192,18 @@ def test_no_prompt_is_faster_than_its_matrix_products() -> None:
     assert estimate(quantized, [], DeviceSpeed(1e30, multiplies={"bfloat16": 1.0})).seconds < 1e-9
 
 
+def test_prompts_of_other_lengths_are_bound_by_the_tokens_that_no_prefix_cache_has() -> None:
+    """Two conversations of three turns: 128 + 16, then 16 and 16 tokens, of which 128 are shared by both."""
+    talk = Conversations(system_len=128, input_len=16, turns=3)
+    chat = Point(LLAMA, WorkloadSection(None, 100, 2, 2, prompts=talk))
+    found = estimate(chat, [], DeviceSpeed(1e30, multiplies={"bfloat16": 800e12}))
+    assert found is not None
+    assert found.basis == "at least"
+    assert found.seconds == pytest.approx(2 * 6.979e9 * (128 + 2 * 3 * 16) / 800e12, rel=0.01)
+    ended = msgspec.structs.replace(chat, stop=Stop(requests=1))
+    assert estimate(ended, [], DeviceSpeed(1e30, multiplies={"bfloat16": 800e12})).seconds < 1e-9
+
+
 def test_a_long_answer_is_bound_by_its_own_keys_and_values() -> None:
     """128,000 steps read 14.5 GB of weights and on average 64,128 tokens of 131,072 bytes, over two GPUs."""
     shape = {"tensor_parallel_size": 2, "max_model_len": 131072}
@@ -331,7 +343,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_it_says_what_it_does_not_know(tmp_path: Path) -> None:
-    outcome = CliRunner().invoke(command, ["smoke", "--dry-run", "--like", str(tmp_path)], env={"COLUMNS": "120"})
+    words = ["agent_sessions", "--dry-run", "--like", str(tmp_path)]  # of tiny, which no device's rates bound
+    outcome = CliRunner().invoke(command, words, env={"COLUMNS": "120"})
     assert outcome.exit_code == 0
     assert "points without a time" in outcome.output
     assert "Predicted" not in outcome.output
