@@ -77,15 +77,17 @@ def sampler(seed: int) -> "BaseSampler":
 def past_trials(
     search: ArgumentSearch, tried: Sequence[Trial], space: dict[str, "BaseDistribution"]
 ) -> Iterator["FrozenTrial"]:
-    """Yield the trials as Optuna takes them.
+    """Yield the trials as Optuna takes them, with the logarithm of the objective.
 
-    A failed one breaks a limit of its own. Objective and SLO, of which it tells nothing, are put at their medians: at
-    their worst they would draw the model away from the settings around it.
+    Arguments multiply throughput, and so does the noise of a measurement: both add up in logarithms, which the model
+    assumes. A failed trial breaks a limit of its own. Objective and SLO, of which it tells nothing, are put at their
+    medians: at their worst they would draw the model away from the settings around it.
     """
     from optuna.trial import create_trial
 
     scores = [trial.score for trial in tried if trial.score]
-    typical_value = median([score.value for score in scores] or [0.0])
+    least = min((score.value for score in scores if score.value > 0), default=1.0)
+    typical_value = median([logarithm(score, least) for score in scores] or [0.0])
     typical_excess = median([excess(score) for score in scores] or [0.0])
     any_failed, any_limited = len(scores) < len(tried), any(trial.limited for trial in tried)
     for trial in tried:
@@ -100,9 +102,14 @@ def past_trials(
                 for name, span in search.arguments.items()
             },
             distributions=space,
-            value=trial.score.value if trial.score else typical_value,
+            value=logarithm(trial.score, least) if trial.score else typical_value,
             constraints=limits or None,
         )
+
+
+def logarithm(score: Score, least: float) -> float:
+    """Return the logarithm of the objective; a setting without any counts as half of the least that others had."""
+    return math.log(max(score.value, least / 2))
 
 
 def excess(score: Score) -> float:

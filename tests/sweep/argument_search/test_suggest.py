@@ -63,6 +63,18 @@ def test_settings_that_cannot_start_are_avoided_once_they_are_known(seed: int) -
     assert 400 < setting["max_num_seqs"] < 500
 
 
+@pytest.mark.lengthy
+def test_a_unit_of_the_objective_changes_no_suggestion_and_none_of_it_at_all_is_taken() -> None:
+    """The model sees ratios: a thousandth of each value is the same search, also where one trial answered nothing."""
+    search = ArgumentSearch({"max_num_seqs": Span(1, 4096, log=True)})
+    values = {1: 0.0, 8: 80.0, 64: 500.0, 512: 900.0, 2048: 700.0, 4096: 300.0}
+
+    def suggested(unit: float) -> Any:
+        return suggest(search, [Trial("", {"max_num_seqs": n}, 0, Score(v * unit)) for n, v in values.items()])
+
+    assert suggested(1.0) == suggested(2.0**-10)
+
+
 def test_a_baseline_outside_the_space_teaches_nothing_and_breaks_nothing() -> None:
     outside = Trial("0", {"max_num_seqs": "default", "enforce_eager": True}, 0, Score(5.0))
     assert suggest(SMALL, [outside]) is not None
