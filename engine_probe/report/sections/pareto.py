@@ -99,17 +99,21 @@ def both_rates(placed: Placed, device: str) -> str:
 
 def below_words(found: Frontier) -> Iterator[Sentence]:
     """Name the levels that another one beats in both, and what single runs leave open."""
-    below: dict[ServingCurve, list[str]] = {}
+    below: dict[ServingCurve, list[float]] = {}
     for placed in found.dominated:
-        below.setdefault(placed.curve, []).append(f"{placed.level.load:g}")
+        below.setdefault(placed.curve, []).append(placed.level.load)
     if below:
         names = "; ".join(
-            f"{', '.join(loads)} {curve.unit}{f' of {curve.name}' if curve.name else ''}"
+            f"{loads_words(loads, curve.unit)}{f' of {curve.name}' if curve.name else ''}"
             for curve, loads in below.items()
         )
         yield Sentence(f"Dominated, as another level gives more per {found.device} and per user: {names}.")
     if not found.has_intervals:
         yield Sentence("Without repeats in rounds the levels have no intervals: chance may order them otherwise.")
+
+
+def loads_words(loads: Sequence[float], unit: str) -> str:
+    return ", ".join([*(f"{load:g}" for load in loads[:-1]), level_words(loads[-1], unit)])
 
 
 def level_table(found: Frontier, several: bool) -> Table:
