@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,27 @@ from tests.support.recordings import facts, ran, write_run, write_sweep
 from tests.support.small_tables import table
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+MOST_SECONDS = 120  # of CPU, for any notebook: beside other work the clock tells nothing
 
 
 def executed(name: str) -> list[Any]:
-    """Return the outputs of a notebook without an error and without a warning."""
+    """Return the outputs of a notebook without an error and without a warning, which took less than MOST_SECONDS."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    before = kernels_seconds()
     nbclient.NotebookClient(
         notebook, timeout=ENGINE_SECONDS, resources={"metadata": {"path": str(NOTEBOOKS)}}
     ).execute()
+    assert kernels_seconds() - before < MOST_SECONDS
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     return outputs
+
+
+def kernels_seconds() -> float:
+    """Return the CPU time of all processes that this one started and that ended, as a notebook's kernel does."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def pictures(outputs: list[Any]) -> int:
@@ -125,9 +135,10 @@ def plan(*words: str) -> None:
 
 def main() -> None:
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        begun = time.monotonic()
+        begun, before = time.monotonic(), kernels_seconds()
         shown = pictures(executed(path.stem))
-        print(f"{path.name}: {shown} pictures in {time.monotonic() - begun:.0f} s", flush=True)
+        wall, cpu = time.monotonic() - begun, kernels_seconds() - before
+        print(f"{path.name}: {shown} pictures in {wall:.0f} s, {cpu:.0f} s of CPU", flush=True)
 
 
 if __name__ == "__main__":
