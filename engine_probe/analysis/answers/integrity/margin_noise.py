@@ -3,10 +3,10 @@
 Up to their first difference two greedy runs computed the same tokens, so that their margins should be equal; how far
 they are not is the noise of the arithmetic. Three things are read from these shifts.
 
-- Which requests are disturbed: their largest shift, or the largest sum of shifts in a stretch of tokens, is far beyond
-  those of the other requests. A token computed from a wrong KV block may move no further than numerics move some
-  tokens, but so do those after it. The largest values of many requests follow a Gumbel distribution; its parameters
-  come from their deciles, which a few faults cannot move.
+- Which requests are disturbed: their largest shift, or the largest of a stretch of tokens (the root of the sum of
+  squares), is far beyond those of the other requests. A token computed from a wrong KV block may move no further than
+  numerics move some tokens, but so do those after it. The tail of the requests' largest values falls off in proportion,
+  as below. It is first fitted by its median, which a few faults cannot move, and then without the requests beyond it.
 - The largest shift that numerics explain, from the requests that are not disturbed. A shift changes a token in
   proportion to its size, if margins near zero are about equally frequent, so each shift is weighted by its size. The
   tail beyond the measured shifts falls off in proportion, step by step (exponential, or geometric where logits are
@@ -18,19 +18,19 @@ they are not is the noise of the arithmetic. Three things are read from these sh
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from engine_probe.analysis.answers.integrity.answers import Pair, Reals
 
 CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit
-DISTURBED_CHANCE = 0.01  # that any request without a fault is called disturbed, half of it by each of two values
+DISTURBED_CHANCE = 0.05  # that any request without a fault is called disturbed, half of it by each of two values
 FEWEST = 20  # shifts, or requests with one
 FEWEST_REQUESTS = 5
-DECILE = 0.1
-STRETCH = 8  # tokens whose shifts are added up
+STRETCH = 8  # tokens whose shifts are taken together
 TAIL = 0.1  # share of the shifts from which the tail is fitted
+REQUESTS_TAIL = 0.2  # share of the requests with a shift
+REFITS = 10  # of the tail, without the requests beyond it
 NEGLIGIBLE = 0.05  # of the sum of all shifts: together, shifts below a step are no more
 SMALLEST = 0.1  # share of all margins
 
@@ -48,7 +48,7 @@ class MarginNoise:
     limit: float | None  # largest shift that numerics explain; None if too few margins shifted to measure it
     smallest_margins: float  # a tenth of all margins are below this
     disturbance: float  # largest shift of a request without a fault
-    stretch_disturbance: float  # largest sum of shifts over STRETCH tokens of such a request
+    stretch_disturbance: float  # largest of STRETCH shifts together, of such a request
 
     @property
     def bound(self) -> float:
@@ -70,51 +70,56 @@ def margin_shifts(pair: Pair) -> Reals:
         return np.empty(0)
     mine, theirs = pair.logprobs
     shifts: Reals = np.abs(theirs.margins[: pair.common] - mine.margins[: pair.common])
-    return np.nan_to_num(shifts, nan=0.0, posinf=0.0)  # of two margins without end nothing can be told
+    return np.where(np.isfinite(shifts), shifts, 0.0)  # of two margins without end nothing can be told
 
 
 def stretches(shifts: Reals) -> Reals:
-    """Return for each token the sum of the shifts in the stretch that ends with it."""
-    sums = np.cumsum(np.concatenate([np.zeros(STRETCH), shifts]))
-    found: Reals = sums[STRETCH:] - sums[:-STRETCH]
+    """Return for each token the shifts of the stretch that ends with it, together: the root of the sum of squares."""
+    sums = np.cumsum(np.concatenate([np.zeros(STRETCH), shifts**2]))
+    found: Reals = np.sqrt(np.maximum(sums[STRETCH:] - sums[:-STRETCH], 0.0))
     return found
 
 
-def disturbance_limit(requests: Sequence[Reals], step: float, otherwise: float, *, sums: bool = False) -> float:
-    """Return the largest value that a request without a fault has, given the values of every request."""
-    most = np.array([request.max() for request in requests if len(request)])
-    moved = most[most > 0]
+def disturbance_limit(most: Reals, spacing: Callable[[float], float], otherwise: float) -> float:
+    """Return the largest value that a request without a fault has, given the largest of every request.
+
+    Neighbouring values of that size are `spacing` apart.
+    """
+    moved = np.sort(most[most > 0])
     if len(moved) < FEWEST:
         return otherwise
-    low, middle, high = map(float, np.quantile(moved, (DECILE, 0.5, 1 - DECILE)))
+    begin = float(np.quantile(moved, 1 - REQUESTS_TAIL))
+    over = moved[moved >= begin - spacing(begin) / 2]
+    limit = _beyond(begin, (float(np.median(over)) - begin + spacing(begin)) / math.log(2), len(over), spacing(begin))
+    for _ in range(REFITS):
+        kept = moved[moved <= limit]
+        begin = float(np.quantile(kept, 1 - REQUESTS_TAIL))
+        over = kept[kept >= begin - spacing(begin) / 2]
+        limit = _beyond(begin, float(over.mean()) - begin, len(over), spacing(begin))
+        if len(kept) == np.count_nonzero(moved <= limit):
+            break
+    return limit
 
-    def limit(quantile: Callable[[float], float]) -> float:
-        scale = (high - low + step) / (quantile(1 - DECILE) - quantile(DECILE))
-        return float(middle + step + scale * (quantile(1 - DISTURBED_CHANCE / 2 / len(most)) - quantile(0.5)))
 
-    normal = _symmetry(low, middle, high, step, len(moved)) if sums else 0.0
-    return normal * limit(NormalDist().inv_cdf) + (1 - normal) * limit(_gumbel)
+def _beyond(begin: float, mean_excess: float, count: int, step: float) -> float:
+    """Return the value that any of so many from `begin` on exceeds with half of DISTURBED_CHANCE.
 
-
-def _symmetry(low: float, middle: float, high: float, step: float, count: int) -> float:
-    """Return 1 for deciles as symmetric as a normal distribution's, 0 for those of a Gumbel distribution.
-
-    Two standard errors of so many values count against symmetry.
+    A value drawn from an exponential distribution is beyond t means with a chance of (1 + t / count) ** -count, where
+    the mean is that of `count` others.
     """
-    of_gumbel = (_gumbel(1 - DECILE) - _gumbel(0.5)) / (_gumbel(0.5) - _gumbel(DECILE))
-    measured = (high - middle + step / 2) / (middle - low + step / 2) + 2 / math.sqrt(count)
-    return min(1.0, max(0.0, (of_gumbel - measured) / (of_gumbel - 1)))
+    means = count * (math.exp(math.log(2 * count / DISTURBED_CHANCE) / count) - 1)
+    return begin + means * _decay(max(0.0, mean_excess) / step + 1 / count, step)
+
+
+def _decay(mean_steps: float, step: float) -> float:
+    """Return the distance over which a geometric tail of this mean falls by e; that of a fine step is exponential."""
+    return step / math.log1p(1 / mean_steps)
 
 
 def rounding_step(shifts: Reals) -> float:
     """Return the smallest shift that matters: BF16 logits move in steps, beside which float32 rounding is nothing."""
     ordered = np.sort(shifts[shifts > 0])
     return float(ordered[np.searchsorted(np.cumsum(ordered), NEGLIGIBLE * ordered.sum())])
-
-
-def _gumbel(share: float) -> float:
-    """Return a quantile of the standard Gumbel distribution."""
-    return -math.log(-math.log(share))
 
 
 def numeric_limit(shifts: Sequence[Reals], changes: int) -> float | None:
@@ -128,7 +133,7 @@ def numeric_limit(shifts: Sequence[Reals], changes: int) -> float | None:
     over = every >= begin - step / 2
     independent = sum(bool((request >= begin - step / 2).any()) for request in moved)
     steps_beyond = _upper_factor(independent) * (float(np.mean(every[over] - begin)) / step + 1 / independent)
-    scale = step / math.log1p(1 / steps_beyond)
+    scale = _decay(steps_beyond, step)
     limit, allowed = begin, CHANCE / max(1, changes) * float(every.mean())
     for _ in range(100):  # a fixed point: the weighted tail beyond the limit is the chance allowed
         limit = begin + scale * max(0.0, math.log((limit + scale) * float(over.mean()) / allowed))
@@ -152,8 +157,8 @@ def margin_noise(pairs: Sequence[Pair], changes: int) -> MarginNoise:
     all_shifts = np.concatenate([np.empty(0), *shifts])
     step = rounding_step(all_shifts) if all_shifts.any() else 0.0
     sums = [stretches(request) for request in shifts]
-    one = disturbance_limit(shifts, step, smallest)
-    several = disturbance_limit(sums, step, STRETCH * smallest, sums=True)
+    one = disturbance_limit(_largest(shifts), lambda _: step, smallest)
+    several = disturbance_limit(_largest(sums), lambda value: step**2 / 2 / value, math.sqrt(STRETCH) * smallest)
     undisturbed = [
         request
         for request, summed in zip(shifts, sums, strict=True)
@@ -172,3 +177,7 @@ def margin_noise(pairs: Sequence[Pair], changes: int) -> MarginNoise:
         disturbance=one,
         stretch_disturbance=several,
     )
+
+
+def _largest(requests: Sequence[Reals]) -> Reals:
+    return np.array([request.max(initial=0.0) for request in requests])

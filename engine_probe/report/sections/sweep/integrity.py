@@ -6,7 +6,7 @@ from functools import partial
 
 from engine_probe.analysis.answers.integrity.compare import FAULTS, Comparison, Kind
 from engine_probe.analysis.answers.integrity.dependence import Dependence
-from engine_probe.analysis.answers.integrity.margin_noise import STRETCH, MarginNoise
+from engine_probe.analysis.answers.integrity.margin_noise import DISTURBED_CHANCE, STRETCH, MarginNoise
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.integrity import Change, CurveIntegrity, Level
 from engine_probe.recordings.run import Run
@@ -318,8 +318,9 @@ def noise_words(noise: MarginNoise) -> Iterator[str]:
     yield (
         f"A request is disturbed if before its first divergent token a margin moved by more than "
         f"{noise.disturbance:.3g}, or the margins of {STRETCH} tokens in a row by more than "
-        f"{noise.stretch_disturbance:.3g} together (chance of 1% for the whole comparison, by the largest of all "
-        "requests)."
+        f"{noise.stretch_disturbance:.3g} together (root of the sum of squares). With a chance of at most "
+        f"{DISTURBED_CHANCE:.0%} any request of the comparison without a fault is called disturbed, if the tail of the "
+        "noise is exponential: where only one is, measure again."
     )
 
 
