@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +112,7 @@ class Count:
     runs_found: int = 0  # at least one fault in the run was found
     clean: int = 0  # requests without a fault
     accused: int = 0  # of them
+    runs_accused: int = 0  # at least one request without a fault was accused
     visible: int = 0  # faults that moved log-probabilities further than numerics moved those of any other request
     visible_found: int = 0
     runs_visible: int = 0  # at least one fault in the run is visible
@@ -135,6 +136,10 @@ class Count:
         self.runs_found += found > 0
         self.clean += clean
         self.accused += accused
+        self.runs_accused += accused > 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(*map(int.__add__, astuple(self), astuple(other)))
 
 
 def visible_faults(run: Compared, victims: set[str]) -> set[str]:
@@ -161,6 +166,11 @@ class Rates:
 
     clean: Count = field(default_factory=Count)
     by_kind: dict[str, Count] = field(default_factory=lambda: {kind.name: Count() for kind in KINDS})
+
+    def __add__(self, other: Rates) -> Rates:
+        return Rates(
+            self.clean + other.clean, {name: count + other.by_kind[name] for name, count in self.by_kind.items()}
+        )
 
 
 def rates(seeds: Sequence[int]) -> Rates:
