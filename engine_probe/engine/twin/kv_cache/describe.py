@@ -29,6 +29,7 @@ from vllm.v1.kv_cache_interface import (
 )
 from vllm.v1.kv_cache_layout import KVCacheLayout
 
+from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.built_model import BuiltModel
 from engine_probe.engine.models.geometry import Experts, Geometry
 from engine_probe.engine.models.kv_layout import KvGroup, KvLayout
@@ -138,6 +139,15 @@ def described(folder: str, arguments: dict[str, Any], ranks: Sequence[int]) -> B
     return BuiltModel(geometry, shape.get_hidden_size(), shape.get_vocab_size(), layouts)
 
 
-if __name__ == "__main__":
-    found = described(sys.argv[1], json.loads(sys.argv[2]), list(map(int, sys.argv[3:])))
+def main() -> None:
+    folder, arguments, *ranks = sys.argv[1:]
+    try:
+        found = described(folder, json.loads(arguments), list(map(int, ranks)))
+    except Exception as error:  # the boundary: vLLM, torch, pydantic and the hub have no common error
+        reason = error if isinstance(error, InputError) else startup_error(folder, error)
+        sys.exit(" ".join(str(reason).split()))
     print(msgspec.json.encode(found).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
