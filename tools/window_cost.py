@@ -82,3 +82,7 @@ def window_lines(found: dict[str, Estimate], window: OperatorWindow) -> Iterator
     cost = any(each.low > 0 for each in found.values())
     most = max(each.high for each in found.values())
     yield f"\n{'A cost is seen.' if cost else f'No cost is seen; one of more than {most:.2%} would have been.'}\n"
+    yield (
+        "The window's own steps are in no latency, no step time and no throughput: `tests/analysis/run/"
+        "test_left_out_window.py` holds it for each of them.\n"
+    )
