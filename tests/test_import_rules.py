@@ -6,7 +6,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -123,10 +123,19 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 @cache
-def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+def nodes_of(path: Path) -> tuple[ast.stmt, ...]:
     """Return the imports and the functions of a file."""
     wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
-    return tuple(node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, wanted))
+    return tuple(node for node in statements(ast.parse(path.read_text())) if isinstance(node, wanted))
+
+
+def statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Yield every statement below a node; expressions, which hold none, are nine of ten nodes and not looked through."""
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, field, ()):
+            if isinstance(child, ast.stmt):
+                yield child
+            yield from statements(child)
 
 
 def imported_by(path: Path) -> Iterator[str]:
@@ -138,7 +147,8 @@ def imported_by(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own_imports(module: str) -> set[str]:
+@cache
+def own_imports(module: str) -> frozenset[str]:
     """Return the modules of the package that one of them imports, without the named ones that go upwards."""
     found = set()
     for name in imported_by(MODULES[module]):
@@ -146,7 +156,7 @@ def own_imports(module: str) -> set[str]:
         known = next((each for each in (inside, inside.rpartition(".")[0]) if each in MODULES), None)
         if name.startswith("engine_probe.") and known:
             found.add(known)
-    return {each for each in found if (module, each) not in UPWARDS}
+    return frozenset(each for each in found if (module, each) not in UPWARDS)
 
 
 def room_of(module: str) -> str:
@@ -200,7 +210,7 @@ def test_data_flows_one_way_within_the_report(part: str) -> None:
             assert room != "report" or inside.partition(".")[0] in allowed, f"{module} imports {imported}"
 
 
-def circle(imports: Mapping[str, set[str]]) -> list[str]:
+def circle(imports: Mapping[str, Set[str]]) -> list[str]:
     """Return the modules of a circle of imports, in order; empty if there is none."""
     try:
         TopologicalSorter(imports).prepare()

@@ -6,6 +6,7 @@ at the end of a recording. Sources are only parsed, so that every version is che
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 SCHEDULER = "vllm/v1/core/sched/scheduler.py Scheduler"
@@ -77,7 +78,7 @@ def unknown_writers(folder: Path) -> list[str]:
     found = []
     for path in sorted(path for place in WRITTEN_IN for path in _files(folder / place)):
         where = str(path.relative_to(folder))
-        for field, method in sorted(set(_writes(ast.parse(path.read_text()), ()))):
+        for field, method in _written(path.read_text()):
             if f"{where} {method}" not in WRITERS[field]:
                 found.append(f"{where}: {method} writes {field}, which the counters do not follow")
     return found
@@ -94,6 +95,18 @@ def changed_parameters(folder: Path) -> list[str]:
         ):
             found.append(f"{path}: {method} takes {', '.join(parameters) or 'nothing'}, and not {wanted}")
     return found
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    """Parse once what several methods of the tables lie in."""
+    return ast.parse(text)
+
+
+@cache
+def _written(text: str) -> tuple[tuple[str, str], ...]:
+    """Return field and method of each write in a source; most sources name no such field, and are not parsed."""
+    return tuple(sorted(set(_writes(_parsed(text), ())))) if any(field in text for field in WRITERS) else ()
 
 
 def _files(place: Path) -> list[Path]:
@@ -120,7 +133,7 @@ def _parameters(path: Path, class_name: str, method: str) -> list[str] | None:
     """Return a method's parameters without self. None if there is no such method."""
     if not path.is_file():
         return None
-    for owner in ast.parse(path.read_text()).body:
+    for owner in _parsed(path.read_text()).body:
         if isinstance(owner, ast.ClassDef) and owner.name == class_name:
             for function in owner.body:
                 if isinstance(function, ast.FunctionDef) and function.name == method:
