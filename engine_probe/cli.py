@@ -23,7 +23,7 @@ HEADINGS = {
     "Measure": {
         "profile": "measure one workload on one engine and show it live",
         "sweep": "measure a grid of points on one or more engines",
-        "suite": "measure the programme of a whole document, and report it section by section",
+        "suite": "measure all sweeps of a published document and write one report of them",
         "perplexity": "measure how well a model predicts a local text",
     },
     "Read results": {

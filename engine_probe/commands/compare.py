@@ -69,7 +69,9 @@ sides, output, judge, costs = map(under, ("Sides", "Output", "Criteria", "Costs"
     help='Exit 1 when this change occurs: "output_tokens_per_s < -5%"; or at this rate, cost or energy itself: '
     '"success_rate < 95%", "joules_per_token > 0.5". May be repeated.',
 )
-@costs("--money", "prices", metavar="FILE", help="A price list (TOML): compare costs, too, and bound them.")
+@costs(
+    "--money", "prices", metavar="FILE", help="A price list (TOML): compare costs as well, and allow bounds on them."
+)
 @costs("--cost-per-hour", metavar="SUM", help="Total cost of the engine per hour, on either side: 2.5 or 2.5EUR.")
 @judge("--strict", is_flag=True, help="Exit 1 also when a bound is open.")
 @reading_options.goodput
@@ -105,11 +107,12 @@ def command(
     show how far two sweeps of one engine differ: with one on each side nothing is tested, and --history adds that drift
     to the intervals.
 
-    With --trend all are followed on one axis: where a figure changed, and the last against those before, which is what
-    --fail-if bounds.
+    With --trend all of them are put in order along one axis: where each figure changed, and how the last differs from
+    those before it, which is what --fail-if judges.
 
     Each --fail-if bound states a change that must not occur (one-sided test at 5%, corrected for the number of points):
-    pass (exit code 0), fail (1), or open (4, or 1 with --strict), as always with one on each side without --history.
+    it passes (exit code 0), fails (1), or stays open (4, or 1 with --strict) because the measurements do not decide it,
+    as is always so with one on each side and no --history.
     """
     from engine_probe.analysis.compare.gates import read_gate
     from engine_probe.report.renderers.html_document import html_page

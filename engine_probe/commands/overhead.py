@@ -48,8 +48,8 @@ what, output = under("What is measured"), under("Output")
 def command(json_file: Path | None, running: tuple[int, ...], pairs: int | None, force: bool) -> None:
     """Measure the cost of the probe and compare it with that of vLLM's statistics.
 
-    The real scheduler runs with an executor that computes nothing, in one process, from cold caches: step by step with
-    nothing on, the probe, vLLM's statistics, statistics with iteration details. Takes about three minutes.
+    The real scheduler runs in one process, with an executor that computes nothing and from cold caches. Its steps take
+    turns: nothing switched on, the probe, vLLM's statistics, those with iteration details. Takes about three minutes.
     """
     check_version(force)
     if json_file == STANDARD_OUTPUT:

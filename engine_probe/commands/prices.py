@@ -29,7 +29,7 @@ POSITIVE = Number(min=0, min_open=True)
 @demand_options(
     "--requests-per-minute", "per_minute", type=POSITIVE, help="Requests that must be answered in a minute."
 )
-@demand_options("--users", type=POSITIVE, help="Users at once: a demand if the list says how often one asks.")
+@demand_options("--users", type=POSITIVE, help="Concurrent users; the list must say how often one asks.")
 @demand_options("--latency", type=POSITIVE, help="Seconds within which each must be answered.")
 @reading_options.html
 def command(

@@ -102,7 +102,7 @@ def command(
     cost_per_hour: str | None,
     price_per_million: str | None,
 ) -> None:
-    """Summarise a run or sweep, and name its bottleneck and the load from which on it limits.
+    """Summarise a run or sweep, and name its bottleneck and the load at which it begins to limit throughput.
 
     Several sweeps are reported as one experiment: their curves in common charts, and a sentence for each. A suite is
     reported in the order of its document.

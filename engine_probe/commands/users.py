@@ -12,7 +12,7 @@ load, habit = under("Load"), under("Users")
 
 @click.command("users", cls=GroupedCommand, epilog="Example: engine_probe users 100 --every 40 --answer 20")
 @click.argument("users", required=False, metavar="[USERS]", type=POSITIVE)
-@load("--concurrency", type=POSITIVE, help="Concurrent requests: say how many users hold them.")
+@load("--concurrency", type=POSITIVE, help="Show how many users cause this many concurrent requests.")
 @load("--answer", type=POSITIVE, required=True, help="Mean seconds that an answer takes at that load (E2EL).")
 @habit("--every", type=POSITIVE, help="Seconds from one request of a user to the next.")
 @habit("--think", type=Number(min=0), help="Seconds from an answer to the same user's next request.")

@@ -68,7 +68,7 @@ OPTIONS = (
     workload(
         "--deadline-seconds",
         type=Number(min=0, min_open=True),
-        help="Abort a request without an answer after this long; it has failed [default: none].",
+        help="Abort a request that has no answer after this long, and count it as failed [default: none].",
     ),
     workload("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same prompts."),
     arrivals("--max-concurrency", type=click.IntRange(1), help="Maximum number of requests in flight [default: all]."),

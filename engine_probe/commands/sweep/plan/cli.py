@@ -55,13 +55,17 @@ class WithSlo(reading_options.WithGoodput):
     type=FILE,
     help="Take them from a recording, or a trace (Mooncake's .jsonl, BurstGPT's .csv).",
 )
-@load("--requests-per-second", type=Number(min=0, min_open=True), help="What all engines together must answer.")
+@load(
+    "--requests-per-second",
+    type=Number(min=0, min_open=True),
+    help="Requests per second that all engines together must answer.",
+)
 @load(
     "--slo",
     "limits",
     multiple=True,
     metavar="LIMIT ...",
-    help="Choose the cheapest of these GPUs, their number and parallelism that these limits, in ms, do not exclude: "
+    help="Choose the cheapest of these GPUs, with their number and parallelism, that may meet these limits in ms: "
     "ttft:200 tpot:30 e2el:9000.",
 )
 @load(
