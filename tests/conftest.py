@@ -71,11 +71,15 @@ def browser(driver: Any, chromium: str) -> Iterator[Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect without garbage collections: thousands of tests are made and none is dropped, which took a quarter."""
+    """Collect without garbage collections: thousands of tests are made and none is dropped, which took a quarter.
+
+    Nor does a later collection look through them and all that was imported.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 

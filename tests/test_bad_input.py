@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -166,8 +167,25 @@ WRITTEN = (
 )
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of every kind, of which each test has a copy."""
+    place = tmp_path_factory.mktemp("files")
+    write_run(place / "run", ran(4))
+    write_sweep(place / "swept", (1, 2))
+    (place / "full").mkdir()
+    (place / "full" / "file").write_text("mine")
+    (place / "README.md").write_text("# A project\n")
+    (place / "binary").write_bytes(b"\0\1\2")
+    (place / "long.txt").write_text("word " * 2000)
+    (place / "prices.toml").write_text('currency = "EUR"\n[[fixed]]\nname = "rent"\nper_hour = nan\n')
+    return place
+
+
 @pytest.fixture
-def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    files: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A working folder with files of every kind and an empty cache; no process can be started, nothing measured."""
 
     def never(*_: object, **__: object) -> NoReturn:
@@ -179,15 +197,7 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.setattr("kernels_bench.run.suite.run", never)
     monkeypatch.setattr("engine_probe.overhead.probe.run", never)
     monkeypatch.chdir(tmp_path)
-    write_run(tmp_path / "run", ran(4))
-    write_sweep(tmp_path / "swept", (1, 2))
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "file").write_text("mine")
-    (tmp_path / "README.md").write_text("# A project\n")
-    (tmp_path / "binary").write_bytes(b"\0\1\2")
-    (tmp_path / "long.txt").write_text("word " * 2000)
-    (tmp_path / "prices.toml").write_text('currency = "EUR"\n[[fixed]]\nname = "rent"\nper_hour = nan\n')
-    return tmp_path
+    return Path(shutil.copytree(files, tmp_path, dirs_exist_ok=True))
 
 
 def contents(folder: Path) -> dict[Path, bytes | None]:

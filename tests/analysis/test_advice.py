@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from engine_probe.analysis.advice import advice
 from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
-from engine_probe.analysis.curve.saturation import Level, saturation
+from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
 from engine_probe.analysis.run.prefix_cache import PrefixCache
 from engine_probe.analysis.step.losses import Composition
 from tests.support.values import has_values, values
@@ -42,7 +43,12 @@ def case(rates: dict[int, float], full: int = 16, settings: dict[str, Any] | Non
         point(n, rate, 0.4 * (n > full), 0.2 * (n > full), ms=50 if n <= full else 400) for n, rate in rates.items()
     ]
     plain: dict[str, Any] = {"model": "m", "pool": pool(4096), "ranks": 1} | more
-    return Case(settings or {}, "concurrent requests", saturation(levels), figures, **plain)
+    return Case(settings or {}, "concurrent requests", saturated(tuple(levels)), figures, **plain)
+
+
+@cache  # most tests have the same few curves
+def saturated(levels: tuple[Level, ...]) -> Saturation:
+    return saturation(levels)
 
 
 def pool(tokens: int, heads: int = 2) -> Pool:
