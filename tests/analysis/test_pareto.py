@@ -125,6 +125,7 @@ def test_noise_that_could_be_anything_has_no_highest_speed() -> None:
     assert spread.levels[0].per_user.high == math.inf
 
 
+@pytest.mark.lengthy
 def test_of_equal_settings_a_level_is_rarely_called_dominated() -> None:
     """Two settings with the same truth, three repeats with 3 % noise: nothing is dominated but by chance."""
     chance, wrong, levels = np.random.default_rng(7), 0, 0

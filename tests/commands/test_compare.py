@@ -72,6 +72,7 @@ def test_repeats_within_one_sweep_tell_nothing(tmp_path: Path) -> None:
     assert {(each["p"], each["interval"], each["verdict"]) for each in changes} == {(None, None, "not tested")}
 
 
+@pytest.mark.lengthy
 def test_a_point_that_is_gone_is_named_and_holds_no_gate(tmp_path: Path) -> None:
     before, after = write_sweep(tmp_path / "a", (1, 2, 4)), write_sweep(tmp_path / "b", (1, 2))
     whole = compare(before, after, "--fail-if", RATE)
@@ -104,6 +105,7 @@ def test_a_name_is_only_a_name(tmp_path: Path) -> None:
     assert "\x1b" not in text + compare(mine, theirs).stdout
 
 
+@pytest.mark.lengthy
 def test_a_bound_is_open_where_neither_side_has_its_metric_and_lost_where_one_has(tmp_path: Path) -> None:
     """One answer of 40 tokens has no 99th percentile of its gaps; a gate that nobody could hold is none that holds."""
     few, many = write_run(tmp_path / "few", ran(1)), write_run(tmp_path / "many", ran(20))

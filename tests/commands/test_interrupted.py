@@ -84,6 +84,7 @@ def test_a_sweep_before_its_first_point(tmp_path: Path, monkeypatch: pytest.Monk
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.lengthy
 def test_a_sweep_with_a_recording_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = interrupted_sweep(monkeypatch, lambda folder: write_sweep(folder, (1, 2)), "--out", "out")
     assert done.exit_code == 130

@@ -65,6 +65,7 @@ def test_embedded_models_say_whether_they_are_there(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.lengthy
 def test_it_loads_neither_torch_nor_vllm() -> None:
     program = (
         "import sys; from engine_probe.commands.models import command;"

@@ -96,6 +96,7 @@ def test_the_page_is_there_although_nobody_reads_to_the_end(sweep: Path, tmp_pat
     assert page.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.lengthy
 def test_the_whole_run_is_drawn_beside_the_part_in_which_the_load_was_held(sweep: Path) -> None:
     (curve,) = curves(open_sweep(sweep).points)
     (batches,) = throughput_charts([curve])

@@ -64,6 +64,7 @@ def test_step_times_are_those_of_the_recordings(sweep: SweepFile, swept: Path) -
         assert times.ns(work) == pytest.approx(2 * MS + tokens * MS // 10, rel=0.02)
 
 
+@pytest.mark.lengthy
 def test_the_limits_are_those_of_the_recorded_engine(sweep: SweepFile, swept: Path) -> None:
     found = twin_of(predicted(sweep, str(swept))).limits
     assert found["num_gpu_blocks_override"] == 61
@@ -92,6 +93,7 @@ def test_what_a_twin_cannot_do_is_refused(tmp_path: Path, swept: Path, more: str
         predicted(asked(tmp_path, more), str(swept))
 
 
+@pytest.mark.lengthy
 def test_each_data_parallel_core_is_such_an_engine_as_was_recorded(tmp_path: Path, swept: Path) -> None:
     found = predicted(asked(tmp_path, arguments="data_parallel_size = 2"), str(swept))
     assert [point.recorded_by_core for point in points(found)] == [True]

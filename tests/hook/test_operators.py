@@ -19,6 +19,8 @@ from tests.support.stand_in_workers import RunnerV1, VirtualClock, Worker, run_s
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+pytestmark = pytest.mark.lengthy  # torch's profiler imports two seconds of modules
+
 
 def profiling() -> bool:
     return bool(torch._C._autograd._profiler_enabled())
@@ -65,7 +67,6 @@ def profiled(worker: Worker, folder: Path, window: tuple[int, int], steps: int =
     return read_stream(folder / "operators-0.arrows", "operators"), report["operators"]
 
 
-@pytest.mark.lengthy
 def test_only_the_steps_of_the_window_have_operators(tmp_path: Path) -> None:
     rows, told = profiled(eager_worker(), tmp_path, (2, 1))
     assert set(rows["iteration"].to_pylist()) == {1, 2}

@@ -141,6 +141,7 @@ def test_two_tests_on_this_processor_from_end_to_end(tmp_path: Path, monkeypatch
     assert "against the baseline's" in second.output
 
 
+@pytest.mark.lengthy
 def test_a_full_disk_takes_nothing_off_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise UnavailableError(f"cannot write {path}: No space left on device; name another file")

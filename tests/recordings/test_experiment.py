@@ -48,6 +48,7 @@ def test_sweeps_of_different_models_are_named_by_the_model(tmp_path: Path) -> No
     assert labels(small, large) == ["model small", "model org/large"]
 
 
+@pytest.mark.lengthy
 def test_sweeps_of_one_model_are_named_by_the_ranks(tmp_path: Path) -> None:
     folders = []
     for ranks in (1, 2):
@@ -71,6 +72,7 @@ def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path: Path) -> No
     assert list(load_experiment(write(tmp_path / "a" / "kv"), write(tmp_path / "b" / "kv")).sweeps) == ["a/kv", "b/kv"]
 
 
+@pytest.mark.lengthy
 def test_its_table_has_every_point_with_its_sweep_and_model(tmp_path: Path) -> None:
     experiment = engine_probe.load_experiment(write(tmp_path / "a", name="small"), write(tmp_path / "b", name="large"))
     frame = experiment.to_pandas()

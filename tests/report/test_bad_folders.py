@@ -179,6 +179,7 @@ def test_an_invalid_load_is_refused(tmp_path: Path, load: object) -> None:
     assert refused(run_command(report.command, sweep))
 
 
+@pytest.mark.lengthy
 def test_models_in_one_sweep_are_curves_of_their_own(tmp_path: Path) -> None:
     """Never one curve through the points of two."""
     sweep = write_sweep(tmp_path / "sweep", (1, 2, 4, 8))
@@ -250,6 +251,7 @@ def cut_after(run: Path, steps: int) -> Path:
     return run
 
 
+@pytest.mark.lengthy
 def test_tokens_of_steps_that_a_crash_took_have_no_times(tmp_path: Path) -> None:
     """And the rest is told: requests, their first tokens, the steps that are there."""
     run, other = cut_after(write_run(tmp_path / "run", ran(4)), 10), write_run(tmp_path / "other", ran(4))

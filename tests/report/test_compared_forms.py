@@ -193,6 +193,7 @@ def test_the_interval_is_that_of_welch() -> None:
     assert interval == pytest.approx((4 - 4.30265 * 2**0.5, 4 + 4.30265 * 2**0.5), abs=1e-4)
 
 
+@pytest.mark.lengthy
 def test_a_bound_is_held_to_all_points_together_too(tmp_path: Path) -> None:
     """One run at each of four levels: alone none has an interval, together they have one within the sweeps."""
     before, after = write_sweep(tmp_path / "a", (6, 10, 14, 20)), write_sweep(tmp_path / "b", (6, 10, 14, 20), 40)
@@ -295,6 +296,7 @@ def test_history_is_for_one_on_each_side(sweeps: tuple[Path, Path, Path], histor
     assert "--history is for one measurement on each side" in str(refused.exception)
 
 
+@pytest.mark.lengthy
 def test_a_sweep_against_itself_has_two_lines_in_each_chart(sweeps: tuple[Path, Path, Path]) -> None:
     found = comparison.compare_each(sweeps[0], [sweeps[0]])
     charts = list(compare_charts(found, ["wide", "wide"]))

@@ -112,6 +112,7 @@ def test_its_json_has_curves_engines_and_points(sweeps: list[Path]) -> None:
     assert len(document["points"]) == len(LEVELS) * len(MODELS)
 
 
+@pytest.mark.lengthy
 def test_published_figures_of_each_model_are_set_beside_it(sweeps: list[Path], tmp_path: Path) -> None:
     table = tmp_path / "table.toml"
     table.write_text(
@@ -130,6 +131,7 @@ def test_scores_name_points_of_one_sweep(sweeps: list[Path], tmp_path: Path) -> 
     assert "2 are given" in str(shown.exception)
 
 
+@pytest.mark.lengthy
 def test_a_point_without_a_recording_is_told_and_fails(tmp_path: Path) -> None:
     whole, cut = write_sweep(tmp_path / "a", LEVELS, name="small"), write_sweep(tmp_path / "b", LEVELS, name="large")
     (cut / "points" / "p4" / "run.json").unlink()
@@ -138,6 +140,7 @@ def test_a_point_without_a_recording_is_told_and_fails(tmp_path: Path) -> None:
     assert "concurrency 4, model large was not measured" in re.sub(r"\s+", " ", shown.stdout)
 
 
+@pytest.mark.lengthy
 def test_a_notebook_shows_the_sentences_and_the_charts(sweeps: list[Path]) -> None:
     shown = engine_probe.load_experiment(*sweeps)._repr_html_()
     assert shown.count("The KV pool is full at") + shown.count("The KV pool was never full") == len(MODELS)

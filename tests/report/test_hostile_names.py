@@ -89,6 +89,7 @@ def test_a_planted_link_is_not_written_through(tmp_path: Path, option: str) -> N
     assert (tmp_path / "out").stat().st_size > 4
 
 
+@pytest.mark.lengthy
 def test_a_full_disk_leaves_no_half_of_run_json(tmp_path: Path) -> None:
     """The limit on a file's size is the disk here."""
     run = write_run(tmp_path / "run", ran(2))

@@ -89,6 +89,7 @@ def test_a_prediction_says_so_first_and_how_wrong_it_may_be(tmp_path: Path, erro
     assert "predicted" in document.origin
 
 
+@pytest.mark.lengthy
 def test_a_predicted_sweep_has_no_doubts_of_noise_that_it_does_not_have(tmp_path: Path) -> None:
     measured, told = (write_sweep(tmp_path / name, (1, 4, 8, 16)) for name in ("measured", "predicted"))
     for place in (told / "points").iterdir():
@@ -130,6 +131,7 @@ def test_the_levels_of_a_predicted_sweep_have_them_too(tmp_path: Path) -> None:
     assert f"± {math.expm1(T_OF_7 * 0.02):.0%}".replace(" ", "") in table.columns[1].title
 
 
+@pytest.mark.lengthy
 def test_charts_say_what_the_intervals_of_predictions_are(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "sweep", (1, 4, 8))
     measured = next(throughput_charts(curves(engine_probe.load_sweep(folder).points)))
@@ -182,6 +184,7 @@ def predicted_sweep(folder: Path, name: str = "tiny") -> Path:
     return swept
 
 
+@pytest.mark.lengthy
 def test_a_comparison_names_the_predicted_side_in_every_form(tmp_path: Path) -> None:
     measured, twin = write_sweep(tmp_path / "real", (1, 4, 8)), predicted_sweep(tmp_path / "twin")
     found = engine_probe.compare(measured, twin)
@@ -206,6 +209,7 @@ def test_an_experiment_of_predictions_says_so_in_every_form(tmp_path: Path) -> N
     assert json.loads(experiment_figures(found, found.curves, money))["predicted"]
 
 
+@pytest.mark.lengthy
 def test_published_figures_stand_beside_predicted_ones(tmp_path: Path) -> None:
     table = tmp_path / "table.toml"
     figure = '[[figures]]\nmodel = "tiny"\nwhat = "kv_capacity_tokens"\nvalue = 960\n'

@@ -47,6 +47,7 @@ def report(*words: object) -> Result:
     return CliRunner().invoke(cli, ["report", *map(str, words)], catch_exceptions=False)
 
 
+@pytest.mark.lengthy
 def test_its_sections_are_those_of_the_document(suite: Path) -> None:
     shown = report(suite)
     assert shown.exit_code == 1  # one sweep is missing
@@ -76,11 +77,13 @@ def test_its_json_has_the_state_and_the_figures_of_each_sweep(suite: Path) -> No
     )
 
 
+@pytest.mark.lengthy
 def test_a_notebook_shows_its_sections(suite: Path) -> None:
     shown = engine_probe.load_suite(suite)._repr_html_()
     assert shown.index("6.1 Concurrency") < shown.index("model small") < shown.index("6.2 Length")
 
 
+@pytest.mark.lengthy
 def test_two_suites_are_compared_sweep_by_sweep(suite: Path) -> None:
     done = CliRunner().invoke(cli, ["compare", str(suite), str(suite), "--format", "json"], catch_exceptions=False)
     (found,) = json.loads(done.stdout)
@@ -89,6 +92,7 @@ def test_two_suites_are_compared_sweep_by_sweep(suite: Path) -> None:
     assert {change["relative"] for point in found["points"] for change in point["changes"]} == {0.0}
 
 
+@pytest.mark.lengthy
 def test_a_suite_and_a_sweep_are_not_compared(suite: Path) -> None:
     done = CliRunner().invoke(cli, ["compare", str(suite), str(suite / "one/small")])
     assert "is a suite and" in str(done.exception)

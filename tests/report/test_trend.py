@@ -77,6 +77,7 @@ def test_a_change_is_named_with_the_day_from_which_on_it_is(sweeps: list[Path]) 
     assert words.index("day0 ") < words.index("day7 ")
 
 
+@pytest.mark.lengthy
 def test_its_json_has_values_intervals_and_the_place_of_the_change(sweeps: list[Path]) -> None:
     document = json.loads(compare(*sweeps, "--trend", "time", "--format", "json").stdout)
     assert [each["name"] for each in document["occasions"]] == [folder.name for folder in sweeps]
@@ -89,11 +90,13 @@ def test_its_json_has_values_intervals_and_the_place_of_the_change(sweeps: list[
     assert document["points"].keys() == {"concurrency 1", "concurrency 4"}
 
 
+@pytest.mark.lengthy
 def test_without_a_change_none_is_shown(sweeps: list[Path]) -> None:
     words = said(compare(*sweeps[:CHANGED], "--trend", "time"))
     assert "No change is shown over 5 measurements." in words
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("last", "code"), [(CHANGED, 1), (CHANGED - 1, 0)])
 def test_a_bound_is_for_the_last_against_those_before(sweeps: list[Path], last: int, code: int) -> None:
     shown = compare(*sweeps[: last + 1], "--trend", "time", "--fail-if", "output_tokens_per_s < -4%")
@@ -116,6 +119,7 @@ def test_labels_keep_their_order_and_gather_their_measurements(sweeps: list[Path
     assert [each.label for each in found.occasions] == ["v1", "v1", "v1", "v2"]
 
 
+@pytest.mark.lengthy
 def test_a_setting_that_changes_on_the_way_is_told_where(sweeps: list[Path], tmp_path: Path) -> None:
     other = write_sweep(tmp_path / "other", LEVELS)
     for file in other.glob("points/*/run.json"):
@@ -155,6 +159,7 @@ def test_what_cannot_be_followed_is_refused(
     assert sentence in str(shown.exception)
 
 
+@pytest.mark.lengthy
 def test_a_run_among_sweeps_and_a_sweep_named_twice_are_refused(sweeps: list[Path]) -> None:
     mixed = compare(sweeps[0], sweeps[1], sweeps[2] / "points/p1", "--trend", "time")
     assert "a run: --trend follows several runs, or several sweeps" in str(mixed.exception)

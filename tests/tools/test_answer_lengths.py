@@ -39,6 +39,7 @@ def test_no_answers_make_different_prompts_of_the_largest_model_fit() -> None:
         assert solved(make, most, 128, falcon.tokens / falcon.filled_at) is None
 
 
+@pytest.mark.lengthy
 def test_the_table_names_every_model_and_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer_lengths.main() == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]

@@ -24,6 +24,7 @@ def test_unchanged_answers_are_told_claim_by_claim(tmp_path: Path) -> None:
     assert "## exact" in told
 
 
+@pytest.mark.lengthy
 def test_divergence_is_told_with_its_tests(tmp_path: Path) -> None:
     told = page(tmp_path / "noisy", Answered(1), Answered(32, normal(0.05), blocks=40))
     assert "at near-ties, 0 that numerics do not explain; batch size" in told

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = 0.01
 
 
+@pytest.mark.lengthy
 def test_holds_its_share_of_the_memory() -> None:
     with planted_load(SMALL) as load:
         resident = int(Path(f"/proc/{load.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -25,6 +26,7 @@ def test_holds_its_share_of_the_memory() -> None:
     assert load.returncode == -signal.SIGKILL
 
 
+@pytest.mark.lengthy
 def test_computes_all_the_while() -> None:
     with planted_load(SMALL) as load:
         before = cpu_ticks(load.pid)
@@ -46,6 +48,7 @@ def test_ends_with_a_parent_that_is_killed() -> None:
     wait_until(lambda: not any(map(runs, both)))
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_command_beside_it_keeps_its_exit_code(code: int) -> None:
     command = [

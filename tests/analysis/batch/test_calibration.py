@@ -44,6 +44,7 @@ def test_steps_that_take_twice_as_long_double_every_latency(recording: Recorded)
         assert after[name] == pytest.approx(value * (0.5 if name == RATE else 2), rel=0.02), name
 
 
+@pytest.mark.lengthy
 def test_recordings_that_follow_the_prices_have_no_error(tmp_path: Path) -> None:
     runs = engine_probe.load_sweep(write_sweep(tmp_path / "swept", (1, 2, 4, 8, 16))).runs
     times = calibrated_on([recorded(run) for run in runs])

@@ -58,6 +58,7 @@ def test_a_stall_changes_little() -> None:
     assert calibrated([stalled]).ns(work) == pytest.approx(calibrated([sample]).ns(work), rel=0.03)
 
 
+@pytest.mark.lengthy
 def test_the_error_is_that_of_recordings_that_were_left_out() -> None:
     """Machines that differ by a tenth from recording to recording cannot be predicted better than that."""
     chance = np.random.default_rng(5)

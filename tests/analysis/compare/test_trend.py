@@ -33,6 +33,7 @@ def places(found: Trend) -> list[int]:
     return [shift.at for shift in found.shifts]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("count", "at"), [(6, 3), (10, 4), (10, 9), (20, 15)])
 def test_a_change_of_ten_deviations_is_found_where_it_is(count: int, at: int) -> None:
     found = one(noisy(1, count, [(at, 0.9)]))

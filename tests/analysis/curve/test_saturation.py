@@ -292,6 +292,7 @@ def test_two_repeats_of_each_level_tell_levels_apart_together() -> None:
     assert found.fallen is found.levels[-1]
 
 
+@pytest.mark.lengthy
 def test_a_fall_within_what_repeats_scatter_is_none() -> None:
     rates = {1: 10, 4: 40, 8: 78, 16: 80, 32: 79}
     found = saturation([Level(n, r, n, 0.5, False, (r * 0.98, r * 1.02)) for n, r in rates.items()])

@@ -11,6 +11,7 @@ from tools.calibration.stops import correlated
 COUNT, RUNS = 64, 200
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("memory", [0.1, 1.0, 4.0], ids=lambda memory: f"{memory} values")
 def test_the_interval_holds_the_truth(memory: float) -> None:
     rng = np.random.default_rng(1)
@@ -35,6 +36,7 @@ def test_values_that_do_not_differ_have_an_interval_of_no_width() -> None:
     assert half_width(np.full(COUNT, 5.0)) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("memory", [0.1, 4.0], ids=lambda memory: f"{memory} values")
 def test_values_around_zero_are_rarely_surely_positive(memory: float) -> None:
     rng = np.random.default_rng(1)

@@ -32,6 +32,7 @@ def test_without_noise_the_truth_is_found() -> None:
     assert [each.value for each in bent.best.coefficients] == pytest.approx([20.0, 0.05, 1e-7])
 
 
+@pytest.mark.lengthy
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     found = [polynomial(LENGTHS, times(seed=seed), 1).coefficients for seed in range(400)]
     for power, truth in enumerate((20.0, 0.05)):
@@ -39,6 +40,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         assert 0.92 < held / len(found) < 0.98
 
 
+@pytest.mark.lengthy
 def test_a_line_is_called_a_parabola_no_more_often_than_it_says_and_a_parabola_is_found() -> None:
     lines = [line_or_parabola(LENGTHS, times(seed=seed)) for seed in range(400)]
     assert 0.03 < sum(fit.bends for fit in lines if fit) / 400 < 0.08
@@ -47,6 +49,7 @@ def test_a_line_is_called_a_parabola_no_more_often_than_it_says_and_a_parabola_i
     assert sum(fit.bends for fit in parabolas if fit) > 95
 
 
+@pytest.mark.lengthy
 def test_no_overhead_is_shown_where_there_is_none() -> None:
     found = [polynomial(LENGTHS, times(overhead=0.0, seed=seed), 1).coefficients[0] for seed in range(400)]
     assert 0.03 < sum(each.p < 0.05 for each in found) / 400 < 0.08

@@ -15,6 +15,7 @@ def residuals(values: np.ndarray) -> np.ndarray:
     return values - LINE @ np.linalg.lstsq(LINE, values, rcond=None)[0]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("noise", [0.01, 1.0, 100.0])
 def test_of_independent_residuals_one_in_twenty_is_called_smooth(noise: float) -> None:
     chance = np.random.default_rng(1)

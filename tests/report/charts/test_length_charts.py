@@ -26,6 +26,7 @@ def by_title(found: Sequence[Curve]) -> dict[str, Lines]:
     return {chart.title: chart for chart in length_charts(found)}
 
 
+@pytest.mark.lengthy
 def test_over_prompts_the_planted_overhead_and_slope_are_found(tmp_path: Path) -> None:
     found = swept(write_length_sweep(tmp_path, PROMPTS, (1,), requests=3))
     (line,) = over_lengths(found, PROMPT, TTFT)
@@ -37,6 +38,7 @@ def test_over_prompts_the_planted_overhead_and_slope_are_found(tmp_path: Path) -
     assert set(by_title(found)) == {"Time to first token by prompt length", "Prefill throughput by prompt length"}
 
 
+@pytest.mark.lengthy
 def test_attention_bends_the_curve(tmp_path: Path) -> None:
     (line,) = over_lengths(swept(write_length_sweep(tmp_path, PROMPTS, (1,), attention_ms=4e-6)), PROMPT, TTFT)
     assert line.fit is not None
@@ -46,6 +48,7 @@ def test_attention_bends_the_curve(tmp_path: Path) -> None:
     assert fixed.low < OVERHEAD_MS + STEP_MS < fixed.high
 
 
+@pytest.mark.lengthy
 def test_the_chart_begins_at_zero_tokens_and_has_the_largest_of_several_requests(tmp_path: Path) -> None:
     chart = by_title(swept(write_length_sweep(tmp_path, PROMPTS, (1,), requests=3, noise=0.05)))[
         "Time to first token by prompt length"

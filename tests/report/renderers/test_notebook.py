@@ -60,6 +60,7 @@ def test_damaged_runs_are_described(tmp_path: Path, damage: str) -> None:
     assert said in engine_probe.load(folder)._repr_html_()
 
 
+@pytest.mark.lengthy
 def test_a_sweep_shows_its_curve_and_its_points(tmp_path: Path) -> None:
     swept = engine_probe.load_sweep(write_sweep(tmp_path, (1, 2, 4, 8, 12, 20)))
     found = Elements(swept._repr_html_())

@@ -73,6 +73,7 @@ def test_without_break_even_it_says_which_way(sweep: Path, tmp_path: Path, price
     assert sentence in said(sweep, "--money", tmp_path / "prices.toml")
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("users", "habit"),
     [("request_every_s = 40", "who ask every 40 s"), ("think_s = 7", "who think for 7 s after each answer")],
@@ -89,6 +90,7 @@ def break_even(sweep: Path, money: Path) -> list[dict[str, Any]]:
     return crossings
 
 
+@pytest.mark.lengthy
 def test_quick_flags_take_the_place_of_a_list(sweep: Path, tmp_path: Path) -> None:
     text = said(sweep, "--cost-per-hour", "3.6EUR", "--price-per-million", "1", "--html", tmp_path / "page.html")
     assert "Break-even at about" in text
@@ -126,6 +128,7 @@ def test_a_run_has_its_cost_and_the_energy_of_its_gpus(tmp_path: Path) -> None:
     assert "An output token took" in said(folder)  # energy needs no price
 
 
+@pytest.mark.lengthy
 def test_the_energy_of_a_token_over_the_load_is_the_planted_one(tmp_path: Path) -> None:
     """100 W and 10 W for each concurrent request; with 100 W of the host, at 0.36 per kWh."""
     folder = write_sweep(tmp_path / "sweep", (1, 2, 4, 8))
@@ -350,6 +353,7 @@ def test_a_missing_recording_is_refused(sweep: Path, tmp_path: Path) -> None:
     assert "gone is not a folder" in refused(sweep, "--money", prices(tmp_path, options))
 
 
+@pytest.mark.lengthy
 def test_hostile_names_stay_text(sweep: Path, tmp_path: Path) -> None:
     name = "<img src=x onerror=alert(1)>\\u001b[2J"
     lists = (

@@ -65,6 +65,7 @@ def test_without_limits_there_is_no_goodput(tmp_path: Path) -> None:
     assert "goodput" not in said(write_run(tmp_path / "run", ran(2))).lower()
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("limits", "most", "beyond"),
     [
@@ -80,6 +81,7 @@ def test_a_sweep_finds_the_highest_load_that_meets_them(
     assert (curve["most_load"]["most"], curve["most_load"]["beyond"]) == (most, beyond)
 
 
+@pytest.mark.lengthy
 def test_limits_that_no_load_meets(sweep: Path) -> None:
     sentence = (
         r"At no load measured do 90% of the requests meet TTFT <= 1 ms: at 1 concurrent requests?, 0\.0% meet it\."
@@ -87,6 +89,7 @@ def test_limits_that_no_load_meets(sweep: Path) -> None:
     assert re.search(sentence, said(sweep, "--goodput", "ttft:1"))
 
 
+@pytest.mark.lengthy
 def test_the_offer_is_a_command_that_keeps_measured_levels(sweep: Path) -> None:
     """The made document has no workload, so only the axis is looked at."""
     (told,) = re.findall(r"engine_probe (sweep --resume .*? --set '.*?')", said(sweep, "--goodput", "ttft:60"))
@@ -172,6 +175,7 @@ def test_the_highest_load_also_has_to_pay(sweep: Path) -> None:
     assert re.search(r"At no load measured do cost of 1,000 tokens <= [\d.e-]+: at \d+ .*cost of 1,000 tokens is", none)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -242,6 +242,7 @@ def first_column(text: str) -> list[str]:
     return [cells[0].strip() for line in rows if len(cells := line.rstrip().split("  ")) > 1]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_point_of_every_shipped_sweep_is_shown_by_a_dry_run(name: str, tmp_path: Path) -> None:
     outcome = CliRunner().invoke(command, [name, "--dry-run", "--like", str(tmp_path)], env={"COLUMNS": "160"})

@@ -17,6 +17,8 @@ import pytest
 from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.lengthy  # half a second of CPU for each sweep, in processes of its own
+
 GRID = """
 question = "Does it go on?"
 [engine]
@@ -96,7 +98,6 @@ def test_ctrl_c_while_the_engine_starts_leaves_nothing(sweeps: ScriptedSweeps) -
     assert not sweeps.out.exists()
 
 
-@pytest.mark.lengthy
 def test_ctrl_c_while_pandas_is_imported_is_not_lost(sweeps: ScriptedSweeps) -> None:
     """What the import raises is ignored, as Python ignores what its own callbacks raise."""
     sweeps.script(start="hang")
@@ -203,7 +204,6 @@ def test_a_search_that_is_cut_takes_the_same_way_and_measures_nothing_twice(swee
     assert sorted([1, 2, *sweeps.levels[3:]]) == sorted(sweeps.rows)
 
 
-@pytest.mark.lengthy
 def test_a_search_ends_at_a_point_that_fails_and_says_why(sweeps: ScriptedSweeps) -> None:
     sweeps.script(c4="die")
     done = sweeps.run("search.toml", "--out", "out")

@@ -120,6 +120,7 @@ def test_engines_are_named_by_what_differs() -> None:
     assert engine_names(specs[:1]) == ["llama-3.1-8b"]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_sweep_of_a_known_model_has_memory_on_a_named_gpu(name: str) -> None:
     console, sweep = Console(width=80, file=StringIO(), record=True), read_sweep(name)
@@ -132,6 +133,7 @@ def test_every_shipped_sweep_of_a_known_model_has_memory_on_a_named_gpu(name: st
         assert "%" in text
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_sweep_has_memory_and_a_time_or_a_command_that_tells_on_a_machine_without_gpus(name: str) -> None:
     sweep, console = read_sweep(name), Console(width=80, file=StringIO(), record=True)

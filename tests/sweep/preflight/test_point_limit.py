@@ -92,6 +92,7 @@ def test_the_shipped_lengths_have_room_on_a_slow_gpu(name: str) -> None:
         assert limit > 5 * fastest.seconds, point.label
 
 
+@pytest.mark.lengthy
 def test_a_dry_run_says_when_a_point_is_given_up() -> None:
     def told(*settings: str) -> str:
         console = Console(width=80, file=StringIO(), record=True)

@@ -77,6 +77,7 @@ def test_the_command_that_tells_has_the_arguments_that_change_a_step() -> None:
     )
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("model", ["tiny", "smollm2"])
 def test_questions_have_the_tokens_that_transformers_gives_them(model: str) -> None:
     """Two turns with a system prompt, as vLLM's tokenizer encodes them and as the light one of a dry run does."""

@@ -37,7 +37,10 @@ workload = { input_len = 48, output_len = 40, concurrency = 8 }
 )
 INTERRUPTED = 130
 
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="each of two engines needs a core")
+pytestmark = [
+    pytest.mark.lengthy,  # half a second of CPU for each sweep, in processes of its own
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="each of two engines needs a core"),
+]
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ def test_a_recording_without_a_step_has_no_figures(tmp_path: Path) -> None:
     assert result_line(row) == "concurrency 1: it ended before the engine's first step"
 
 
+@pytest.mark.lengthy
 def test_the_end_of_a_sweep_prints_what_report_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = write_sweep(tmp_path / "sweep", (1, 4, 10, 14, 20))
     results = open_results(str(sweep), str(sweep))

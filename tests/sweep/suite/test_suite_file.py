@@ -56,6 +56,7 @@ def test_the_four_models_of_the_thesis_are_one_experiment_in_folders_of_their_mo
     ]
 
 
+@pytest.mark.lengthy
 def test_sweeps_of_one_model_have_folders_of_their_own_names() -> None:
     _, found = read("thesis", (), "tiny", ())
     assert found[0].state.folder == "concurrency/concurrency_gpt2_xl"

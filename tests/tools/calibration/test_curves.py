@@ -89,6 +89,7 @@ def test_what_is_not_said_is_no_claim(found: Saturation) -> None:
     assert list(behind_claims(silent, TO_16)) == []
 
 
+@pytest.mark.lengthy
 def test_what_could_be_told_of_another_shape_stands_beside_what_was() -> None:
     other = Shape("logarithmic", shapes.logarithmic(0.5), 64.0)
     for shape, best in ((other, 0.9), (TO_16, None)):

@@ -26,6 +26,7 @@ def test_a_fitted_shape_is_told_as_often_as_the_test_is_wrong() -> None:
     assert powers(swept(Shape("", capped(linear, 16.0), 64.0), 0.01)) == pytest.approx((0.05, 0.05), abs=0.002)
 
 
+@pytest.mark.lengthy
 def test_the_power_falls_with_the_noise_and_where_its_size_is_not_known() -> None:
     shape = Shape("logarithmic", logarithmic(0.5), 64.0)
     found = [powers(swept(shape, deviation)) for deviation in (0.02, 0.2, 2.0)]
@@ -35,6 +36,7 @@ def test_the_power_falls_with_the_noise_and_where_its_size_is_not_known() -> Non
     assert found[-1][0] < 0.1
 
 
+@pytest.mark.lengthy
 def test_the_distance_is_in_units_of_the_noise_of_a_mean() -> None:
     shape = Shape("logarithmic", logarithmic(0.5), 64.0)
     one, half = (least_distance(swept(shape, deviation)) for deviation in (0.02, 0.01))

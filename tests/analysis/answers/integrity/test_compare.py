@@ -157,6 +157,7 @@ def test_a_fault_is_found_in_an_engine_without_noise() -> None:
     assert [(each.prompt_id, each.token) for each in found.comparisons if each.kind is Kind.DIVERGED] == [("4", 30)]
 
 
+@pytest.mark.lengthy
 def test_a_small_change_in_an_engine_without_noise_is_undecided() -> None:
     exact = normal(0.0)
     reference = ENGINE.answers(1, exact)

@@ -67,6 +67,7 @@ def verdicts(seed: int, name: str, detector: LanguageDetector, known: dict[str, 
     return planted, found, clean, mistaken
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", [name for name in FAULTS if name != "truncated"])
 def test_planted_faults_are_found_and_clean_answers_are_not(name: str, detector: LanguageDetector) -> None:
     known: dict[str, Verdicts] = {}

@@ -26,6 +26,7 @@ def sentences(folder: Path, **truth: Any) -> list[str]:
     return [sentence.text for sentence in growth_section(curves(load_sweep(folder).points)).sentences]
 
 
+@pytest.mark.lengthy
 def test_a_line_with_an_overhead_is_told_as_one(tmp_path: Path) -> None:
     growth, overhead = sentences(tmp_path, noise=0.0)
     assert growth.startswith("TTFT is 16.0 ms + 50.0 ms per 1,000 prompt tokens: a straight line explains 100.0%")
@@ -33,6 +34,7 @@ def test_a_line_with_an_overhead_is_told_as_one(tmp_path: Path) -> None:
     assert "16.0 ms are overhead" in overhead
 
 
+@pytest.mark.lengthy
 def test_a_parabola_has_the_share_of_its_square(tmp_path: Path) -> None:
     """Of 4,000 tokens: 16 + 200 ms, and 32 ms of attention."""
     growth, _ = sentences(tmp_path, noise=0.0005, attention_ms=4e-6)
@@ -47,6 +49,7 @@ def test_where_noise_hides_the_growth_none_is_told(tmp_path: Path) -> None:
     assert tpot.startswith("TPOT is not shown to grow with the answer: -")
 
 
+@pytest.mark.lengthy
 def test_of_several_requests_the_largest_has_a_sentence_of_its_own(tmp_path: Path) -> None:
     """As a document plots it: the largest of ten requests at each length, here all alike."""
     *_, largest = sentences(tmp_path, requests=10, noise=0.0)

@@ -44,6 +44,7 @@ def keep_answers(sweep: Path, changed: dict[int, int]) -> None:
         (sweep / f"points/p{level}/answers.json").write_text(json.dumps(answers))
 
 
+@pytest.mark.lengthy
 def test_latency_rises_and_failures_cannot_be_ruled_out(sweep: Path) -> None:
     found = told(sweep)
     assert found["TTFT, median"].verdict == "rises"
@@ -62,6 +63,7 @@ def test_answers_are_compared_with_those_of_one_load(sweep: Path) -> None:
     assert (other.lowest, other.highest) == (0, 0.125)
 
 
+@pytest.mark.lengthy
 def test_an_answer_that_only_the_lowest_load_gave_is_no_trend(tmp_path: Path) -> None:
     """Held against all requests of each load one of them would be a share that falls as they become more."""
     levels = (1, 30, 40, 50, 60, 70)

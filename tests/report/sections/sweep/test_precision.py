@@ -160,6 +160,7 @@ def test_engines_that_cannot_be_compared_have_a_reason_and_no_figure(
     assert done.exit_code == (0 if other is not None and None not in other.window_nll else 1)
 
 
+@pytest.mark.lengthy
 def test_two_sweeps_are_compared_by_their_windows(tmp_path: Path) -> None:
     before = write_engines(tmp_path / "a", {None: (said(list(BASE)), 16, 40)})
     after = write_engines(tmp_path / "b", {None: (said(list(FP8)), 16, 40)})

@@ -58,6 +58,7 @@ def test_evicted_prefixes_are_reported(sweep: Path) -> None:
     assert has_values(text, "22%", "20")
 
 
+@pytest.mark.lengthy
 def test_the_page_draws_it(sweep: Path, tmp_path: Path) -> None:
     said(sweep, "--html", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
