@@ -231,8 +231,8 @@ def report_sweep(folder: Path, asked: Asked) -> Made:
     from engine_probe.report.renderers.json import sweep_figures
     from engine_probe.report.sweep_report import Evaluation, sweep_document, sweep_page_document
 
-    swept = open_sweep(folder, asked.slo)
     reference = None if asked.reference is None else read_reference(asked.reference)
+    swept = open_sweep(folder, asked.slo)
     scores = None if asked.scores is None else read_scores(asked.scores, {point.id for point in swept.points})
     found = curves(swept.points)
     money = sweep_money(swept, found, asked.prices, asked.slo, asked.at)
@@ -286,14 +286,15 @@ def report_suite(folder: Path, asked: Asked) -> Made:
 
     if asked.scores is not None:
         raise InputError(f"--score names the points of one sweep, and {folder} is a suite: name one of its sweeps")
+    given = None if asked.reference is None else read_reference(asked.reference)
     suite = open_suite(folder, asked.slo)
 
     def money_of(swept: Swept, curves: Sequence[Curve]) -> Money:
         return sweep_money(swept, curves, asked.prices, asked.slo, asked.at)
 
     def evaluate(swept: Swept, curves: Sequence[Curve], own: str | None) -> Evaluation:
-        reference = asked.reference or own
-        return Evaluation(money_of(swept, curves), None if reference is None else read_reference(reference))
+        reference = given if given is not None or own is None else read_reference(own)
+        return Evaluation(money_of(swept, curves), reference)
 
     document = suite_document(suite, evaluate)
     code = 0 if all(row.status == COMPLETE for row in suite.state.sweeps) else 1
