@@ -229,8 +229,9 @@ def _opened(source: Any, table: str, path: Path) -> pa.RecordBatchStreamReader:
 def _validated(rows: pa.Table, table: str) -> pa.Table:
     """Let Arrow check every offset and character; return the rows with the schema of this code."""
     rows.validate(full=True)
+    recorded = set(rows.column_names)  # once: Arrow makes the whole list each time
     for place, field in enumerate(STREAMS[table]):
-        if field.name not in rows.column_names:  # an older recording
+        if field.name not in recorded:  # an older recording
             rows = rows.add_column(place, field, pa.nulls(rows.num_rows, field.type))
     for field in rows.schema:
         if pa.types.is_list(field.type) and any(chunk.flatten().null_count for chunk in rows[field.name].chunks):
