@@ -5,8 +5,6 @@ within `EngineCore.__init__`, which is too late to wrap that call in the process
 busy loop is wrapped as well.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The engine core inside an `LLM`, and its description for `run.json`."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Both are told to callbacks when they happen, so that a step costs nothing. A col
 the process, whichever thread began it. Each worker in a process of its own has a hook of its own.
 """
 
-from __future__ import annotations
-
 import gc
 import sys
 from collections.abc import Callable

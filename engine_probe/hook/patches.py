@@ -1,7 +1,5 @@
 """Methods replaced on instances and put back, last in, first out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any

@@ -3,8 +3,6 @@
 Names are listed by file and class. Sources are only parsed, so a CUDA build can be checked on any machine.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """The vLLM versions that the hooks were written against."""
 
-from __future__ import annotations
-
 from importlib.metadata import PackageNotFoundError, version
 
 from engine_probe.errors import UnsupportedVersionError

@@ -4,8 +4,6 @@ For that, a recording's steps get predicted times, and everything that happened 
 are then computed from the moved tables. What a step was given to do stays as recorded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

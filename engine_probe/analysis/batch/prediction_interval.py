@@ -6,8 +6,6 @@ drifts: recordings since one start of an engine are alike beside those since ano
 recorded, what they differ by is a fourth error; from one alone it cannot be known.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Non-negative prices of what is counted, fitted to times, and how each recording moves them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

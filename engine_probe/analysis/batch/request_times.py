@@ -5,8 +5,6 @@ milliseconds, eight requests that arrive together add two. Before a step that fo
 since the first of its requests arrived.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

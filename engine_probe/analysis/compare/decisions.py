@@ -1,7 +1,5 @@
 """Whether two recordings hold the same decisions of a scheduler, step by step."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

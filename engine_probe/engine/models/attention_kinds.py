@@ -5,8 +5,6 @@ layers are known here for the models of `WINDOWS_BY_LAYER` alone. What is not de
 knows, raises `UnknownLayersError`; what no twin can have is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@ of the link, without latency, because layers wait for them. Attention's products
 on top of that and are not known.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

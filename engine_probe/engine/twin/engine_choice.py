@@ -4,8 +4,6 @@ Times of a plan are the least that are possible. So an engine that breaks a limi
 not may still break it: its number of GPUs and its cost are the least, too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

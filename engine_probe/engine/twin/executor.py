@@ -1,7 +1,5 @@
 """The twin's executor: it computes nothing, and moves the virtual clock by what each step would take."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any

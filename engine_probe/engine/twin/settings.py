@@ -1,7 +1,5 @@
 """What a twin is made from, as sweep files and `run.json` hold it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """How long a step takes: a sum of terms, each a price for something that the step does."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence

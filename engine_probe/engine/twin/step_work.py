@@ -1,7 +1,5 @@
 """What a step asks of the model: the figures from which its time is predicted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

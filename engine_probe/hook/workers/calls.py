@@ -1,7 +1,5 @@
 """Calls into an engine's workers that give up after a bounded time."""
 
-from __future__ import annotations
-
 import _thread
 import threading
 from collections.abc import Callable

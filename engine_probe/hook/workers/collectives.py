@@ -6,8 +6,6 @@ A third reading of the clock counts a part of what timing one costs; `engine_pro
 tensor parallelism and on a GPU nothing is replaced.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import deque
 from collections.abc import Callable

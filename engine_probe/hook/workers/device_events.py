@@ -12,8 +12,6 @@ Each thread that asks CUDA for us chooses the rank's device first: CUDA would ot
 holds for our own, and for the one in which vLLM, or Ray, calls us before and after a recording.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from contextlib import AbstractContextManager
 from time import monotonic_ns as now

@@ -10,8 +10,6 @@ now. Two parts are derived from both, so that all parts add up to the total:
 lack any name that is read here, and any call may fail: then that figure is null and its reason is stored.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

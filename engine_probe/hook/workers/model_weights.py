@@ -5,8 +5,6 @@ chosen experts. Shapes are taken from the attributes in which vLLM's layers desc
 have packed, quantised or moved the parameters themselves.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

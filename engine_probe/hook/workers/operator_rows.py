@@ -6,8 +6,6 @@ step, phase and layer in which the host launched it, and a phase lasts from its 
 the rows of a phase add up to its duration, gaps included. A launch of a CUDA graph is many kernels, by name.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple

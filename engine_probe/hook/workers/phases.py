@@ -14,8 +14,6 @@ Both runners also have a method that every batch passes once its CUDA graph and 
 ranks included: runner V1 returns them from it, runner V2 is given the one and returns the other.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass

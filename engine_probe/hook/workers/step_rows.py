@@ -8,8 +8,6 @@ The phases of a step are noted in `phases.py`, and a GPU's times in `device_even
 measurement does not change the engine's timing.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

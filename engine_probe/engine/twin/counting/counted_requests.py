@@ -1,7 +1,5 @@
 """Requests of which a step changes nothing but counters, and what brings them up to date."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 

@@ -9,8 +9,6 @@ blocks might not suffice for a step, nothing is counted, and vLLM decides who is
 `docs/results/twin_faithfulness.md` compares every decision with a real engine's.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """How many of a request's draft tokens a twin's model accepts: given with vLLM's own setting, or measured in a run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any

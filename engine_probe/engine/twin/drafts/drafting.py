@@ -3,8 +3,6 @@
 Only vLLM's scheduler knows what a rejected token leaves behind; here it is decided how many are rejected.
 """
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any

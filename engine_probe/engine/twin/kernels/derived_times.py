@@ -4,8 +4,6 @@ What nobody measured is left out, and said: the host's part, sampling, and what 
 longer. The interval is that of the measurements alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

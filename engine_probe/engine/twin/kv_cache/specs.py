@@ -1,7 +1,5 @@
 """What vLLM's model code would ask of the KV cache, layer by layer, for an engine that loads no model."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
