@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from engine_probe.analysis.run.goodput import goodput
 from engine_probe.analysis.run.latencies import LATENCIES, answered
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.run.token_times import Integers, deliveries, delivery_gaps
+from engine_probe.analysis.run.token_times import deliveries, delivery_gaps
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run

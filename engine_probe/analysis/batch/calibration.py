@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from engine_probe.analysis.batch.prediction_interval import RATE, prices_of
-from engine_probe.analysis.batch.price_fit import Reals
 from engine_probe.analysis.batch.request_times import request_ns, request_prices
 from engine_probe.analysis.batch.step_prices import (
     StepSample,
@@ -26,7 +25,8 @@ from engine_probe.analysis.batch.step_prices import (
 )
 from engine_probe.analysis.run.latencies import LATENCIES, answered, without_further
 from engine_probe.analysis.run.latency_figures import PERCENTILES
-from engine_probe.analysis.run.token_times import Integers, update_end_ns
+from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.step.bottleneck import idle_gaps
 from engine_probe.engine.twin.step_times import ANSWERS, PROMPTS, Price, Spread, StepTimes
 

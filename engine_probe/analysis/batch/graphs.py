@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import Integers
+from engine_probe.analysis.statistics.arrays import Flags, Integers
 
 MODES = ("outside graphs", "piecewise graphs", "full graph")  # by the code of `workers.graph_mode`
 OUTSIDE = 0
@@ -71,7 +70,7 @@ def graph_use(
     iterations: pa.Table,
     workers: pa.Table,
     busy: Integers,
-    profiled: npt.NDArray[np.bool_] | None = None,
+    profiled: Flags | None = None,
 ) -> GraphUse | None:
     """Return the use of graphs, given the time from step to step. None without graphs, and if vLLM told no modes.
 
@@ -119,9 +118,7 @@ def padding_cost(known: pa.Table) -> float | None:
     return float(spent @ np.maximum(1 - asked / np.maximum(computed, 1), 0)) / total if total else None
 
 
-def leaving(
-    largest: int, asked: Integers, spent: Integers, below: npt.NDArray[np.bool_], beyond: npt.NDArray[np.bool_]
-) -> Leaving | None:
+def leaving(largest: int, asked: Integers, spent: Integers, below: Flags, beyond: Flags) -> Leaving | None:
     """Compare the decode steps on both sides of the largest graph."""
     sides = (below & (asked > (1 - NEAR) * largest), beyond & (asked <= (1 + NEAR) * largest))
     steps = (int(sides[0].sum()), int(sides[1].sum()))

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from engine_probe.analysis.batch.price_fit import Reals
 from engine_probe.analysis.batch.step_prices import StepSample, pulls
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, quantile
 from engine_probe.engine.twin.step_times import TERMS
 

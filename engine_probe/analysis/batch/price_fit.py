@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Reals
 
 FITS = 12  # each weights a time less the farther it lay from the fit before
 STALL = 10.0  # a time that is so many times what it should be is counted as that many

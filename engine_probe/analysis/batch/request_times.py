@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.batch.price_fit import Reals, fitted_prices
+from engine_probe.analysis.batch.price_fit import fitted_prices
 from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.step.bottleneck import idle_gaps
 from engine_probe.engine.twin.step_times import REQUEST_TERMS, Price
 

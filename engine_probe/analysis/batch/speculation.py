@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import Integers
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.engine.twin.drafts.acceptance import Acceptance, falling
 
 MOST_POSITIONS = 64  # a figure for each is of no use beyond

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from engine_probe.analysis.batch.price_fit import STALL, PriceFit, Reals, fitted_prices
+from engine_probe.analysis.batch.price_fit import STALL, PriceFit, fitted_prices
+from engine_probe.analysis.statistics.arrays import Flags, Reals
 from engine_probe.analysis.statistics.student import quantile
 from engine_probe.analysis.step.attention_work import attended, decode_contexts
 from engine_probe.analysis.step.bottleneck import idle_gaps
@@ -64,8 +65,8 @@ class StepSample:
         return self.ns if self.overlaps else np.maximum(self.ns - self.host, 1.0)
 
     @property
-    def with_prompts(self) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = self.counts[:, PROMPT_TOKENS] > 0
+    def with_prompts(self) -> Flags:
+        found: Flags = self.counts[:, PROMPT_TOKENS] > 0
         return found
 
     def stretches(self, number: int) -> list[StepSample]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.student import quantile, two_sided_p
 
@@ -58,7 +58,7 @@ def balance(repeats: Sequence[Sequence[float]]) -> Balance | None:
     return Balance(tuple(figures.mean(axis=0).tolist()), len(figures), tuple(biased(np.log(figures))))
 
 
-def biased(logs: npt.NDArray[np.float64]) -> Iterator[EngineBias]:
+def biased(logs: Reals) -> Iterator[EngineBias]:
     """Yield the engines that differ; each is left out before the others are tested, or it would accuse them all."""
     left = list(range(logs.shape[1]))
     while len(left) > 1 and len(logs) > 1:
@@ -69,7 +69,7 @@ def biased(logs: npt.NDArray[np.float64]) -> Iterator[EngineBias]:
         yield replace(tested[place], engine=left.pop(place))
 
 
-def each_against_others(logs: npt.NDArray[np.float64]) -> list[EngineBias]:
+def each_against_others(logs: Reals) -> list[EngineBias]:
     repeats, engines = logs.shape
     within = logs - logs.mean(axis=1, keepdims=True)  # without what a repeat does to all engines
     effects = within.mean(axis=0)

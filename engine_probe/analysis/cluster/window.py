@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.run.token_times import Integers, TimeSpan, update_end_ns
+from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns
+from engine_probe.analysis.statistics.arrays import Integers
 
 
 @dataclass(frozen=True)

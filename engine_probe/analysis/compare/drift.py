@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
 from engine_probe.analysis.compare.changes import Change, Metric, Moments
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.student import CONFIDENCE, Interval, quantile
 
 # Shares of the variance from one occasion to the next: of each by itself, of a walk, of a trend. Equally likely before.
 MIXTURES = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.0, 1.0, 0.0), (0.8, 0.0, 0.2), (0.0, 0.8, 0.2))
 HALVINGS = 40  # in the search for the end of an interval
-
-Reals = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

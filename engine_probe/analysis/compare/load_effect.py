@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 
 from engine_probe.analysis.compare.changes import variance_of_mean
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.level_noise import LevelNoise, in_rounds, level_noise
-from engine_probe.analysis.statistics.rank_tests import Reals, cliffs_delta, holm, rho, trend_p
+from engine_probe.analysis.statistics.rank_tests import cliffs_delta, holm, rho, trend_p
 from engine_probe.analysis.statistics.slope_in_drift import slope_in_drift_p
 from engine_probe.analysis.statistics.student import ONE_SIDED, SIGNIFICANT, Interval, two_sided_p, welch
 

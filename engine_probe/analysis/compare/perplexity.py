@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.student import Interval, quantile, two_sided_p
 
 
@@ -100,10 +100,7 @@ def paired(before: Sequence[float | None], after: Sequence[float | None], tokens
     return PairedChange(per_token(change, np.asarray(tokens, np.float64)))
 
 
-Array = npt.NDArray[np.float64]
-
-
-def per_token(sums: Array, tokens: Array) -> Estimate:
+def per_token(sums: Reals, tokens: Reals) -> Estimate:
     """Return a ratio of sums, with its error from each window's distance to the mean times its tokens."""
     count = len(tokens)
     mean = float(sums.sum() / tokens.sum())

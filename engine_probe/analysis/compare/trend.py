@@ -14,18 +14,15 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from engine_probe.analysis.compare.changes import Metric
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.student import SIGNIFICANT, quantile
 
 FEWEST = 4  # occasions; of fewer no split can be told from chance
 SIMULATED, SEED = 20_000, 1
 CELLS = 2_000_000  # that are computed at once
-
-Reals = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ def stretch(values: Reals, first: int, last: int) -> _Stretch | None:
 
 
 @cache
-def pairs(count: int) -> tuple[Places, Places]:
+def pairs(count: int) -> tuple[Integers, Integers]:
     """Return the beginning and the end of every stretch that ends after the first occasion and is not the whole."""
     begins, ends = np.triu_indices(count + 1, 1)
     inside = (begins > 0) & (ends - begins < count)  # one that begins with the first is the complement of another

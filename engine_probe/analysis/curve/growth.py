@@ -20,7 +20,8 @@ import numpy as np
 
 from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
 from engine_probe.analysis.curve.posterior import Curves, Sampler
-from engine_probe.analysis.curve.shapes import Family, Reals, Span
+from engine_probe.analysis.curve.shapes import Family, Span
+from engine_probe.analysis.statistics.arrays import Reals
 
 Kind = Literal["spare", "unclear", "shared", "plateau", "overload"]
 

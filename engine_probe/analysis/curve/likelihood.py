@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.curve.shapes import Reals
+from engine_probe.analysis.statistics.arrays import Reals
 
 DEVIATIONS = (0.01, 0.2)  # relative; no shape is taken to be more exact than the least
 FROM_REPEATS = 0.4  # weight of the deviation that repeats show; nothing if they followed each other

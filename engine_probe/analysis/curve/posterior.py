@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine_probe.analysis.curve.likelihood import Likelihood
-from engine_probe.analysis.curve.shapes import ENDS, FAMILIES, MOST_PARAMETERS, Family, Reals, Span
+from engine_probe.analysis.curve.shapes import ENDS, FAMILIES, MOST_PARAMETERS, Family, Span
+from engine_probe.analysis.statistics.arrays import Reals
 
 Places = npt.NDArray[np.intp]
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Reals
+
 Growing = Literal["line", "bend", "slower", "exponential", "scalability", "power"]
 End = Literal["", "plateau", "slope", "later slope", "cliff"]
 

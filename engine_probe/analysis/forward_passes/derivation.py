@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import Integers, token_times, update_end_ns, waiting_requests
+from engine_probe.analysis.run.token_times import token_times, update_end_ns, waiting_requests
+from engine_probe.analysis.statistics.arrays import Flags, Integers, Reals
 
-Flags = npt.NDArray[np.bool_]
 NEVER = np.iinfo(np.int64).max
 ALWAYS = np.iinfo(np.int64).min
 SCHEDULED = (
@@ -104,17 +104,17 @@ def _sums(step: Integers, values: Integers, num_steps: int) -> Integers:
     return sums
 
 
-def _moments(step: Integers, values: Integers, num_steps: int) -> tuple[Integers, Integers, npt.NDArray[np.float64]]:
+def _moments(step: Integers, values: Integers, num_steps: int) -> tuple[Integers, Integers, Reals]:
     """Return number, sum and population variance of the values of each step."""
     count = np.bincount(step, minlength=num_steps)
     total = _sums(step, values, num_steps)
     return count, total, _variance(count, total, _sums(step, values * values, num_steps))
 
 
-def _variance(count: Integers, total: Integers, squares: Integers) -> npt.NDArray[np.float64]:
+def _variance(count: Integers, total: Integers, squares: Integers) -> Reals:
     """Return the population variance, 0 of nothing as Dynamo has it; integers up to the division keep it exact."""
     some = np.maximum(count, 1)
-    variance: npt.NDArray[np.float64] = (some * squares - total * total) / (some * some)
+    variance: Reals = (some * squares - total * total) / (some * some)
     return variance
 
 

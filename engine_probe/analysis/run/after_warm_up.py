@@ -8,18 +8,16 @@ the rest of the warm-up off, gives the throughput an interval, and tells a warm-
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.latencies import count_requests
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.settled_rate import SLOTS, settled_rate
 
 LEAST_STEPS = 30
 LEAST_ARRIVALS = 10
 NOTABLE = 0.05  # a smaller difference between the whole run and this part is not worth a word
-
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

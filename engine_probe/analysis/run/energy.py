@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import Integers, update_end_ns
+from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.engine.parallelism import recorded_rank_count
 
 COVERED = 0.9  # of the run must be sampled for a figure

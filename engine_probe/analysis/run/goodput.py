@@ -23,13 +23,12 @@ from engine_probe.analysis.run.latencies import LATENCIES, request_rows
 from engine_probe.analysis.run.slo import COSTS, Slo
 from engine_probe.analysis.run.success import ABORTED, Success, failed_ids, success
 from engine_probe.analysis.run.token_times import TimeSpan
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.statistics.sample import enough
 from engine_probe.analysis.statistics.student import CONFIDENCE
 from engine_probe.record.schema import ANSWERED, NO_ANSWERS
 
 NS_PER_MS = 1e6
-
-Reals = npt.NDArray[np.float64]
 
 
 # limit of an SLO -> the metric that it bounds, and how much of that the limit is
@@ -168,7 +167,7 @@ def unknown(name: str, costs: RunCosts) -> str:
     return "no request was answered"
 
 
-def of_requests(strains: Reals, rows: npt.NDArray[np.int64]) -> Reals:
+def of_requests(strains: Reals, rows: Integers) -> Reals:
     """Return the largest strain of the sequences of each request; NaN if one that is not known may be larger."""
     most = np.zeros(len(strains))
     np.fmax.at(most, rows, strains)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Integers = npt.NDArray[np.int64]
+from engine_probe.analysis.statistics.arrays import Integers
 
 # Bits of `throttle_reasons` in NVML's words (nvmlClocksEventReason*); the gravest last. An idle GPU (0x1) is fine.
 REASONS = {

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import TimeSpan, gap_sample
+from engine_probe.analysis.statistics.arrays import Flags, Integers
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.record.schema import ANSWERED
 from engine_probe.workload.load import FURTHER
@@ -124,12 +124,12 @@ def without_further(facts: dict[str, Any], requests: pa.Table) -> pa.Table:
     return requests.filter(pc.invert(pc.starts_with(requests["request_id"], FURTHER)))
 
 
-def is_answered(requests: pa.Table) -> npt.NDArray[np.bool_]:
-    known: npt.NDArray[np.bool_] = pc.is_in(requests["finish_reason"], pa.array(ANSWERED)).to_numpy()
+def is_answered(requests: pa.Table) -> Flags:
+    known: Flags = pc.is_in(requests["finish_reason"], pa.array(ANSWERED)).to_numpy()
     return known
 
 
-def request_rows(sequences: pa.Table) -> npt.NDArray[np.int64]:
+def request_rows(sequences: pa.Table) -> Integers:
     """Return for each row the first row of the same request.
 
     vLLM runs each of the n sequences that answer a request as a request of its own.

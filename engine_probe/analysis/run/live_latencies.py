@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.latencies import TTFT, answered, time_per_output_token
-from engine_probe.analysis.statistics.sample import Sample, Values
+from engine_probe.analysis.statistics.arrays import Reals
+from engine_probe.analysis.statistics.sample import Sample
 
-NONE: Values = np.empty(0)
+NONE: Reals = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class LiveLatencies:
         return self._medians
 
 
-def values(column: pa.ChunkedArray) -> Values:
+def values(column: pa.ChunkedArray) -> Reals:
     """Return the values of a column without nulls."""
     return np.asarray(pc.drop_null(column).to_numpy(), dtype=np.float64)
 
 
-def median(sample: Values) -> float | None:
+def median(sample: Reals) -> float | None:
     return Sample.of(sample).percentiles((50,))[0]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.sample import Sample
 
 PARTS = 10
@@ -27,7 +28,7 @@ class NearPeak:
         return self.spread > UNSTABLE
 
 
-def near_peak(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) -> NearPeak | None:
+def near_peak(column: dict[str, npt.NDArray[Any]], ends: Integers) -> NearPeak | None:
     """Return the part of a run near peak concurrency. None if it has too few steps for ten parts."""
     running = column["running_requests"]
     steps = np.flatnonzero(running >= PEAK_SHARE * running.max())

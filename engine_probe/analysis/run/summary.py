@@ -34,6 +34,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, success
 from engine_probe.analysis.run.timeline import highest_rate
 from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiting_requests
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.analysis.statistics.student import Interval
 from engine_probe.analysis.step.operators import LeftOut, left_out_time, profiled_span, profiled_steps
@@ -256,20 +257,18 @@ def request_totals(sequences: pa.Table) -> tuple[int, int, int]:
     return len(np.unique(rows)) - len(np.unique(rows[~known])), int(of_prompts.sum()), int(of_answers.sum())
 
 
-def mean_running(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) -> float:
+def mean_running(column: dict[str, npt.NDArray[Any]], ends: Integers) -> float:
     """Return how many requests ran on average, between steps, too."""
     running = column["running_requests"]
     return mean_over_time(running, running - column["finished_requests"], column["start_ns"], ends)
 
 
-def mean_kv_blocks(column: dict[str, npt.NDArray[Any]], ends: npt.NDArray[np.int64]) -> float:
+def mean_kv_blocks(column: dict[str, npt.NDArray[Any]], ends: Integers) -> float:
     """Return how many KV blocks were in use on average, between steps, too."""
     return mean_over_time(column["kv_blocks_scheduled"], column["kv_blocks_updated"], column["start_ns"], ends)
 
 
-def mean_over_time(
-    during: npt.NDArray[Any], after: npt.NDArray[Any], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> float:
+def mean_over_time(during: npt.NDArray[Any], after: npt.NDArray[Any], starts: Integers, ends: Integers) -> float:
     """Return the mean of a level over the whole time, given its value during each step and from its end to the next.
 
     Steps may overlap; then each counts up to the start of the next.

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from engine_probe.analysis.run.token_times import Integers, update_end_ns
+from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 
-Reals = npt.NDArray[np.float64]
 PEAK_WINDOW_NS = 200_000_000  # the interval at which servers' metrics are commonly read
 STEPS_PER_BIN = 4  # of a throughput; fewer would show single steps
 

@@ -5,12 +5,11 @@ end of the update that delivered it.
 """
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from engine_probe.analysis.statistics.arrays import Flags, Integers
 from engine_probe.analysis.statistics.sample import Sample
 
-Integers = npt.NDArray[np.int64]
 TimeSpan = tuple[int, int]  # begin and end
 
 
@@ -95,9 +94,9 @@ def gap_sample(iterations: pa.Table, requests: pa.Table, without: TimeSpan | Non
     return Sample(gaps[kept].astype(np.float64), counts[kept])
 
 
-def apart(begins: Integers, lengths: Integers, span: TimeSpan | None) -> npt.NDArray[np.bool_]:
+def apart(begins: Integers, lengths: Integers, span: TimeSpan | None) -> Flags:
     """Return which times do not touch a span."""
     if span is None:
         return np.ones(len(begins), dtype=bool)
-    found: npt.NDArray[np.bool_] = (begins >= span[1]) | (begins + lengths <= span[0])
+    found: Flags = (begins >= span[1]) | (begins + lengths <= span[0])
     return found

@@ -11,16 +11,14 @@ changes gets a wide interval. Changes slower than that cannot be seen.
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.student import CONFIDENCE, quantile
 
 DECAYS, SHORTEST_DECAY, LONGEST_DECAY = 12, 0.3, 0.3  # how many; in values; as a share of all values
 NOISES, LEAST_NOISE = 3, 0.001  # how many beside none; over the level of the correlated part at frequency zero
 FEWEST_VALUES, MOST_BLOCKS = 8, 200  # the work of an interval grows with the square of the number of its values
 HALVINGS = 40  # of the range in which the half width lies
-
-Reals = npt.NDArray[np.float64]
 
 
 def half_width(values: Reals, confidence: float = CONFIDENCE) -> float:

@@ -16,6 +16,7 @@ from itertools import groupby
 
 import numpy as np
 
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.repeats import Repeated, finite, repeated
 from engine_probe.analysis.statistics.student import CONFIDENCE, Interval, quantile, two_sided_p
 
@@ -166,7 +167,7 @@ def off_curve(loads: Sequence[float], means: Sequence[float]) -> float:
     return min(found)
 
 
-def scaled(values: np.typing.NDArray[np.float64], power: float) -> np.typing.NDArray[np.float64]:
+def scaled(values: Reals, power: float) -> Reals:
     return np.asarray(values**power if power else np.log(values))
 
 

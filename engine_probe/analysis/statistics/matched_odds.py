@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from engine_probe.analysis.statistics.rank_tests import SEED, SHUFFLES, Reals
+from engine_probe.analysis.statistics.arrays import Flags, Reals
+from engine_probe.analysis.statistics.rank_tests import SEED, SHUFFLES
 from engine_probe.analysis.statistics.student import CONFIDENCE
 
 FURTHEST = 30.0  # logarithm of the largest odds ratio, between the smallest and the largest exposure of any stratum
@@ -24,7 +24,7 @@ SMALL = 16  # members of a stratum: those of larger ones are taken together wher
 @dataclass(frozen=True, eq=False)
 class Stratum:
     exposures: Reals
-    events: npt.NDArray[np.bool_]
+    events: Flags
 
     @property
     def is_informative(self) -> bool:

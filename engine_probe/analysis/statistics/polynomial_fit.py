@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.student import SIGNIFICANT, quantile, two_sided_p
 
 EXACT = 1e-9  # relative error of a fit that leaves rounding alone to be explained
@@ -86,7 +87,7 @@ def polynomial(xs: Sequence[float], ys: Sequence[float], degree: int) -> Polynom
     return Polynomial(coefficients, explained, math.sqrt(float(np.mean(relative**2))))
 
 
-def expected(x: np.typing.NDArray[np.float64], y: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.float64]:
+def expected(x: Reals, y: Reals) -> Reals:
     """Return for each value the mean of those at the same x, by which its error is divided."""
     _, place = np.unique(x, return_inverse=True)
     return np.asarray((np.bincount(place, y) / np.bincount(place))[place])

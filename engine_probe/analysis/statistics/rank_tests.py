@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 
 EXACT_UP_TO = 7  # values; of more, random permutations are used
 SHUFFLES = 9999
@@ -30,7 +30,7 @@ def rho(loads: npt.ArrayLike, values: npt.ArrayLike) -> float:
     return float(x @ y) / size if size else 0.0
 
 
-def orders(count: int) -> npt.NDArray[np.int64]:
+def orders(count: int) -> Integers:
     """Return all permutations of so many runs, or many random ones and the measured order."""
     if count <= EXACT_UP_TO:
         return np.array(list(permutations(range(count))))

@@ -8,15 +8,15 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Values and how often each occurs (None: once), so that a million equal gaps take the memory of one."""
+    """Reals and how often each occurs (None: once), so that a million equal gaps take the memory of one."""
 
-    values: Values
-    weights: npt.NDArray[np.int64] | None = None
+    values: Reals
+    weights: Integers | None = None
 
     @classmethod
     def of(cls, values: npt.ArrayLike) -> Self:
@@ -58,7 +58,7 @@ class Sample:
             for value, percent in zip(found, percents, strict=True)
         ]
 
-    def interpolated(self, percents: Sequence[float]) -> Values:
+    def interpolated(self, percents: Sequence[float]) -> Reals:
         """Compute `numpy.percentile` (its default, linear) of the values, each as often as its weight says.
 
         This is the one definition of a percentile in this project, and that of `vllm bench`. The sample must not be
@@ -69,16 +69,16 @@ class Sample:
         ranked = self._ranked(np.concatenate([below, np.minimum(below + 1, self.count - 1)]))
         low, high = ranked[: len(below)], ranked[len(below) :]
         share, distance = places - below, high - low
-        found: Values = np.where(share < 0.5, low + distance * share, high - distance * (1 - share))  # as numpy rounds
+        found: Reals = np.where(share < 0.5, low + distance * share, high - distance * (1 - share))  # as numpy rounds
         return found
 
-    def _ranked(self, ranks: npt.NDArray[np.int64]) -> Values:
+    def _ranked(self, ranks: Integers) -> Reals:
         """Return the values at these ranks, from 0, of the sorted sample."""
         if self.weights is None:
-            found: Values = np.partition(self.values, ranks)[ranks]
+            found: Reals = np.partition(self.values, ranks)[ranks]
             return found
         order = np.argsort(self.values)
-        ranked: Values = self.values[order][np.searchsorted(np.cumsum(self.weights[order]), ranks, side="right")]
+        ranked: Reals = self.values[order][np.searchsorted(np.cumsum(self.weights[order]), ranks, side="right")]
         return ranked
 
     def spread(self) -> float | None:

@@ -13,16 +13,13 @@ explains, the rate counts as still warming up.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.statistics.correlated_mean import half_width
 
 SLOTS = 64
 WARM_UPS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)  # time constants, as shares of the whole time
 NEARLY = 0.9  # as much of the variance explained as by the best fit
-
-Times = npt.NDArray[np.int64]
-Rates = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Rate:
         return abs(self.warm_up_left) > self.half_width / 2
 
 
-def settled_rate(begin_ns: int, ends_ns: Times, amounts: Times) -> Rate | None:
+def settled_rate(begin_ns: int, ends_ns: Integers, amounts: Integers) -> Rate | None:
     """Return the rate since it settled, with amounts spread evenly between their ends. None if it has not settled."""
     if len(ends_ns) < 2 * SLOTS or ends_ns[-1] <= begin_ns:
         return None  # a slot would hold hardly more than one step
@@ -60,22 +57,22 @@ def settled_rate(begin_ns: int, ends_ns: Times, amounts: Times) -> Rate | None:
     return Rate(int(edges[cut]), int(ends_ns[-1]), float(kept.mean()), chance + abs(left), left)
 
 
-def rates(begin_ns: int, ends_ns: Times, amounts: Times, edges_ns: npt.NDArray[np.float64]) -> Rates:
+def rates(begin_ns: int, ends_ns: Integers, amounts: Integers, edges_ns: Reals) -> Reals:
     """Return the amount per second between each edge and the next."""
     times = np.concatenate(([begin_ns], ends_ns)).astype(np.float64)
     came = np.interp(edges_ns, times, np.concatenate(([0], np.cumsum(amounts))).astype(np.float64))
-    found: Rates = np.diff(came) / np.diff(edges_ns) * 1e9
+    found: Reals = np.diff(came) / np.diff(edges_ns) * 1e9
     return found
 
 
-def warm_up_slots(slots: Rates) -> int | None:
+def warm_up_slots(slots: Reals) -> int | None:
     """Return how many slots to cut off at the beginning. None if the best cut lies in the second half."""
     rest = [slots[cut:] for cut in range(len(slots) * 3 // 4)]
     cut = int(np.argmin([part.var() / len(part) for part in rest]))
     return cut if cut <= len(slots) // 2 else None
 
 
-def warm_up_left(slots: Rates, cut: int, chance: float) -> float:
+def warm_up_left(slots: Reals, cut: int, chance: float) -> float:
     """Return what an exponential approach that fits all slots adds to the mean of those behind the cut.
 
     `chance` is half the interval of that mean. It says how far an approach may miss the slope of those slots.
@@ -90,7 +87,7 @@ def warm_up_left(slots: Rates, cut: int, chance: float) -> float:
     return float(left[np.argmax(np.abs(left))]) if len(left) else 0.0
 
 
-def fits(shapes: Rates, values: Rates) -> tuple[Rates, Rates, Rates]:
+def fits(shapes: Reals, values: Reals) -> tuple[Reals, Reals, Reals]:
     """Return the slope of values over each shape, the squares that it explains, and the squares of the shape."""
     centred = shapes - shapes.mean(axis=1, keepdims=True)
     squares, products = (centred**2).sum(axis=1), centred @ values

@@ -1,9 +1,8 @@
 """Whether the residuals of a fit are smoother than chance makes them, however large chance may be."""
 
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Reals
 
 SMOOTHEST, FEWEST = 1 / 3, 2  # of the directions, and how many at least, are held against the others
 LEAST_SLOPE = 1e-6  # of the largest singular value; less is rounding

@@ -12,13 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import flat
-
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +134,8 @@ def decode_contexts(requests: pa.Table, steps: int) -> tuple[Reals, Reals]:
 
 
 def accepted_tokens(
-    requests: pa.Table, starts: npt.NDArray[np.int64], row: npt.NDArray[np.int64], steps: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Reals]:
+    requests: pa.Table, starts: Integers, row: Integers, steps: int
+) -> tuple[Integers, Integers, Reals]:
     """Return for each step that gave a request further tokens its stretch, the step after it, and their number."""
     burst, of_row = flat(requests["burst_iterations"])
     tokens, _ = flat(requests["burst_tokens"])
@@ -146,9 +144,7 @@ def accepted_tokens(
     return in_stretch.astype(np.int64), (burst + 1).astype(np.int64), tokens.astype(np.float64) - 1
 
 
-def summed(
-    begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], offsets: Reals, steps: int
-) -> tuple[Reals, Reals]:
+def summed(begins: Integers, ends: Integers, offsets: Reals, steps: int) -> tuple[Reals, Reals]:
     """Return for every step how many stretches contain it, and the sum of (offset + number of the step) over them."""
     size = steps + 1
     count = np.cumsum(np.bincount(begins, minlength=size) - np.bincount(ends, minlength=size))[:steps]

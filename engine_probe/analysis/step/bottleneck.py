@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from engine_probe.analysis.run.token_times import waiting_requests
+from engine_probe.analysis.statistics.arrays import Flags, Integers, Reals
 from engine_probe.analysis.step.ceiling_use import BY_COMPUTE, BY_MEMORY, NEAR
 from engine_probe.analysis.step.step_time import busy_ns, device_ns
-from engine_probe.analysis.step.waiting import Flags, Integers, waiting
+from engine_probe.analysis.step.waiting import waiting
 from engine_probe.record.schema import WaitingReason as Reason
 
 
@@ -105,7 +106,7 @@ NAMED = 0.05  # of the busy time: a smaller share is left to the table
 class LimitsFound:
     """The limits of every step, and the share of the busy time under each set of them."""
 
-    of_step: npt.NDArray[np.int64]  # index into `sets`
+    of_step: Integers  # index into `sets`
     sets: tuple[tuple[str, ...], ...]  # limits that were met together
     shares: dict[str, float]  # by the names of a set: "KV blocks", "KV blocks + max_num_seqs"; they add up to one
     idle_share: float  # of the whole time: gaps without a request
@@ -186,10 +187,10 @@ def set_names(bits: int) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(NAMES) if bits >> place & 1)
 
 
-def recomputed_share(iterations: pa.Table) -> npt.NDArray[np.float64]:
+def recomputed_share(iterations: pa.Table) -> Reals:
     """Return the share of each step's tokens that had been computed before a preemption."""
     scheduled = iterations["scheduled_tokens"].to_numpy()
-    share: npt.NDArray[np.float64] = iterations["recomputed_tokens"].to_numpy() / np.maximum(scheduled, 1)
+    share: Reals = iterations["recomputed_tokens"].to_numpy() / np.maximum(scheduled, 1)
     return share
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Flags
 from engine_probe.analysis.step.ceilings import Ceiling
 from engine_probe.analysis.step.roofline import Range, Roofline
 
@@ -43,7 +43,7 @@ class Use:
         return self.share.most > 1
 
 
-def kinds(found: Roofline) -> dict[str, npt.NDArray[np.bool_]]:
+def kinds(found: Roofline) -> dict[str, Flags]:
     """Return which steps decode only, prefill only, or do both, by name."""
     share = found.prefill_share
     return {DECODE_ONLY: share == 0, PREFILL_ONLY: share == 1, MIXED: (share > 0) & (share < 1)}

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.correlated_mean import surely_positive
 from engine_probe.analysis.step.operators import DEVICE, HOST
 
-Integers = npt.NDArray[np.int64]
 COLLECTIVE = "collective"
 MOST_RANKS = 1 << 20
 

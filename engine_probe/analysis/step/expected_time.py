@@ -6,10 +6,9 @@ of nearest prediction. Expected is a step's prediction times the median of measu
 """
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 
 LIKE = 51  # steps whose median counts
 FEWEST = 20  # steps of a kind; with fewer nothing is expected
@@ -19,7 +18,7 @@ SIGMA_PER_MAD = 1.4826  # of a normal distribution
 MOST_MEDIANS = 20_000  # of longer runs; between them neighbours share all but a few of their like steps
 
 
-def expected_ns(iterations: pa.Table, times: npt.NDArray[np.int64]) -> tuple[Reals, Reals]:
+def expected_ns(iterations: pa.Table, times: Integers) -> tuple[Reals, Reals]:
     """Return what was expected of each step, and how much like steps spread (a robust standard deviation).
 
     Both are NaN for steps of a kind that the run has too few of.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.correlated_mean import surely_positive
 
 WORST = 5
@@ -74,7 +74,7 @@ class Composition:
     mean_requests: float
 
 
-def composition(iterations: pa.Table, busy: npt.NDArray[np.int64]) -> Composition | None:
+def composition(iterations: pa.Table, busy: Integers) -> Composition | None:
     """Return the composition of a run's steps, given the busy time of each. None if nothing was scheduled."""
     names = ("prefill", "recomputed", "decode", "speculative", "scheduled")
     tokens = {name: iterations[f"{name}_tokens"].to_numpy() for name in names}

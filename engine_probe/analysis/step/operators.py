@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns
+from engine_probe.analysis.statistics.arrays import Flags
 
 FORWARD, WHOLE_STEP = "forward", "whole step"
 HOST, DEVICE = "host", "device"
@@ -36,11 +36,11 @@ def profiled_span(facts: dict[str, Any], iterations: pa.Table) -> TimeSpan | Non
     return iterations["start_ns"][first].as_py(), int(update_end_ns(iterations)[last])
 
 
-def profiled_steps(iterations: pa.Table, span: TimeSpan | None) -> npt.NDArray[np.bool_]:
+def profiled_steps(iterations: pa.Table, span: TimeSpan | None) -> Flags:
     """Return which steps the window touches."""
     if span is None:
         return np.zeros(iterations.num_rows, dtype=bool)
-    found: npt.NDArray[np.bool_] = (iterations["start_ns"].to_numpy() < span[1]) & (update_end_ns(iterations) > span[0])
+    found: Flags = (iterations["start_ns"].to_numpy() < span[1]) & (update_end_ns(iterations) > span[0])
     return found
 
 
@@ -53,7 +53,7 @@ class LeftOut:
 
     begin_ns: int
     end_ns: int
-    kept: npt.NDArray[np.bool_]  # the steps outside
+    kept: Flags  # the steps outside
 
     @property
     def ns(self) -> int:

@@ -13,11 +13,11 @@ All follow from moments in the table `workers`, without a gap between them (`hoo
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Integers = npt.NDArray[np.int64]
+from engine_probe.analysis.statistics.arrays import Flags, Integers
+
 INSIDE = ("input preparation", "forward", "logits", "sampling", "bookkeeping")
 OUTSIDE = "outside the worker"
 PHASES = (*INSIDE, OUTSIDE)
@@ -29,7 +29,7 @@ class StepPhases:
 
     ns: dict[str, Integers]  # by phase
     running: Integers  # requests in each of these steps
-    with_prefill: npt.NDArray[np.bool_]
+    with_prefill: Flags
     ranks: int
 
     @property
@@ -49,8 +49,8 @@ class StepPhases:
 def step_phases(
     iterations: pa.Table,
     workers: pa.Table,
-    idle: npt.NDArray[np.bool_],
-    profiled: npt.NDArray[np.bool_] | None = None,
+    idle: Flags,
+    profiled: Flags | None = None,
 ) -> StepPhases | None:
     """Return the phases of a run, given the gaps without a request. None if the workers do not tell them.
 
@@ -126,7 +126,7 @@ class DeviceForwards:
     launch_bound_share: float  # of the time of the forwards
 
 
-def device_forwards(iterations: pa.Table, workers: pa.Table, idle: npt.NDArray[np.bool_]) -> DeviceForwards | None:
+def device_forwards(iterations: pa.Table, workers: pa.Table, idle: Flags) -> DeviceForwards | None:
     """Return the use of the devices, all ranks together. None unless at least two forwards of a rank were timed."""
     timed = workers.filter(
         pc.and_(pc.is_valid(workers["device_start_ns"]), pc.less(workers["iteration"], iterations.num_rows))

@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.step.attention_work import Bounds, Reals, attended
+from engine_probe.analysis.statistics.arrays import Reals
+from engine_probe.analysis.step.attention_work import Bounds, attended
 from engine_probe.analysis.step.ceilings import Ceiling, compute_ceiling, memory_ceiling
 from engine_probe.analysis.step.step_time import DEVICE, StepTime
 

@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.statistics.arrays import Flags, Integers
 from engine_probe.analysis.step.expected_time import expected_ns
 from engine_probe.record.host_events import COLLECTION, OF_RANK
 from engine_probe.text_format import duration
-
-Integers = npt.NDArray[np.int64]
 
 TIMES_EXPECTED = 2.0  # a stall takes at least this many times what was expected,
 SPREADS = 8.0  # and exceeds it by as many robust standard deviations of like steps,
@@ -81,7 +79,7 @@ def stalls(
     busy: Integers,
     workers: pa.Table,
     host_events: pa.Table,
-    profiled: npt.NDArray[np.bool_] | None = None,
+    profiled: Flags | None = None,
 ) -> Stalls:
     """Find the stalls of a run, given the busy time of each step; those in a window of operators are not judged."""
     expected, spread = expected_ns(iterations, busy)
@@ -151,7 +149,7 @@ def where(iterations: pa.Table, place: int, took: int) -> str:
     return PARTS[max(parts, key=lambda part: parts[part])]
 
 
-def unseen_ns(iterations: pa.Table, requests: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
+def unseen_ns(iterations: pa.Table, requests: pa.Table, idle: Flags) -> Integers:
     """Return how long before each step after an idle gap the last request of that gap was handed over."""
     arrivals = np.sort(requests["arrival_ns"].drop_null().to_numpy())
     starts = iterations["start_ns"].to_numpy()

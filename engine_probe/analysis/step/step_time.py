@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import Integers, update_end_ns
+from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.statistics.arrays import Flags, Integers
 
 DEVICE, EXECUTE, PACE = "device", "execute", "step to step"
 CLOCKS = {
@@ -47,7 +47,7 @@ def device_ns(iterations: pa.Table, workers: pa.Table) -> Integers | None:
     return found
 
 
-def busy_ns(iterations: pa.Table, idle: npt.NDArray[np.bool_]) -> Integers:
+def busy_ns(iterations: pa.Table, idle: Flags) -> Integers:
     """Return the time from the end of each step to the end of the next, without gaps in which there was no request."""
     ends = update_end_ns(iterations)
     waited = np.where(idle, iterations["gap_ns"].to_numpy(), 0)

@@ -12,13 +12,10 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from engine_probe.analysis.statistics.arrays import Flags, Integers
 from engine_probe.record.schema import WaitingReason as Reason
-
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

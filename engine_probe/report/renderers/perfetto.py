@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.run.latencies import request_spans
-from engine_probe.analysis.run.token_times import Integers, update_end_ns, waiting_requests
+from engine_probe.analysis.run.token_times import update_end_ns, waiting_requests
+from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run
 from engine_probe.report.renderers.perfetto_packets import Pieces, Slot, begin, clock, counter, end, fixed, rows, track

@@ -11,10 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import Integers
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.workload.load import FURTHER
 
-Reals = npt.NDArray[np.float64]
 Scalar = TypeVar("Scalar", np.int64, np.float64)
 ANSWERED, STOPPED = "answered", "stopped"  # outcomes: complete, and in flight when the run ended
 

@@ -16,11 +16,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.answers import Reals
 from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind
 from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
 from engine_probe.analysis.compare.load_effect import slope_p
-from engine_probe.analysis.run.token_times import Integers
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.statistics.matched_odds import MatchedOdds, Stratum, matched_odds
 from engine_probe.analysis.statistics.rank_tests import holm
 

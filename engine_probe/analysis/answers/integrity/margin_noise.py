@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.answers import Pair, Reals
+from engine_probe.analysis.answers.integrity.answers import Pair
+from engine_probe.analysis.statistics.arrays import Reals
 
 CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit
 DISTURBED_CHANCE = 0.05  # that any request without a fault is called disturbed, half of it by each of two values

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine_probe.analysis.batch.graphs import MODES
-from engine_probe.analysis.run.token_times import Integers, token_times
+from engine_probe.analysis.run.token_times import token_times
+from engine_probe.analysis.statistics.arrays import Integers
 
 
 @dataclass(frozen=True)

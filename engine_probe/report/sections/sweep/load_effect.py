@@ -19,7 +19,7 @@ from engine_probe.analysis.compare.load_effect import (
     effects,
 )
 from engine_probe.analysis.run.latencies import LATENCIES, answered
-from engine_probe.analysis.statistics.rank_tests import Reals
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.errors import InputError
 from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
