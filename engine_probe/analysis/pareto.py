@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine_probe.analysis.curve.levels import PointFigures, rate_of_curve
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.level_noise import in_rounds, over_levels
 from engine_probe.analysis.statistics.repeats import Repeated
 
@@ -169,9 +170,7 @@ def serving_curve(
 
     `apart`: other points, of any curve, were measured between the repeats of each level.
     """
-    by_load: dict[float, list[Served]] = {}
-    for point in sorted(points, key=lambda point: point.load):
-        by_load.setdefault(point.load, []).append(point)
+    by_load = grouped(sorted(points, key=lambda point: point.load), lambda point: point.load)
     apart = apart or in_rounds((point.load, point.started_ns) for point in points)
     tpots = over_levels([(load, [each.tpot_ns for each in alike]) for load, alike in by_load.items()], apart)
     rates = over_levels([(load, [each.gpu_rate() for each in alike]) for load, alike in by_load.items()], apart)

@@ -13,6 +13,7 @@ from engine_probe.analysis.compare.pooled_changes import together, with_common_n
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.errors import InputError
 from engine_probe.evaluation.history import History, earlier_of, open_history
 from engine_probe.evaluation.measurement import Opened, Side, opened, text_changes
@@ -275,9 +276,7 @@ def success_of(runs: Sequence[Summary]) -> Success | None:
 
 def with_curve_noise(pairs: Sequence[Pair]) -> Iterator[Pair]:
     """Return the pairs in their order, with intervals from the noise that the points of a curve share."""
-    curves: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        curves.setdefault(pair.point.label if pair.point else pair.name, []).append(pair)
+    curves = grouped(pairs, lambda pair: pair.point.label if pair.point else pair.name)
     judged = {
         pair.name: replace(pair, changes=changes)
         for curve in curves.values()

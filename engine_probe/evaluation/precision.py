@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from engine_probe.analysis.compare.changes import Change, corrected, difference
 from engine_probe.analysis.curve.levels import Rate, held_rate, while_held, whole_run_rate
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.perplexity.spec import Quality
 from engine_probe.recordings.perplexity import TextPoint, changed
@@ -100,7 +100,7 @@ def best(points: Sequence[SweptPoint], rate_of: Rate) -> tuple[str, list[float]]
     """Return the load with the highest mean output rate, and the rates of its repeats."""
     ordered = sorted(points, key=lambda point: (point.load, point.unit))
     levels: list[tuple[str, list[float]]] = []
-    for (load, unit), same in groupby(ordered, key=lambda point: (point.load, point.unit)):
+    for (load, unit), same in grouped(ordered, lambda point: (point.load, point.unit)).items():
         rates = [rate for point in same if point.figures and (rate := rate_of(point.figures)) is not None]
         if rates:
             levels.append((f"{load:g} {unit}", rates))

@@ -1,8 +1,8 @@
 """The trials of an opened search over engine arguments."""
 
 from engine_probe.analysis.compare.argument_trials import OUTPUT, UNITS, ArgumentTrials, Trial, at_best_load, scored
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.recordings.sweep import Swept, slo_of_search
-from engine_probe.recordings.sweep_point import SweptPoint
 
 
 def trials_of(swept: Swept) -> ArgumentTrials | None:
@@ -15,9 +15,7 @@ def trials_of(swept: Swept) -> ArgumentTrials | None:
         return None
     asked, limited = search.get("objective", OUTPUT), slo_of_search(swept.asked) is not None
     objective, any_load = asked if asked in UNITS else OUTPUT, bool(swept.asked.get("adaptive"))
-    points: dict[tuple[str, int], list[SweptPoint]] = {}  # by setting and repeat
-    for point in swept.points:
-        points.setdefault((point.label, int(point.asked.get("repeat", 0))), []).append(point)
+    points = grouped(swept.points, lambda point: (point.label, int(point.asked.get("repeat", 0))))
     trials = []
     for (_, repeat), found in points.items():
         measured = []

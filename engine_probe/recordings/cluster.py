@@ -15,6 +15,7 @@ from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, mi
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run_analysis import RunAnalysis
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.engine.parallelism import DATA, recorded_rank_count
 from engine_probe.errors import InputError, reason_of
 from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER, WALL_CLOCK_AHEAD
@@ -113,10 +114,7 @@ class Cluster(ByName):
     @property
     def kinds(self) -> list[list[int]]:
         """Return the places, from 0, of the engines of each kind."""
-        found: dict[int, list[int]] = {}
-        for place, engine in enumerate(self.engines):
-            found.setdefault(engine.kind, []).append(place)
-        return list(found.values())
+        return list(grouped(range(len(self.engines)), lambda place: self.engines[place].kind).values())
 
 
 def measured_together(asked: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 from engine_probe.analysis.cluster.balance import Balance, balance
 from engine_probe.analysis.cluster.scaling import ScalingLevel, scaling
 from engine_probe.analysis.run.latency_figures import LatencyFigures
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.engine.parallelism import DATA, SPLIT_WEIGHTS
 from engine_probe.recordings.cluster import Cluster, ClusterEngine, ClusterGoodput, goodput_of, gpus_of, latencies_of
@@ -142,12 +143,9 @@ def mean_percentile(repeats: Sequence[Sequence[LatencyFigures]], latency: str, p
 
 def cluster_levels(swept: Swept) -> list[ClusterLevel]:
     """Return the configurations in the sweep's order; none if no point was measured by several engines."""
-    found: dict[tuple[str, float], list[SweptPoint]] = {}
-    for point in swept.clusters:
-        found.setdefault((point.label, point.load), []).append(point)
     return [
         ClusterLevel(tuple(points), tuple(point.cluster for point in points if point.cluster))
-        for points in found.values()
+        for points in grouped(swept.clusters, lambda point: (point.label, point.load)).values()
     ]
 
 

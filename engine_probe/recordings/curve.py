@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine_probe.analysis.batch.graphs import GraphUse
 from engine_probe.analysis.batch.left_graphs import LeftGraphs, left_graphs
 from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels, load_notes, whole_run_rate
 from engine_probe.analysis.curve.saturation import Saturation, kv_saturation, saturation
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLevel
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.recordings.sweep_point import SweptPoint
 
 
@@ -35,10 +35,8 @@ class Curve:
     @property
     def left_graphs(self) -> LeftGraphs | None:
         """Return where decode steps outgrow the CUDA graphs. None if the levels do not show it."""
-        uses: dict[float, list[GraphUse | None]] = {}
-        for point in self.figures:
-            uses.setdefault(point.load, []).append(point.graphs)
-        return left_graphs(uses, self.found)
+        by_load = grouped(self.figures, lambda point: point.load)
+        return left_graphs({load: [each.graphs for each in same] for load, same in by_load.items()}, self.found)
 
     @property
     def has_cache_hits(self) -> bool:
@@ -59,10 +57,7 @@ class Curve:
 
 def points_by_curve(points: Iterable[SweptPoint]) -> dict[str, list[SweptPoint]]:
     """Return the points of each curve by the curve's name, in the sweep's order."""
-    found: dict[str, list[SweptPoint]] = {}
-    for point in points:
-        found.setdefault(point.label, []).append(point)
-    return found
+    return grouped(points, lambda point: point.label)
 
 
 def curves(points: Iterable[SweptPoint]) -> list[Curve]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from engine_probe.analysis.compare.changes import variance_of_mean
 from engine_probe.analysis.statistics.arrays import Reals
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.level_noise import LevelNoise, in_rounds, level_noise
 from engine_probe.analysis.statistics.rank_tests import cliffs_delta, holm, rho, trend_p
 from engine_probe.analysis.statistics.slope_in_drift import slope_in_drift_p
@@ -138,7 +139,7 @@ def too_few(found: Sequence[Effect]) -> Iterator[str]:
 
 
 def trend_of(outcome: Outcome, runs: Sequence[RunSeen]) -> Effect:
-    by_load = grouped(runs, outcome.name)
+    by_load = values_by_load(runs, outcome.name)
     loads = np.array([run.load for run in runs])
     values = np.array([run.values[outcome.name] for run in runs])
     ends = [run for run in runs if run.load in (min(by_load), max(by_load))]
@@ -201,11 +202,9 @@ def scale_of(groups: Sequence[Sequence[float]]) -> Callable[[Sequence[float]], R
     return np.log if min(map(min, groups)) > 0 else np.array
 
 
-def grouped(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:
-    found: dict[float, list[float]] = {}
-    for run in sorted(runs, key=lambda each: (each.load, each.started)):
-        found.setdefault(run.load, []).append(run.values[name])
-    return found
+def values_by_load(runs: Sequence[RunSeen], name: str) -> dict[float, list[float]]:
+    ordered = sorted(runs, key=lambda each: (each.load, each.started))
+    return {load: [run.values[name] for run in same] for load, same in grouped(ordered, lambda run: run.load).items()}
 
 
 def delta_of(name: str, ends: Sequence[RunSeen]) -> float | None:
@@ -243,5 +242,5 @@ def none_seen(outcome: Outcome, runs: Sequence[RunSeen]) -> float:
 
 
 def unstable(outcome: Outcome, runs: Sequence[RunSeen]) -> list[Unstable]:
-    found = [Unstable(outcome, load, tuple(values)) for load, values in grouped(runs, outcome.name).items()]
+    found = [Unstable(outcome, load, tuple(values)) for load, values in values_by_load(runs, outcome.name).items()]
     return [each for each in found if len(each.repeats) > 1 and np.mean(each.repeats) > 0 and each.range > UNSTABLE]

@@ -6,7 +6,6 @@ levels have such a part, as in a sweep of single batches, it is that of whole ru
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from engine_probe.analysis.curve.held_load import TURNOVERS, HeldLoad
 from engine_probe.analysis.curve.saturation import Level
 from engine_probe.analysis.run.prefix_cache import CacheLevel, cache_levels
 from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.analysis.step.bottleneck import LimitsFound
@@ -80,9 +80,9 @@ def rate_of_curve(points: Sequence[PointFigures]) -> Rate:
 def levels(points: Sequence[PointFigures], rate: Rate | None = None) -> list[Level]:
     """Return a level for each load that has this throughput, or that which its curve takes."""
     rate = rate or rate_of_curve(points)
-    ordered = sorted((point for point in points if rate(point) is not None), key=lambda point: point.load)
+    by_load = grouped((point for point in points if rate(point) is not None), lambda point: point.load)
     apart = measured_in_rounds(points)
-    return [level(load, list(repeats), rate, apart) for load, repeats in groupby(ordered, key=lambda each: each.load)]
+    return [level(load, repeats, rate, apart) for load, repeats in sorted(by_load.items())]
 
 
 def measured_in_rounds(points: Sequence[PointFigures]) -> bool:
@@ -125,14 +125,14 @@ def load_notes(points: Sequence[PointFigures]) -> tuple[str, ...]:
 
 def cache_of(points: Sequence[PointFigures]) -> tuple[CacheLevel, ...]:
     """Return the prefix cache's hits at each load; empty if it is off."""
-    loads = sorted({point.load for point in points})
-    return cache_levels({load: [each.summary.prefix_cache for each in points if each.load == load] for load in loads})
+    by_load = grouped(points, lambda point: point.load)
+    return cache_levels({load: [each.summary.prefix_cache for each in same] for load, same in by_load.items()})
 
 
 def makespans(points: Sequence[PointFigures]) -> dict[float, Repeated] | None:
     """Return the makespan at each load over its repeats. None if a point is no burst whose requests were answered."""
-    ordered, found = sorted(points, key=lambda point: point.load), dict[float, Repeated]()
-    for load, repeats in groupby(ordered, key=lambda point: point.load):
+    found = dict[float, Repeated]()
+    for load, repeats in sorted(grouped(points, lambda point: point.load).items()):
         seconds = [point.summary.makespan_seconds for point in repeats]
         span = repeated([each for each in seconds if each is not None])
         if span is None or None in seconds:

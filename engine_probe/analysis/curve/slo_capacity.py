@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, takewhile
+from itertools import takewhile
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.run.goodput import Goodput, share_range
 from engine_probe.analysis.run.slo import WHOLE
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 
 Verdict = Literal["met", "broken", "open"]
@@ -58,8 +59,7 @@ class MostLoad:
 
 def most_load(points: Sequence[PointFigures]) -> MostLoad | None:
     """Find the highest load that meets the limits. None without limits or without a judged request."""
-    ordered = sorted((point for point in points if point.summary.goodput), key=lambda point: point.load)
-    by_load = [(load, list(same)) for load, same in groupby(ordered, key=lambda point: point.load)]
+    by_load = sorted(grouped((point for point in points if point.summary.goodput), lambda point: point.load).items())
     levels = tuple(level for load, same in by_load if (level := slo_level(load, same)))
     if not levels:
         return None

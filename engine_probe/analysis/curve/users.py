@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 
 
@@ -31,8 +32,8 @@ class LevelUsers:
 def level_users(figures: Sequence[PointFigures]) -> list[LevelUsers]:
     """Return the loads at which every repeat has answers, in order."""
     found = []
-    for load in sorted({point.load for point in figures}):
-        repeats = [point.summary for point in figures if point.load == load]
+    for load, points in sorted(grouped(figures, lambda point: point.load).items()):
+        repeats = [point.summary for point in points]
         times = [each.e2el.mean_ms / 1e3 for each in repeats if each.e2el.mean_ms is not None]
         answer = repeated(times)
         if answer is not None and len(times) == len(repeats):

@@ -9,7 +9,7 @@ includes zero.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import msgspec
 
@@ -18,6 +18,7 @@ from engine_probe.analysis.money.prices import Prices, Sold
 from engine_probe.analysis.money.run_costs import CostItem, RunCosts, fits
 from engine_probe.analysis.money.work import Work
 from engine_probe.analysis.run.energy import Energy
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.level_noise import level_noise, over_levels
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import Repeated
@@ -115,10 +116,9 @@ def curve_costs(done: Sequence[LoadedWork], prices: Prices, unit: str = "", apar
         done = [without_host(each) for each in done]
     unknown = [each.work.gpus.energy for each in done if isinstance(each.work.gpus.energy, str)]
     with_energy = prices.needs_energy and not unknown
-    ordered = sorted(done, key=lambda each: each.load)
     costs = [
         (load, [RunCosts(each.work, prices, with_energy, (load, unit)) for each in same])
-        for load, same in groupby(ordered, key=lambda each: each.load)
+        for load, same in sorted(grouped(done, lambda each: each.load).items())
     ]
     figures = {metric.name: over_loads(costs, metric.value, apart) for metric in MONEY}
     figures |= {metric.name: per_item(costs, metric, figures, apart) for metric in MONEY if metric.per}

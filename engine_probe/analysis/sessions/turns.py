@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.record.schema import AnswerOutcome
 from engine_probe.workload.load import FURTHER
 
@@ -101,10 +102,7 @@ class Sessions:
 
     @cached_property
     def by_number(self) -> dict[int, list[Turn]]:
-        found: dict[int, list[Turn]] = defaultdict(list)
-        for turn in self.turns:
-            found[turn.number].append(turn)
-        return dict(sorted(found.items()))
+        return dict(sorted(grouped(self.turns, lambda turn: turn.number).items()))
 
     @cached_property
     def hits(self) -> Hits | None:

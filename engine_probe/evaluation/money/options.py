@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
-from engine_probe.analysis.curve.levels import PointFigures, measured_in_rounds
+from engine_probe.analysis.curve.levels import measured_in_rounds
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.hardware_options import (
     Choice,
@@ -27,6 +26,7 @@ from engine_probe.analysis.money.hardware_options import (
 from engine_probe.analysis.money.prices import Option, Prices
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.level_noise import over_levels
 from engine_probe.errors import InputError
 from engine_probe.recordings.curve import Curve, curves
@@ -66,9 +66,7 @@ class Hardware:
 def hardware(prices: Prices, slo: Slo | None, at: Path, demand: Demand = NO_DEMAND) -> Hardware:
     """Compare the options of a list; `at` is the folder from which it names recordings."""
     offered = tuple(sustained(option, prices, slo, at) for option in prices.options)
-    groups: dict[tuple[str, Rate], list[Offered]] = {}
-    for option in offered:
-        groups.setdefault((option.serves, option.unit), []).append(option)
+    groups = grouped(offered, lambda option: (option.serves, option.unit))
     steps = (steps_of(serves, unit, alike, demand.latency_s) for (serves, unit), alike in groups.items())
     return Hardware(
         prices=prices,
@@ -147,20 +145,13 @@ def measured_rate(folder: Path, slo: Slo | None) -> Sustained:
 
 def of_level(curve: Curve, at: float, how: str) -> Sustained:
     """Return the rate of one level, as the interval of its mean over repeats if there is one."""
-    ordered = sorted(curve.figures, key=lambda point: point.load)
-    by_load: list[tuple[float, list[PointFigures]]] = [
-        (load_, list(same)) for load_, same in groupby(ordered, key=lambda point: point.load)
-    ]
-    rates = over_levels(
-        [(load_, [point.summary.requests_per_s for point in same]) for load_, same in by_load],
-        measured_in_rounds(curve.figures),
-    )
-    place = [load_ for load_, _ in by_load].index(at)
-    rate = rates[place]
+    by_load = grouped(sorted(curve.figures, key=lambda point: point.load), lambda point: point.load)
+    measured = [(load_, [point.summary.requests_per_s for point in same]) for load_, same in by_load.items()]
+    rate = over_levels(measured, measured_in_rounds(curve.figures))[list(by_load).index(at)]
     assert rate is not None
     low, high = (rate.mean if end is None else max(end, 0.0) for end in (rate.low, rate.high))
     ends = (60 * (low or rate.mean), 60 * high)
-    return Sustained(ends, how, mean_latency([point.summary for point in by_load[place][1]]))
+    return Sustained(ends, how, mean_latency([point.summary for point in by_load[at]]))
 
 
 def mean_latency(summaries: Sequence[Summary]) -> Ends | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import comb
 
 from engine_probe.analysis.run.goodput import share_range
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval
 
@@ -44,10 +45,8 @@ class PairedChange:
 
 def shares(verdicts: Iterable[tuple[str, bool]]) -> dict[str, float]:
     """Return for each question the share of its answers that have a property."""
-    found: dict[str, list[bool]] = {}
-    for question, value in verdicts:
-        found.setdefault(question, []).append(value)
-    return {question: sum(values) / len(values) for question, values in found.items()}
+    found = grouped(verdicts, lambda verdict: verdict[0])
+    return {question: sum(value for _, value in values) / len(values) for question, values in found.items()}
 
 
 def rate(verdicts: Sequence[tuple[str, bool]]) -> Rate | None:
