@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, Change, changes, corrected, shared_metrics
+from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, Change, changes, shared_metrics
 from engine_probe.analysis.compare.gates import Answer, Gate, Judged
 from engine_probe.analysis.compare.occasions import together_between
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
@@ -14,6 +14,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.grouped import grouped
+from engine_probe.analysis.statistics.rank_tests import corrected
 from engine_probe.errors import InputError
 from engine_probe.evaluation.history import History, earlier_of, open_history
 from engine_probe.evaluation.measurement import Opened, Side, opened, text_changes
@@ -211,15 +212,14 @@ def compare_each(
     """
     before, history = opened(first), open_history(earlier, [first, *others])
     comparisons = [paired(first, before, other, opened(other), slo, history) for other in others]
-    all_changes = [change for comparison in comparisons for pair in comparison.pairs for change in pair.changes]
-    judged = iter(corrected(all_changes))
-    return [
-        replace(
-            comparison,
-            pairs=[replace(pair, changes=[next(judged) for _ in pair.changes]) for pair in comparison.pairs],
-        )
-        for comparison in comparisons
-    ]
+    judged = iter(corrected_pairs([pair for comparison in comparisons for pair in comparison.pairs]))
+    return [replace(comparison, pairs=[next(judged) for _ in comparison.pairs]) for comparison in comparisons]
+
+
+def corrected_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+    """Correct the p of all changes of these pairs together."""
+    judged = iter(corrected([change for pair in pairs for change in pair.changes]))
+    return [replace(pair, changes=[next(judged) for _ in pair.changes]) for pair in pairs]
 
 
 def paired(

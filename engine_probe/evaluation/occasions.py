@@ -1,13 +1,12 @@
 """Two sides that were each measured several times, compared between these occasions."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from engine_probe.analysis.compare.changes import changes_between, corrected
+from engine_probe.analysis.compare.changes import changes_between
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.evaluation.comparison import Comparison, Pair, lacking, success_of
+from engine_probe.evaluation.comparison import Comparison, Pair, corrected_pairs, lacking, success_of
 from engine_probe.evaluation.measurement import Opened, opened, text_changes
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.remote_folder import place_name
@@ -38,9 +37,7 @@ def between(
     texts = text_changes(before[0], old[0].texts, after[0], new[0].texts)
     if not names:
         raise InputError(f"{before[0]} and the others have no point in common: nothing can be compared")
-    pairs = [pair_between(name, old, new, slo) for name in names]
-    judged = iter(corrected([change for pair in pairs for change in pair.changes]))
-    pairs = [replace(pair, changes=[next(judged) for _ in pair.changes]) for pair in pairs]
+    pairs = corrected_pairs([pair_between(name, old, new, slo) for name in names])
     pairs += [Pair(name, [change], seconds=seconds) for name, (change, seconds) in texts.changes.items()]
     asked_before, asked_after = (
         dict.fromkeys(name for each in side for name in (*each.points, *each.notes)) for side in (old, new)

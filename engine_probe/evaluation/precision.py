@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine_probe.analysis.compare.changes import Change, corrected, difference
+from engine_probe.analysis.compare.changes import Change, difference
 from engine_probe.analysis.curve.levels import Rate, held_rate, while_held, whole_run_rate
 from engine_probe.analysis.statistics.grouped import grouped
+from engine_probe.analysis.statistics.rank_tests import corrected
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
 from engine_probe.perplexity.spec import Quality
 from engine_probe.recordings.perplexity import TextPoint, changed

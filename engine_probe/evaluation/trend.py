@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import COMPARED, Change, Metric, corrected, occasion_means, tested
+from engine_probe.analysis.compare.changes import COMPARED, Change, Metric, occasion_means, tested
 from engine_probe.analysis.compare.trend import Trend, trends
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.evaluation.comparison import Comparison
+from engine_probe.evaluation.comparison import Comparison, corrected_pairs
 from engine_probe.evaluation.history import summaries_of
 from engine_probe.evaluation.measurement import Opened, opened
 from engine_probe.evaluation.occasions import between
@@ -143,10 +143,8 @@ def last_against(
     if not place:
         raise InputError(f"all measurements have the label {labels[-1]}: there is nothing before the last")
     comparison = between(folders[:place], found[:place], folders[place:], found[place:], slo)
-    changes = [by_scatter(each) for pair in comparison.pairs for each in pair.changes]
-    judged = iter(corrected(changes))
-    pairs = [replace(pair, changes=[next(judged) for _ in pair.changes]) for pair in comparison.pairs]
-    return replace(comparison, pairs=pairs)
+    pairs = [replace(pair, changes=[by_scatter(each) for each in pair.changes]) for pair in comparison.pairs]
+    return replace(comparison, pairs=corrected_pairs(pairs))
 
 
 def by_scatter(change: Change) -> Change:

@@ -17,7 +17,7 @@ from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
 from engine_probe.analysis.money.run_costs import NO_PRICES, RunCosts
 from engine_probe.analysis.money.work import NO_GPUS, Work
-from engine_probe.analysis.run.latency_figures import LatencyFigures
+from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures
 from engine_probe.analysis.run.summary import Summary
 from tools.calibration.claims import Claim
 from tools.calibration.oracle import powers_for_change
@@ -43,7 +43,7 @@ UNKNOWN = RunCosts(Work(0.0, 0.0, 0.0, None, NO_GPUS, 0.0, 0.0), NO_PRICES)
 
 
 @dataclass(frozen=True)
-class SimulatedRun:
+class SimulatedRun(ByName):
     """The figures of a `Summary` that a comparison reads."""
 
     output_tokens_per_s: float

@@ -9,8 +9,9 @@ from itertools import chain
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import changes_between, corrected
+from engine_probe.analysis.compare.changes import changes_between
 from engine_probe.analysis.compare.occasions import together_between
+from engine_probe.analysis.statistics.rank_tests import corrected
 from tools.calibration import comparisons
 from tools.calibration.claims import MORE_SWEEPS, Claim
 from tools.calibration.comparisons import COUNT, EFFECT, POWER_NOISE, Compared, broken, draw_side, told

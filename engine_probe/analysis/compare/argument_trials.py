@@ -15,7 +15,7 @@ import numpy as np
 
 from engine_probe.analysis.compare.changes import difference
 from engine_probe.analysis.curve.levels import PointFigures, held_rate, whole_run_rate
-from engine_probe.analysis.statistics.rank_tests import holm, orders, ranks
+from engine_probe.analysis.statistics.rank_tests import corrected, orders, ranks
 from engine_probe.analysis.statistics.student import Interval
 
 Objective = Literal["output_tokens_per_s", "goodput_requests_per_s"]
@@ -172,11 +172,7 @@ class ArgumentTrials:
         names = [name for name in self.first.setting if len({str(trial.setting[name]) for trial in measured}) > 1]
         if len(measured) < FEWEST_OF_EFFECT:
             return []
-        raw = [effect_of(name, measured) for name in names]
-        corrected = holm([effect.p for effect in raw])
-        return [
-            Effect(each.argument, each.correlation, each.medians, p) for each, p in zip(raw, corrected, strict=True)
-        ]
+        return corrected([effect_of(name, measured) for name in names])
 
 
 def effect_of(name: str, measured: Sequence[Trial]) -> Effect:

@@ -9,6 +9,7 @@ is not corrected (`gates.py`).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from statistics import fmean
 from typing import Literal
 
@@ -17,12 +18,12 @@ import numpy as np
 from engine_probe.analysis.compare.perplexity import PairedChange, Perplexity
 from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY, MoneyMetric
 from engine_probe.analysis.run.summary import Summary
-from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval, quantile, two_sided_p, welch
 
 FEWEST_BEFORE_ONE = 3  # occasions, whose scatter tells whether a single further one is like them
 
 Verdict = Literal["better", "worse", "not shown to differ", "not tested"]
+Better = Literal["more", "less"]
 SUCCESS_RATE = "success_rate"
 IN_PROPORTION = ("tokens/s", "requests/s", "ms", "J")  # units of metrics whose noise is in proportion to them
 
@@ -32,7 +33,7 @@ class Metric:
     name: str  # in JSON, in tables and in bounds of --fail-if
     title: str  # in reports
     unit: str
-    better: Literal["more", "less"]
+    better: Better
     formula: str
     value: Callable[[Summary], float | None]
 
@@ -42,13 +43,19 @@ class Metric:
         return self.unit in IN_PROPORTION or self in COST_METRICS
 
 
-def percentile(latency: str, percent: int) -> Callable[[Summary], float | None]:
+def figure(name: str, title: str, unit: str, better: Better, formula: str) -> Metric:
+    """Return a metric that a summary has under the same name."""
+    return Metric(name, title, unit, better, formula, attrgetter(name))
+
+
+def percentile(latency: str, percent: int) -> Metric:
+    title = f"{latency}, {'median' if percent == 50 else f'p{percent}'}"
+
     def value(summary: Summary) -> float | None:
-        (found,) = (each for each in summary.latencies if each.name == latency)
-        ns = found.percentiles_ns[percent]
+        ns = summary.latency(latency).percentiles_ns[percent]
         return None if ns is None else ns / 1e6
 
-    return value
+    return Metric(f"{latency.lower()}_p{percent}_ms", title, "ms", "less", f"p{percent} of {latency}", value)
 
 
 def of_costs(metric: MoneyMetric) -> Metric:
@@ -58,33 +65,16 @@ def of_costs(metric: MoneyMetric) -> Metric:
 
 
 METRICS = (
-    Metric(
-        "output_tokens_per_s",
-        "output tokens/s",
-        "tokens/s",
-        "more",
-        "output tokens / time",
-        lambda run: run.output_tokens_per_s,
-    ),
-    Metric(
+    figure("output_tokens_per_s", "output tokens/s", "tokens/s", "more", "output tokens / time"),
+    figure(
         "highest_output_tokens_per_s",
         "highest output tokens/s",
         "tokens/s",
         "more",
         "most output tokens in any 0.2 s of the run / 0.2 s, a step's tokens spread evenly over it",
-        lambda run: run.highest_output_tokens_per_s,
     ),
-    Metric(
-        "total_tokens_per_s",
-        "total tokens/s",
-        "tokens/s",
-        "more",
-        "(prompt + output tokens) / time",
-        lambda run: run.total_tokens_per_s,
-    ),
-    Metric(
-        "requests_per_s", "requests/s", "requests/s", "more", "answered requests / time", lambda run: run.requests_per_s
-    ),
+    figure("total_tokens_per_s", "total tokens/s", "tokens/s", "more", "(prompt + output tokens) / time"),
+    figure("requests_per_s", "requests/s", "requests/s", "more", "answered requests / time"),
     Metric(
         SUCCESS_RATE,
         "success rate",
@@ -109,18 +99,7 @@ METRICS = (
         "requests that met every limit / requests judged",
         lambda run: run.goodput.share if run.goodput else None,
     ),
-    *(
-        Metric(
-            f"{name.lower()}_p{percent}_ms",
-            f"{name}, {'median' if percent == 50 else f'p{percent}'}",
-            "ms",
-            "less",
-            f"p{percent} of {name}",
-            percentile(name, percent),
-        )
-        for name in ("TTFT", "TPOT", "ITL", "E2EL")
-        for percent in (50, 99)
-    ),
+    *(percentile(name, percent) for name in ("TTFT", "TPOT", "ITL", "E2EL") for percent in (50, 99)),
     Metric(
         "prefix_cache_share",
         "prefix cache hit rate",
@@ -129,23 +108,9 @@ METRICS = (
         "prompt tokens found in the prefix cache when a request was first admitted / prompt tokens",
         lambda run: run.prefix_cache.share if run.prefix_cache else None,
     ),
-    Metric(
-        "peak_kv_share",
-        "KV blocks in use, peak",
-        "",
-        "less",
-        "peak KV blocks in use / all KV blocks",
-        lambda run: run.peak_kv_share,
-    ),
-    Metric("preemptions", "preemptions", "", "less", "how often requests were preempted", lambda run: run.preemptions),
-    Metric(
-        "recomputed_share",
-        "recomputed tokens",
-        "",
-        "less",
-        "recomputed tokens / scheduled tokens",
-        lambda run: run.recomputed_share,
-    ),
+    figure("peak_kv_share", "KV blocks in use, peak", "", "less", "peak KV blocks in use / all KV blocks"),
+    figure("preemptions", "preemptions", "", "less", "how often requests were preempted"),
+    figure("recomputed_share", "recomputed tokens", "", "less", "recomputed tokens / scheduled tokens"),
     *map(of_costs, ENERGY),
 )
 
@@ -307,12 +272,3 @@ def tested(old: Sequence[float], new: Sequence[float]) -> tuple[float | None, In
 
 def variance_of_mean(values: Sequence[float]) -> float:
     return float(np.var(values, ddof=1)) / len(values)
-
-
-def corrected(found: Sequence[Change]) -> list[Change]:
-    """Correct the p of all changes that have one (Holm)."""
-    judged = [index for index, each in enumerate(found) if each.p is not None]
-    result = list(found)
-    for index, p in zip(judged, holm([found[index].p or 0.0 for index in judged]), strict=True):
-        result[index] = replace(found[index], p=p)
-    return result

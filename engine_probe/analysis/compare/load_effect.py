@@ -10,7 +10,7 @@ Loads that were measured in their order cannot be told from time.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from engine_probe.analysis.compare.changes import variance_of_mean
 from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.level_noise import LevelNoise, in_rounds, level_noise
-from engine_probe.analysis.statistics.rank_tests import cliffs_delta, holm, rho, trend_p
+from engine_probe.analysis.statistics.rank_tests import cliffs_delta, corrected, rho, trend_p
 from engine_probe.analysis.statistics.slope_in_drift import slope_in_drift_p
 from engine_probe.analysis.statistics.student import ONE_SIDED, SIGNIFICANT, Interval, two_sided_p, welch
 
@@ -123,10 +123,7 @@ def effects(runs: Sequence[RunSeen], outcomes: Sequence[Outcome]) -> Effects:
             "loads were measured in ascending or descending order, so that an effect of load cannot be told from a "
             "drift of the machine: repeat every load in rounds (interleave)"
         )
-    corrected = holm([effect.p for effect in found])
-    return Effects(
-        tuple(replace(effect, p=p) for effect, p in zip(found, corrected, strict=True)), tuple(shaky), tuple(notes)
-    )
+    return Effects(tuple(corrected(found)), tuple(shaky), tuple(notes))
 
 
 def too_few(found: Sequence[Effect]) -> Iterator[str]:
@@ -169,7 +166,7 @@ def repeated_p(name: str, runs: Sequence[RunSeen], apart: bool) -> float:
 
     Repeats that followed each other cannot tell one from the other.
     """
-    alone = slope_p(list(grouped(runs, name).values()))
+    alone = slope_p(list(values_by_load(runs, name).values()))
     return max(alone, drifting_slope_p(runs, name)) if apart else alone
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import METRICS, Change, corrected, tested
+from engine_probe.analysis.compare.changes import METRICS, Change, tested
+from engine_probe.analysis.statistics.rank_tests import corrected
 
 
 def together_between(points: Sequence[Sequence[Change]]) -> list[Change]:

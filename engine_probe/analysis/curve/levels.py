@@ -50,8 +50,7 @@ class PointFigures:
         return self.summary.success is not None and self.summary.success.any_failed
 
     def percentile_ns(self, latency: str, percent: int) -> float | None:
-        (figures,) = (figures for figures in self.summary.latencies if figures.name == latency)
-        return figures.percentiles_ns[percent]
+        return self.summary.latency(latency).percentiles_ns[percent]
 
 
 Rate = Callable[[PointFigures], float | None]

@@ -72,37 +72,37 @@ class ByName(NearestName):
     @property
     def ttft(self) -> LatencyFigures:
         """Time to first token."""
-        return self._named("TTFT")
+        return self.latency("TTFT")
 
     @property
     def tpot(self) -> LatencyFigures:
         """Time per output token after the first."""
-        return self._named("TPOT")
+        return self.latency("TPOT")
 
     @property
     def itl(self) -> LatencyFigures:
         """Inter-token latency."""
-        return self._named("ITL")
+        return self.latency("ITL")
 
     @property
     def e2el(self) -> LatencyFigures:
         """End-to-end latency."""
-        return self._named("E2EL")
+        return self.latency("E2EL")
 
     @property
     def queue(self) -> LatencyFigures:
         """Time in the queue before the first step."""
-        return self._named("queue")
+        return self.latency("queue")
 
     @property
     def prefill(self) -> LatencyFigures:
         """Time from the first step to the first token."""
-        return self._named("prefill")
+        return self.latency("prefill")
 
     @property
     def decode(self) -> LatencyFigures:
         """Time from the first token to the last."""
-        return self._named("decode")
+        return self.latency("decode")
 
     @property
     def tokens_per_s_per_user(self) -> float | None:
@@ -110,7 +110,8 @@ class ByName(NearestName):
         tpot_ns = self.tpot.percentiles_ns[50]
         return 1e9 / tpot_ns if tpot_ns else None
 
-    def _named(self, name: str) -> LatencyFigures:
+    def latency(self, name: str) -> LatencyFigures:
+        """Return the latency of this name in reports."""
         (found,) = (latency for latency in self.latencies if latency.name == name)
         return found
 

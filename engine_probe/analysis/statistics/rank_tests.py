@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +53,24 @@ def cliffs_delta(low: Reals, high: Reals) -> float:
     ordered = np.sort(low)
     below, upto = np.searchsorted(ordered, high, "left"), np.searchsorted(ordered, high, "right")
     return float((below - (len(low) - upto)).mean() / len(low))
+
+
+class Tested(Protocol):
+    """The outcome of a test, as a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def p(self) -> float | None: ...
+
+
+Outcome = TypeVar("Outcome", bound=Tested)
+
+
+def corrected(found: Sequence[Outcome]) -> list[Outcome]:
+    """Correct the p of all outcomes that have one (Holm)."""
+    chances = iter(holm([each.p for each in found if each.p is not None]))
+    return [each if each.p is None else replace(each, p=next(chances)) for each in found]
 
 
 def holm(chances: Sequence[float]) -> list[float]:

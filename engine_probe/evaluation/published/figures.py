@@ -67,17 +67,6 @@ def highest_throughput_load(curve: Curve, runs: Sequence[Run], _: float | None) 
     return max(known, key=lambda load: known[load]) if len(known) > 1 else None
 
 
-def mean_ms(figures: Any, latency: str) -> float | None:
-    (found,) = (each for each in figures.summary.latencies if each.name == latency)
-    mean: float | None = found.mean_ms
-    return mean
-
-
-def per_minute(figures: Any) -> float:
-    rate: float = figures.summary.requests_per_s
-    return 60 * rate
-
-
 def tokens_per_answer(figures: Any) -> float | None:
     found = figures.summary
     return found.answer_tokens / found.requests_answered if found.requests_answered else None
@@ -170,7 +159,7 @@ FIGURES: dict[str, Figure] = {
     "ttft_p99_ms": Figure("TTFT p99, ms", four_digits, "", of_metric("ttft_p99_ms")),
     "tpot_p99_ms": Figure("TPOT p99, ms", four_digits, "", of_metric("tpot_p99_ms")),
     "e2el_p50_ms": Figure("E2EL p50, ms", four_digits, "", of_metric("e2el_p50_ms")),
-    "e2el_mean_ms": Figure("E2EL mean, ms", four_digits, "", at_load(lambda found: mean_ms(found, "E2EL"))),
+    "e2el_mean_ms": Figure("E2EL mean, ms", four_digits, "", at_load(lambda found: found.summary.e2el.mean_ms)),
     "makespan_s": Figure(
         "makespan of a burst, s",
         four_digits,
@@ -178,7 +167,9 @@ FIGURES: dict[str, Figure] = {
         at_load(lambda found: found.summary.makespan_seconds),
     ),
     "speed_up": Figure("speed-up of a burst", "{:,.3g}".format, "", burst_speed_up),
-    "requests_per_min": Figure("requests/min", four_digits, "", at_load(per_minute)),
+    "requests_per_min": Figure(
+        "requests/min", four_digits, "", at_load(lambda found: 60 * found.summary.requests_per_s)
+    ),
     "tokens_per_answer": Figure("tokens per answer", four_digits, "", at_load(tokens_per_answer)),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
     "loading_s": Figure("loading the weights, s", four_digits, "", loading_seconds),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.compare.changes import METRICS, Change, corrected, difference
+from engine_probe.analysis.compare.changes import METRICS, Change, difference
 from engine_probe.analysis.compare.gates import Judged, read_gate
+from engine_probe.analysis.statistics.rank_tests import corrected
 from engine_probe.errors import InputError
 
 RATE, LATENCY = METRICS[0], next(metric for metric in METRICS if metric.name == "ttft_p50_ms")

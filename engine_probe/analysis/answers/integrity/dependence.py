@@ -21,7 +21,7 @@ from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
 from engine_probe.analysis.compare.load_effect import slope_p
 from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.statistics.matched_odds import MatchedOdds, Stratum, matched_odds
-from engine_probe.analysis.statistics.rank_tests import holm
+from engine_probe.analysis.statistics.rank_tests import corrected
 
 FEWEST_LOADS = 3  # with repeats, of which a slope has an error
 
@@ -58,22 +58,23 @@ class Dependence:
 
 def dependence(runs: Sequence[ComparedRun]) -> list[Dependence]:
     """Test every cause over the runs of one curve."""
-    tests = [
-        _load(runs),
-        _tested("batch size", "each doubling of the batch", _same_token(runs), "no answers to one prompt differ in it"),
-        _tested("preemption", "preempted before it", _same_run(runs, _preempted), "no request was preempted before"),
-        _tested(
-            "recomputation",
-            "each doubling of the tokens computed again",
-            _same_run(runs, _recomputed),
-            "no request was computed again before",
-        ),
-    ]
-    places = [place for place, test in enumerate(tests) if test.p is not None]
-    corrected = holm([test.p for test in tests if test.p is not None])
-    for place, p in zip(places, corrected, strict=True):
-        tests[place] = replace(tests[place], p=p)
-    return tests
+    return corrected(
+        [
+            _load(runs),
+            _tested(
+                "batch size", "each doubling of the batch", _same_token(runs), "no answers to one prompt differ in it"
+            ),
+            _tested(
+                "preemption", "preempted before it", _same_run(runs, _preempted), "no request was preempted before"
+            ),
+            _tested(
+                "recomputation",
+                "each doubling of the tokens computed again",
+                _same_run(runs, _recomputed),
+                "no request was computed again before",
+            ),
+        ]
+    )
 
 
 def _tested(cause: str, unit: str, strata: Iterator[Stratum], missing: str) -> Dependence:

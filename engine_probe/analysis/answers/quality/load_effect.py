@@ -6,12 +6,12 @@ sign test); all tests of a curve are corrected together (Holm).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import comb
 
 from engine_probe.analysis.run.goodput import share_range
 from engine_probe.analysis.statistics.grouped import grouped
-from engine_probe.analysis.statistics.rank_tests import holm
+from engine_probe.analysis.statistics.rank_tests import corrected
 from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval
 
 Shares = Mapping[str, float]  # question -> share of its answers with a property
@@ -71,8 +71,7 @@ def paired_changes(measures: Mapping[str, Mapping[float, Shares]]) -> tuple[Pair
     for name, levels in measures.items():
         loads = sorted(load for load, level in levels.items() if level)
         found += [paired_change(name, load, levels[loads[0]], levels[load]) for load in loads[1:]]
-    corrected = holm([change.p for change in found])
-    return tuple(replace(change, p=p) for change, p in zip(found, corrected, strict=True))
+    return tuple(corrected(found))
 
 
 def paired_change(name: str, load: float, low: Shares, high: Shares) -> PairedChange:
