@@ -215,7 +215,7 @@ def report_run(folder: Path, asked: Asked) -> Made:
 
     run = load(folder)
     found = run.analysis(asked.slo)
-    money = run_money(run, found, asked.prices, asked.slo, asked.at)
+    money = run_money(found, asked.prices, asked.slo, asked.at)
     document = run_document(run, found, money)
     code = 0 if run.status == COMPLETE else 1
     return Made(document, lambda: document, lambda: run_figures(run, found, money), RUN_MORE, code)

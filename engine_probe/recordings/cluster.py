@@ -7,15 +7,16 @@ from typing import Annotated, Any
 
 import msgspec
 
-from engine_probe.analysis.cluster.latencies import latencies_of_all
 from engine_probe.analysis.cluster.window import CommonWindow, common_window, engine_times
 from engine_probe.analysis.compare.changes import METRICS, SUCCESS_RATE
 from engine_probe.analysis.curve.held_load import held_load
+from engine_probe.analysis.run.latencies import LATENCIES, answered
 from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures, milliseconds
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.grouped import grouped
+from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.engine.parallelism import DATA, recorded_rank_count
 from engine_probe.errors import InputError, reason_of
 from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER, WALL_CLOCK_AHEAD
@@ -198,9 +199,11 @@ def goodput_of(engines: Sequence[ClusterEngine]) -> ClusterGoodput | None:
 
 
 def latencies_of(engines: Sequence[ClusterEngine]) -> tuple[LatencyFigures, ...]:
-    """Return every latency over all requests of these engines."""
+    """Return every latency over the answered requests of all these engines together."""
     runs = [engine.run for engine in engines]
-    return latencies_of_all([(run.iterations, run.measured_requests, run.profiled_span) for run in runs])
+    tables = [(run.iterations, answered(run.measured_requests), run.profiled_span) for run in runs]
+    samples = ((latency, Sample.joined([latency.sample_ns(*each) for each in tables])) for latency in LATENCIES)
+    return tuple(LatencyFigures.of(latency.name, latency.formula, sample) for latency, sample in samples)
 
 
 def held_span(engine: ClusterEngine) -> tuple[int, int] | None:

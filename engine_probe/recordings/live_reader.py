@@ -101,12 +101,8 @@ class LiveReader:
             waiting=waiting,
             kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
             preemptions=self._preemptions,
-            seconds=(_step_end(self._last) - self._begin_ns) / 1e9,
+            seconds=(sum(self._last[f"{part}_ns"] for part in ("start", *STEP_PARTS)) - self._begin_ns) / 1e9,
             answered=self._latencies.medians(),
             step_ns=self._step_ns,
             idle=running + waiting == self._last["finished_requests"],
         )
-
-
-def _step_end(row: dict[str, int]) -> int:
-    return row["start_ns"] + sum(row[f"{part}_ns"] for part in STEP_PARTS)

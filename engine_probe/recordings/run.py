@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,18 +47,7 @@ class Run(NotebookView):
         self.folder = folder
         self.facts = read_facts(folder)
         self.status = run_status(self.facts)
-        say = (
-            _status_note,
-            _exception_note,
-            _audit_note,
-            _silent_ranks_note,
-            _sessions_note,
-            _failed_loads_note,
-            _telemetry_note,
-            _misfits_note,
-        )
-        notes = [note(self) for note in say]
-        self.notes = [note for note in notes if note]
+        self.notes = list(_notes(self))
 
     @property
     def model_name(self) -> str:
@@ -242,66 +232,47 @@ def load(path: str | os.PathLike[str]) -> Run:
     return Run(find_run(Path(path)))
 
 
-def _status_note(run: Run) -> str | None:
+def _notes(run: Run) -> Iterator[str]:
+    """Yield what is missing or doubtful."""
+    yield from _status_notes(run)
+    facts: dict[str, Any] = run.facts
+    close = facts.get("close", {})
+    if exception := close.get("left_by_exception"):
+        yield f"the `with` block was left by an exception ({exception})"
+    if reason := close.get("counters_not_audited"):
+        yield f"the counters were not compared with the scheduler at the end ({reason})"
+    steps = facts.get("tables", {}).get("iterations", {}).get("rows", 0)
+    silent = [str(rank["rank"]) for rank in facts.get("workers", {}).get("ranks", ()) if not rank["rows"]]
+    if steps and silent:
+        ranks = f"rank{'s' * (len(silent) > 1)} {', '.join(silent)}"
+        yield f"{ranks} recorded none of {counted(steps, 'step')}: no figure of phases, stalls or waiting is theirs"
+    if turns := close.get("turns_of_streaming_sessions", 0):
+        yield (
+            f"{turns:,} turns of streaming sessions were followed by another: each session is one request, with the "
+            "output of its last turn and without token times, because vLLM forgets the turns before"
+        )
+    if failed := close.get("failed_kv_loads", 0):
+        yield f"a KV connector failed to load tokens of {counted(failed, 'running request')}"
+    if failure := facts.get("telemetry", {}).get("failure"):
+        yield f"telemetry ends early ({failure.strip().splitlines()[-1]})"
+    if run.status in (COMPLETE, INCOMPLETE):
+        parts = [
+            f"{count:,} of {name} kept only in part" for name, count in close.get("values_kept_in_part", {}).items()
+        ]
+        parts += [f"{count:,} rows of {name} left out" for name, count in close.get("rows_left_out", {}).items()]
+        if parts:
+            yield f"values that do not fit into their columns: {', '.join(parts)}"
+
+
+def _status_notes(run: Run) -> Iterator[str]:
     facts: dict[str, Any] = run.facts
     if run.status == CUT:
-        return (
+        yield (
             f"recovered: process {facts['process']['pid']} ended without closing this run; every row written "
             "before that is here; requests in flight at that time have no row (Run.in_flight lists them)"
         )
     if run.status == INCOMPLETE:
         reason = (facts["failure"].strip() or "no reason kept").splitlines()[-1]
-        return f"incomplete: the probe stopped before the end ({reason})"
+        yield f"incomplete: the probe stopped before the end ({reason})"
     if run.status == RECORDING:
-        return "still being recorded: these are the rows on disk so far"
-    assert run.status == COMPLETE
-    return None
-
-
-def _exception_note(run: Run) -> str | None:
-    exception = run.facts.get("close", {}).get("left_by_exception")
-    return f"the `with` block was left by an exception ({exception})" if exception else None
-
-
-def _audit_note(run: Run) -> str | None:
-    reason = run.facts.get("close", {}).get("counters_not_audited")
-    return f"the counters were not compared with the scheduler at the end ({reason})" if reason else None
-
-
-def _silent_ranks_note(run: Run) -> str | None:
-    """Name ranks that recorded no step although the engine ran some."""
-    steps = run.facts.get("tables", {}).get("iterations", {}).get("rows", 0)
-    silent = [str(rank["rank"]) for rank in run.facts.get("workers", {}).get("ranks", ()) if not rank["rows"]]
-    if not steps or not silent:
-        return None
-    ranks = f"rank{'s' * (len(silent) > 1)} {', '.join(silent)}"
-    return f"{ranks} recorded none of {counted(steps, 'step')}: no figure of phases, stalls or waiting is theirs"
-
-
-def _sessions_note(run: Run) -> str | None:
-    """Say what is not exact of sessions whose input arrives in parts."""
-    turns = run.facts.get("close", {}).get("turns_of_streaming_sessions", 0)
-    if not turns:
-        return None
-    return (
-        f"{turns:,} turns of streaming sessions were followed by another: each session is one request, with the "
-        "output of its last turn and without token times, because vLLM forgets the turns before"
-    )
-
-
-def _failed_loads_note(run: Run) -> str | None:
-    failed = run.facts.get("close", {}).get("failed_kv_loads", 0)
-    return f"a KV connector failed to load tokens of {counted(failed, 'running request')}" if failed else None
-
-
-def _telemetry_note(run: Run) -> str | None:
-    failure: str | None = run.facts.get("telemetry", {}).get("failure")
-    return f"telemetry ends early ({failure.strip().splitlines()[-1]})" if failure else None
-
-
-def _misfits_note(run: Run) -> str | None:
-    """Name values that did not fit into their columns."""
-    close: dict[str, Any] = run.facts["close"] if run.status in (COMPLETE, INCOMPLETE) else {}
-    parts = [f"{count:,} of {name} kept only in part" for name, count in close.get("values_kept_in_part", {}).items()]
-    parts += [f"{count:,} rows of {name} left out" for name, count in close.get("rows_left_out", {}).items()]
-    return f"values that do not fit into their columns: {', '.join(parts)}" if parts else None
+        yield "still being recorded: these are the rows on disk so far"

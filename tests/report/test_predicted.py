@@ -112,7 +112,7 @@ def test_predicted_figures_have_intervals_in_tables_and_json(tmp_path: Path) -> 
     below = {name: row[3].below for name, row in rows.items() if isinstance(row[3], Cell)}
     assert below["TPOT"] == f"± {half:.0%}"
     assert below["E2EL"] == f"± {math.expm1(T_OF_7 * 0.02):.0%}"
-    figures = json.loads(run_figures(run, run.analysis(), run_money(run, run.analysis(), None, None, folder)))
+    figures = json.loads(run_figures(run, run.analysis(), run_money(run.analysis(), None, None, folder)))
     low, high = figures["summary"]["intervals"]["tpot_p50_ms"]
     assert high / figures["figures"]["tpot_p50_ms"] == pytest.approx(1 + half, rel=1e-3)
     assert low / figures["figures"]["tpot_p50_ms"] == pytest.approx(1 / (1 + half), rel=1e-3)
@@ -156,7 +156,7 @@ def test_jupyter_and_json_say_it_too(tmp_path: Path) -> None:
     found = run.analysis()
     assert "complete, predicted" in repr(run)
     assert "Predicted: " in run_html(run)
-    assert json.loads(run_figures(run, found, run_money(run, found, None, None, folder)))["predicted"] is True
+    assert json.loads(run_figures(run, found, run_money(found, None, None, folder)))["predicted"] is True
 
 
 def test_so_does_a_sweep(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Boundary:
+    """A load at which something ends, and the range in which the end lies with at least this certainty."""
+
+    load: float
+    low: float  # zero if the end may lie below all measured levels
+    high: float  # infinite if the end may lie above all measured levels
+    sureness: float
+
+
+@dataclass(frozen=True)
 class Ends:
     """For each curve, where it stops to grow in proportion and at all, and its gains and losses at the levels."""
 
@@ -135,18 +145,15 @@ class Growth:
         """Return the certainty that growth has ended by the highest level, and at most 2 % is lost there."""
         return float(((self.ends.small <= self.most) & (self.ends.losses[-1] <= SMALL)).mean())
 
-    def equilibrium(self) -> tuple[float, float, float, float] | None:
-        """Return where proportional growth ends, the range of that, and the certainty of this range.
-
-        None if it more likely goes on beyond all levels. The upper end is infinite if it may do so.
-        """
+    def equilibrium(self) -> Boundary | None:
+        """Return where proportional growth ends. None if it more likely goes on beyond all levels."""
         low, middle, high = quantiles(self.ends.spare)
         if middle >= self.most:
             return None
-        return middle, low, high if high <= self.most else math.inf, 1 - DOUBT
+        return Boundary(middle, low, high if high <= self.most else math.inf, 1 - DOUBT)
 
-    def saturation(self) -> tuple[float, float, float, float] | None:
-        """Return the level to which growth goes on, the range in which it ends, and the certainty of this range.
+    def saturation(self) -> Boundary | None:
+        """Return the level to which growth goes on, and the range in which it ends.
 
         None unless it is `LIKELY` that growth ends by the highest level. The level is the lowest whose throughput is
         within 2 % of the highest. The range around it is the one with the fewest measured levels that holds the end of
@@ -168,7 +175,7 @@ class Growth:
         enough = [ends for ends in sure if sure[ends] >= ENOUGH * self.ended]
         low, high = min(enough, key=lambda ends: (ends[1] - ends[0], -sure[ends]))
         begin = self.levels[low] if low or self.levels[0] <= 1 else 0.0
-        return self.levels[place], begin, self.levels[high], sure[low, high]
+        return Boundary(self.levels[place], begin, self.levels[high], sure[low, high])
 
 
 def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | None:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from engine_probe.analysis.curve.growth import DOUBT, NEAR, SMALL, Kind
-from engine_probe.analysis.curve.saturation import SURE, Boundary, Saturation
+from engine_probe.analysis.curve.growth import DOUBT, NEAR, SMALL, Boundary, Kind
+from engine_probe.analysis.curve.saturation import SURE, Saturation
 
 LETTERS: dict[Kind, str] = {"spare": "A", "unclear": "?", "shared": "B", "plateau": "B+", "overload": "C"}
 MEANINGS: dict[Kind, str] = {

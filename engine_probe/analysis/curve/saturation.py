@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from engine_probe.analysis.curve.growth import Growth, Kind, growth
+from engine_probe.analysis.curve.growth import Boundary, Growth, Kind, growth
 from engine_probe.analysis.curve.likelihood import Scatter
 from engine_probe.analysis.statistics.level_noise import LevelNoise, level_noise
 from engine_probe.analysis.statistics.rank_tests import holm
@@ -33,16 +33,6 @@ class Level:
     waited_for_kv: bool  # a request waited for KV blocks or was preempted
     repeated: tuple[float, ...] = ()  # the throughput of each repeat
     in_rounds: bool = True  # its repeats, if it has some, were not measured one after another
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """A load at which something ends, and the range in which the end lies with at least this certainty."""
-
-    load: float
-    low: float  # zero if the end may lie below all measured levels
-    high: float  # infinite if the end may lie above all measured levels
-    sureness: float
 
 
 @dataclass(frozen=True)
@@ -166,7 +156,7 @@ def saturation(measured: Sequence[Level]) -> Saturation:
         notes.append(f"{len(levels)} levels are too few to show a region")
     equilibrium = full = None
     if found:
-        equilibrium, full = boundary(found.equilibrium()), boundary(found.saturation())
+        equilibrium, full = found.equilibrium(), found.saturation()
         if not equilibrium and not full:
             notes.append(f"{len(levels)} levels show no end of proportional growth")
         elif not full and found.ended < 0.5:
@@ -179,10 +169,6 @@ def saturation(measured: Sequence[Level]) -> Saturation:
             notes.append(misfit(found, chance))
     best = max(levels, key=lambda level: level.output_tokens_per_s) if len(levels) > 1 else None
     return Saturation(levels, best, equilibrium, full, found, kv_saturation(levels), tuple(notes))
-
-
-def boundary(end: tuple[float, float, float, float] | None) -> Boundary | None:
-    return None if end is None else Boundary(*end)
 
 
 def curve(levels: Sequence[Level]) -> Growth | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from engine_probe.analysis.money.prices import Burst, Cost, Prices, VariableCost
+from engine_probe.analysis.money.prices import Burst, Prices, VariableCost
 from engine_probe.analysis.money.work import Work
 
 PER_HOUR = 3600.0
@@ -38,22 +38,24 @@ class RunCosts:
     @cached_property
     def items(self) -> tuple[CostItem, ...] | None:
         """Return the cost of each item of the price list. None if that of one is not known."""
-        parts = (*self._fixed(), *self._variable(), *self._energy(), *self._bursts())
+        parts = list(self._parts())
         known = [CostItem(name, kind, per_hour) for name, kind, per_hour in parts if per_hour is not None]
         return tuple(known) if len(known) == len(parts) else None
 
-    def _fixed(self) -> Iterator[tuple[str, Kind, float | None]]:
-        for item in self.prices.fixed:
-            yield item.name, "fixed", self._fixed_cost(item)
-
-    def _fixed_cost(self, item: Cost) -> float | None:
-        count = self.work.gpus.cards if item.per_card else 1
-        return None if count is None else item.hourly(self.prices.hours_per_month) * count
-
-    def _variable(self) -> Iterator[tuple[str, Kind, float | None]]:
-        for item in self.prices.variable:
-            if item.per_kwh is None or self.with_energy:
-                yield item.name, "variable", self._variable_cost(item)
+    def _parts(self) -> Iterator[tuple[str, Kind, float | None]]:
+        prices = self.prices
+        for item in prices.fixed:
+            count = self.work.gpus.cards if item.per_card else 1
+            yield item.name, "fixed", None if count is None else item.hourly(prices.hours_per_month) * count
+        for follows in prices.variable:
+            if follows.per_kwh is None or self.with_energy:
+                yield follows.name, "variable", self._variable_cost(follows)
+        if (power := prices.power) is not None and self.with_energy:
+            used = self._kilowatts
+            yield "energy", "energy", None if used is None else used * power.overhead * power.per_kwh
+        for burst in prices.burst:
+            if self.load is not None and fits(burst, self.load[1]):
+                yield burst.name, "burst", burst.hourly(self.load[0], prices.hours_per_month)
 
     def _variable_cost(self, item: VariableCost) -> float | None:
         done = self.work
@@ -79,17 +81,6 @@ class RunCosts:
         given = self.prices.power.host_watts if self.prices.power else 0.0
         host = given or self.work.gpus.host_watts or 0.0
         return None if self.work.watts is None else (self.work.watts + host) / 1000
-
-    def _energy(self) -> Iterator[tuple[str, Kind, float | None]]:
-        power = self.prices.power
-        if power is not None and self.with_energy:
-            used = self._kilowatts
-            yield "energy", "energy", None if used is None else used * power.overhead * power.per_kwh
-
-    def _bursts(self) -> Iterator[tuple[str, Kind, float | None]]:
-        for item in self.prices.burst:
-            if self.load is not None and fits(item, self.load[1]):
-                yield item.name, "burst", item.hourly(self.load[0], self.prices.hours_per_month)
 
     def of_kinds(self, *kinds: Kind) -> float | None:
         """Return the cost per hour of all items of these kinds."""

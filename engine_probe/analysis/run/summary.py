@@ -167,6 +167,7 @@ def summarise(
     seconds, measured = whole_ns / 1e9, without_further(facts, requests)
     complete, prompt, answer = request_totals(requests)
     rates, near, later = throughput(iterations, requests, left_out_time(iterations, profiled))
+    running, blocks = column["running_requests"], (column["kv_blocks_scheduled"], column["kv_blocks_updated"])
     return Summary(
         status=status,
         notes=tuple(notes),
@@ -183,10 +184,10 @@ def summarise(
         makespan_seconds=makespan_seconds(measured),
         step=step_figures(iterations, profiled),
         shares=time_shares(column, whole_ns),
-        mean_running=mean_running(column, ends),
-        peak_running=int(column["running_requests"].max()),
+        mean_running=mean_over_time(running, running - column["finished_requests"], column["start_ns"], ends),
+        peak_running=int(running.max()),
         peak_waiting=int(waiting_requests(iterations).max()),
-        mean_kv_share=mean_kv_blocks(column, ends) / facts["kv"]["blocks"],
+        mean_kv_share=mean_over_time(*blocks, column["start_ns"], ends) / facts["kv"]["blocks"],
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / facts["kv"]["blocks"],
         preemptions=int(column["preempted_requests"].sum()),
         recomputed_share=float(column["recomputed_tokens"].sum() / max(1, column["scheduled_tokens"].sum())),
@@ -255,17 +256,6 @@ def request_totals(sequences: pa.Table) -> tuple[int, int, int]:
     of_answers = sequences["output_tokens"].to_numpy()[known]
     of_prompts = sequences["prompt_tokens"].to_numpy()[np.unique(rows[known])]  # sequences share their prompt
     return len(np.unique(rows)) - len(np.unique(rows[~known])), int(of_prompts.sum()), int(of_answers.sum())
-
-
-def mean_running(column: dict[str, npt.NDArray[Any]], ends: Integers) -> float:
-    """Return how many requests ran on average, between steps, too."""
-    running = column["running_requests"]
-    return mean_over_time(running, running - column["finished_requests"], column["start_ns"], ends)
-
-
-def mean_kv_blocks(column: dict[str, npt.NDArray[Any]], ends: Integers) -> float:
-    """Return how many KV blocks were in use on average, between steps, too."""
-    return mean_over_time(column["kv_blocks_scheduled"], column["kv_blocks_updated"], column["start_ns"], ends)
 
 
 def mean_over_time(during: npt.NDArray[Any], after: npt.NDArray[Any], starts: Integers, ends: Integers) -> float:

@@ -17,13 +17,12 @@ def silent(message: str) -> None:
     """Ignore a message."""
 
 
-def tiny_folder(say: Say = silent) -> Path:
-    return prepared(_place("tiny", tiny.recipe()), tiny.write_tiny, needs_bytes=4 << 20)
+def tiny_folder(_: Say = silent) -> Path:
+    return prepared(place_of("tiny"), tiny.write_tiny, needs_bytes=4 << 20)
 
 
 def smollm2_folder(say: Say = silent) -> Path:
-    folder = _place("smollm2", smollm2.recipe())
-    return prepared(folder, lambda temporary: smollm2.write_smollm2(temporary, say), smollm2.NEEDS_BYTES)
+    return prepared(place_of("smollm2"), lambda temporary: smollm2.write_smollm2(temporary, say), smollm2.NEEDS_BYTES)
 
 
 # name -> the function that prepares its folder
@@ -43,11 +42,7 @@ def embedded_config(name: str) -> dict[str, Any]:
 
 
 def place_of(name: str) -> Path:
-    """Return where an embedded model's folder is, or will be."""
-    return _place(name, (smollm2 if name == "smollm2" else tiny).recipe())
-
-
-def _place(name: str, recipe: object) -> Path:
-    """Return the folder of a recipe; another recipe has another folder, so it never finds old files."""
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    """Return where an embedded model's folder is, or will be; another recipe has another one."""
+    recipe = json.dumps((smollm2 if name == "smollm2" else tiny).recipe(), sort_keys=True)
+    digest = hashlib.sha256(recipe.encode()).hexdigest()
     return cache_folder() / "models" / f"{name}-{digest[:12]}"

@@ -20,7 +20,6 @@ from engine_probe.evaluation.money.options import Hardware, hardware
 from engine_probe.evaluation.money.price_list import find_prices, read_prices
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.curve import Curve, curves, points_by_curve
-from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 
 
@@ -69,7 +68,8 @@ def sweep_money(swept: Swept, drawn: Sequence[Curve], prices: Prices | None, slo
     for curve in drawn:
         work = [LoadedWork(point.load, point.summary.work, point.started_ns) for point in curve.figures]
         if work:
-            costs.append(costed(curve, work, measured_in_rounds(curve.figures), prices))
+            apart = measured_in_rounds(curve.figures)
+            costs.append(costed(curve.label, curve.unit, work, apart, prices, curve))
     return money([*costs, *cluster_costs(swept, prices)], drawn, prices, slo, at)
 
 
@@ -82,11 +82,8 @@ def cluster_costs(swept: Swept, prices: Prices | None) -> Iterator[Costed]:
             for point in alike
             if point.cluster
         ]
-        unit = f"{alike[0].unit} per engine"
         apart = in_rounds((each.load, each.started_ns) for each in work)
-        num_gpus = {each.work.gpus.cards for each in work}
-        cards = num_gpus.pop() if len(num_gpus) == 1 else None
-        yield Costed(label, unit, curve_costs(work, prices or NO_PRICES, unit, apart), cards)
+        yield costed(label, f"{alike[0].unit} per engine", work, apart, prices)
 
 
 def cluster_work(cluster: Cluster) -> Work:
@@ -98,15 +95,17 @@ def started_ns(cluster: Cluster) -> int:
     return int(cluster.engines[0].run.facts["clock"]["wall_ns"])
 
 
-def run_money(run: Run, analysis: RunAnalysis, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
+def run_money(analysis: RunAnalysis, prices: Prices | None, slo: Slo | None, at: Path) -> Money:
     found = curve_costs([LoadedWork(1, analysis.summary.work)], prices or NO_PRICES)
     return money([Costed("", "", found, analysis.summary.gpus.cards)], [], prices, slo, at)
 
 
-def costed(curve: Curve, work: Sequence[LoadedWork], apart: bool, prices: Prices | None) -> Costed:
+def costed(
+    label: str, unit: str, work: Sequence[LoadedWork], apart: bool, prices: Prices | None, curve: Curve | None = None
+) -> Costed:
     num_gpus = {each.work.gpus.cards for each in work}
-    found = curve_costs(work, prices or NO_PRICES, curve.unit, apart)
-    return Costed(curve.label, curve.unit, found, num_gpus.pop() if len(num_gpus) == 1 else None, curve)
+    found = curve_costs(work, prices or NO_PRICES, unit, apart)
+    return Costed(label, unit, found, num_gpus.pop() if len(num_gpus) == 1 else None, curve)
 
 
 def money(costs: list[Costed], drawn: Sequence[Curve], prices: Prices | None, slo: Slo | None, at: Path) -> Money:

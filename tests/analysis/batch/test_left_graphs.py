@@ -7,7 +7,8 @@ import pytest
 
 from engine_probe.analysis.batch.graphs import GraphUse
 from engine_probe.analysis.batch.left_graphs import left_graphs
-from engine_probe.analysis.curve.saturation import Boundary, Saturation
+from engine_probe.analysis.curve.growth import Boundary
+from engine_probe.analysis.curve.saturation import Saturation
 
 KNEE = Boundary(250, 200, 300, 0.95)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from engine_probe.analysis.curve.growth import Boundary
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.next_levels import Offer, sharpen_saturation, sharpen_slo, split
-from engine_probe.analysis.curve.saturation import Boundary, Level, saturation
+from engine_probe.analysis.curve.saturation import Level, saturation
 from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.slo import Slo

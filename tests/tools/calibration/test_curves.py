@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine_probe.analysis.curve.saturation import Boundary, Saturation, saturation
+from engine_probe.analysis.curve.growth import Boundary
+from engine_probe.analysis.curve.saturation import Saturation, saturation
 from engine_probe.analysis.statistics import level_noise
 from engine_probe.analysis.statistics.student import quantile
 from tools.calibration.claims import TOPICS

@@ -139,11 +139,7 @@ def _diverged(found: Comparison, pair: Pair, noise: MarginNoise | None) -> Compa
     if pair.logprobs is None or noise is None or found.token is None:
         return replace(found, kind=Kind.UNDECIDED, why="no log-probabilities")
     (mine, theirs), token = pair.logprobs, found.token
-    assert pair.reference.tokens is not None
-    assert pair.other.tokens is not None
-    exact = (
-        mine.second_ids[token] == pair.other.tokens[token] and theirs.second_ids[token] == pair.reference.tokens[token]
-    )
+    exact = pair.swaps_the_best_two(token)
     needed = float(mine.margins[token] + theirs.margins[token])
     found = replace(found, needed_shift=needed, at_least=not exact)
     if not math.isfinite(needed):
