@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from engine_probe.analysis.answers.integrity.margin_noise import STRETCH
 from engine_probe.analysis.answers.quality.language import language_detector
-from engine_probe.analysis.statistics.share import share_interval
+from engine_probe.analysis.statistics.student import share_interval
 from tests.support.simulated_faults import FAULTS, MEASURED, REQUESTS, TOKENS, WRONG_BLOCK, Count, Rates, rates
 from tests.support.simulated_text_faults import LANGUAGES, text_rates
 from tools.result_page import options, show

@@ -16,8 +16,7 @@ from engine_probe.analysis.answers.integrity.compare import Compared, Comparison
 from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
 from engine_probe.analysis.answers.integrity.margin_noise import MarginNoise, margin_shifts
 from engine_probe.analysis.answers.integrity.token_steps import TokenStep, TokenSteps
-from engine_probe.analysis.statistics.share import share_interval
-from engine_probe.analysis.statistics.student import Interval
+from engine_probe.analysis.statistics.student import Interval, share_interval
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint

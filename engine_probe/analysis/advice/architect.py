@@ -122,10 +122,10 @@ def headroom(case: Case) -> Sentences:
 
 def own_pools(cases: Sequence[Case]) -> Sentences:
     """Advise separate pools for workloads of one model whose saturation points surely lie far apart."""
-    ends = [(case, case.found.saturation) for case in cases if case.found.saturation and sure(case)]
+    ends = [(case, end) for case in cases if (end := case.found.saturation) and end.sureness >= SURE]
     for at, (one, end) in enumerate(ends):
         for other, beyond in ends[at + 1 :]:
-            if one.model != other.model or one.ranks != other.ranks or end is None or beyond is None:
+            if one.model != other.model or one.ranks != other.ranks:
                 continue
             low, high = sorted([(end.high, end.load, one), (beyond.low, beyond.load, other)], key=lambda each: each[1])
             if high[1] < OTHER_LOAD * low[1] or (end.low <= beyond.high and beyond.low <= end.high):
@@ -135,10 +135,6 @@ def own_pools(cases: Sequence[Case]) -> Sentences:
                 f"{high[1]:g} for {high[2].label}; a common limit would throttle the second or overload the first.",
                 (low[2].row(low[1]), high[2].row(high[1])),
             )
-
-
-def sure(case: Case) -> bool:
-    return case.found.saturation is not None and case.found.saturation.sureness >= SURE
 
 
 OF_ONE = (hold_there, room_for_histories, headroom, room_for_all)

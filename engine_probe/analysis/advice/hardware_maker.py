@@ -57,10 +57,11 @@ def prompts_elsewhere(case: Case) -> Sentences:
     """Advise separate devices for prefill, if mixed steps are much slower and frequent."""
     if case.found.best is None:
         return
-    made = [each.composition for each in case.at(case.found.best.load)]
-    if any(each is None or min(each.steps["both"], each.steps["decode"]) < STEPS for each in made):
+    points = case.at(case.found.best.load)
+    compositions = [each.composition for each in points if each.composition]
+    steps = [each.steps[kind] for each in compositions for kind in ("both", "decode")]
+    if len(compositions) < len(points) or min(steps) < STEPS:
         return
-    compositions = [each for each in made if each is not None]
     slower = min(each.mean_ns["both"] / each.mean_ns["decode"] for each in compositions)
     share = min(each.time_shares["both"] for each in compositions)
     if slower >= SLOWER and share >= OFTEN:

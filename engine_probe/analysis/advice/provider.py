@@ -44,10 +44,9 @@ def second_gpu(cases: Sequence[Case]) -> Sentences:
             shared = sorted({each.load for each in one.figures} & {each.load for each in more.figures})
             if len(shared) < 2:
                 continue
-            gains = [gain(one, more, load) for load in (shared[0], shared[-1])]
-            if None in gains:
+            low, high = (gain(one, more, load) for load in (shared[0], shared[-1]))
+            if low is None or high is None:
                 continue
-            low, high = (each for each in gains if each is not None)
             per_gpu = high * one.ranks / more.ranks
             yield (
                 f"{more.ranks} ranks instead of {one.ranks} give {low:.2f} times the throughput at {shared[0]:g} and "

@@ -99,21 +99,23 @@ class Goodput:
     @property
     def whole_strain(self) -> float | None:
         """Return the largest ratio of a cost or an energy to its limit; 0 without one. None if one is not known."""
-        strains = [limit.strain for limit in self.whole]
-        known = [strain for strain in strains if strain is not None]
-        return max(known, default=0.0) if len(known) == len(strains) else None
+        return largest(0.0, *(limit.strain for limit in self.whole))
 
     @property
     def request_strain(self) -> float | None:
         """Return how far the SLO is from being met, of latencies and of failures. None if that is not known."""
-        both = self.strain, self.success_strain
-        return None if both[0] is None or both[1] is None else max(both[0], both[1])
+        return largest(self.strain, self.success_strain)
 
     @property
     def worst_strain(self) -> float | None:
         """Return how far the SLO is from being met, costs and energies included. None if that is not known."""
-        both = self.request_strain, self.whole_strain
-        return None if both[0] is None or both[1] is None else max(both[0], both[1])
+        return largest(self.strain, self.success_strain, self.whole_strain)
+
+
+def largest(*strains: float | None) -> float | None:
+    """Return the largest of these. None if one is not known."""
+    known = [strain for strain in strains if strain is not None]
+    return max(known) if len(known) == len(strains) else None
 
 
 def goodput(

@@ -1,4 +1,4 @@
-"""Student's t distribution, and Welch's test with it.
+"""Student's t distribution, Welch's test with it, and the interval of a share.
 
 It calls what `scipy.stats` calls, without that module's long import.
 """
@@ -38,3 +38,13 @@ def welch(
     freedom = error**4 / sum(part**2 / own for part, own in zip(variances, freedoms, strict=True))
     half = quantile(freedom, confidence) * error
     return two_sided_p(distance, error, freedom), (distance - half, distance + half)
+
+
+def share_interval(count: int, of: int) -> Interval:
+    """Return the interval of a share of independent events (Clopper and Pearson: never too narrow)."""
+    from scipy.special import betaincinv
+
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(count, of - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, of - count, 1 - tail)) if count < of else 1.0
+    return low, high
