@@ -98,7 +98,9 @@ def experiment(sweeps: Mapping[str, Swept], title: str = "") -> Experiment:
     varied = varied_settings([dict(point.asked) for point in points])
     rows = tuple({SWEEP: owner, **each} for owner, each in zip(owners, varied, strict=True))
     folder = Path(os.path.commonpath([swept.folder.absolute() for swept in sweeps.values()]))
-    together = Swept(folder, title or default_title(sweeps), points, rows, {})
+    questions = dict.fromkeys(swept.question for swept in sweeps.values())
+    title = title or (next(iter(questions)) if len(questions) == 1 else f"{', '.join(sweeps)} as one experiment")
+    together = Swept(folder, title, points, rows, {})
     return Experiment(dict(sweeps), together, tuple(differences(sweeps)))
 
 
@@ -129,11 +131,6 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
         if len(set(names)) == len(names):
             return dict(zip(names, folders, strict=True))
     raise InputError(f"{folders[0]} is named twice")
-
-
-def default_title(sweeps: Mapping[str, Swept]) -> str:
-    questions = dict.fromkeys(swept.question for swept in sweeps.values())
-    return next(iter(questions)) if len(questions) == 1 else f"{', '.join(sweeps)} as one experiment"
 
 
 def curve_settings(sweep: str, points: Sequence[SweptPoint]) -> dict[str, Any]:

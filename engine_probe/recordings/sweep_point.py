@@ -40,15 +40,6 @@ class Clock(msgspec.Struct, frozen=True):
         return (self.ended_ns - self.started_ns) / 1e9
 
 
-def ran_unprobed(place: Path, asked: Mapping[str, Any]) -> bool:
-    return asked.get("probe") is False and (place / DRIVEN_FILE).is_file()
-
-
-def read_unprobed(place: Path, asked: Mapping[str, Any]) -> Timed:
-    """Read how long a point without the probe took."""
-    return Timed(pair_of(asked), probed=False, seconds=read_json_as(place / DRIVEN_FILE, Clock).seconds)
-
-
 def probed(run: Run, asked: Mapping[str, Any]) -> Timed | None:
     """Return how long a recorded point took by the driver's clock. None if the driver did not run it."""
     try:
@@ -159,12 +150,13 @@ def open_point(
     point = SweptPoint(str(row["id"]), curve, *load_, None, None, reason, asked=asked)
     if measured_together(asked):
         return open_together(place, point, slo)
-    without = ran_unprobed(place, asked)
-    if not without and not (place / "run.json").is_file():
+    unprobed = asked.get("probe") is False and (place / DRIVEN_FILE).is_file()
+    if not unprobed and not (place / "run.json").is_file():
         return point
     try:
-        if without:
-            return replace(point, timed=read_unprobed(place, asked))
+        if unprobed:
+            seconds = read_json_as(place / DRIVEN_FILE, Clock).seconds
+            return replace(point, timed=Timed(pair_of(asked), probed=False, seconds=seconds))
         run = load(place)
         if run.status != COMPLETE:
             return replace(point, run=run, reason="; ".join(run.notes))

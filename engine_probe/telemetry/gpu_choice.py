@@ -62,8 +62,10 @@ def _visible_gpus(nvml: Any, environment: Mapping[str, str]) -> tuple[list[Gpu],
             notes.append(f"{VISIBLE} names {name}, which NVML does not know ({error}): nothing after it is sampled")
             break
     by_number = any(entry.strip().isdigit() for entry in visible.split(","))
-    if by_number and environment.get(ORDER) != "PCI_BUS_ID" and len(_models(nvml)) > 1:
-        notes.append(f"the GPUs differ and {ORDER} is not PCI_BUS_ID: NVML's numbers may not be CUDA's")
+    if by_number and environment.get(ORDER) != "PCI_BUS_ID":
+        models = {text(nvml.nvmlDeviceGetName(handle)) for handle in _all_handles(nvml)}
+        if len(models) > 1:
+            notes.append(f"the GPUs differ and {ORDER} is not PCI_BUS_ID: NVML's numbers may not be CUDA's")
     return gpus, notes
 
 
@@ -97,7 +99,3 @@ def _gpu_by_uuid(nvml: Any, uuid: str) -> Gpu:
     if uuid.startswith("GPU-"):
         return Gpu(nvml, handle)
     return Gpu(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), instance=handle)
-
-
-def _models(nvml: Any) -> set[str]:
-    return {text(nvml.nvmlDeviceGetName(handle)) for handle in _all_handles(nvml)}

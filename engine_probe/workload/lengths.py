@@ -101,10 +101,10 @@ class Lengths:
         self.clipped += length != drawn
         return round(length)
 
-    def note(self, name: str) -> str | None:
-        """Say how many lengths were clipped; None if none were."""
+    def notes(self, name: str) -> list[str]:
+        """Say how many lengths were clipped; nothing if none were."""
         if not self.clipped:
-            return None
+            return []
         assert not isinstance(self._length, int)
         limits = f"{self._length.low} to {self._length.high}"
-        return f"{self.clipped} of {self.drawn} drawn {name} lay outside {limits} tokens and were clipped"
+        return [f"{self.clipped} of {self.drawn} drawn {name} lay outside {limits} tokens and were clipped"]

@@ -84,7 +84,7 @@ class Drawing:
 
     @property
     def notes(self) -> list[str]:
-        return [note for note in (self.input.note("prompts"), self.output.note("answers")) if note is not None]
+        return [*self.input.notes("prompts"), *self.output.notes("answers")]
 
 
 def random_tokens(chance: Random, length: int) -> list[int]:

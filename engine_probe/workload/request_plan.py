@@ -141,7 +141,9 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
     else:
         drafts = drafts_of(workload, encode)
     arrivals = workload.arrivals
-    loop = loop_of(arrivals) if isinstance(arrivals, ClosedLoop) else None
+    loop = None
+    if isinstance(arrivals, ClosedLoop):
+        loop = Loop(arrivals.users, nanoseconds(arrivals.pace_seconds), nanoseconds(arrivals.spread_seconds))
     pause = workload.prompts.pause_seconds if isinstance(workload.prompts, Conversations) else 0.0
     made = sessions_of(workload, drafts)
     return Plan(
@@ -186,10 +188,6 @@ def request_id(workload: Workload, session: int) -> str:
     return f"{FURTHER if further else ''}{session}"
 
 
-def loop_of(arrivals: ClosedLoop) -> Loop:
-    return Loop(arrivals.users, nanoseconds(arrivals.pace_seconds), nanoseconds(arrivals.spread_seconds))
-
-
 def steps_of(arrivals: Steps) -> list[Step]:
     pause_ns = nanoseconds(arrivals.pause_seconds)
     return [Step(users, users * arrivals.requests, pause_ns) for users in arrivals.levels]
@@ -205,11 +203,17 @@ def drafts_of_questions(workload: Workload, questions: Questions, encode: Encode
     """Draw the questions and the most tokens of their answers."""
     if encode is None:
         raise InputError(f"{questions.paths[0]} {WITHOUT_TOKENIZER}")
-    assert workload.output_len is not None
     chances = Chances(workload.seed)
-    output = Lengths(workload.output_len, chances.stream("output lengths"))
+    output = output_lengths(workload, chances)
+    assert output is not None
     drafts = question_drafts(questions, workload.num_prompts, output, encode, chances.stream("questions"))
-    return Drafts.made(drafts, list(filter(None, [output.note("answers")])))
+    return Drafts.made(drafts, output.notes("answers"))
+
+
+def output_lengths(workload: Workload, chances: Chances) -> Lengths | None:
+    """Return the lengths of answers. None where a file has them."""
+    length = workload.output_len
+    return None if length is None else Lengths(length, chances.stream("output lengths"))
 
 
 def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
@@ -218,11 +222,9 @@ def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
     if isinstance(prompts, Dataset):
         if encode is None:
             raise InputError(f"{prompts.path} {WITHOUT_TOKENIZER}")
-        output_len = workload.output_len
-        output = None if output_len is None else Lengths(output_len, chances.stream("output lengths"))
+        output = output_lengths(workload, chances)
         drafts, notes = dataset_drafts(prompts, count, output, encode, chances.stream("dataset"))
-        clipped = output.note("answers") if output else None
-        return Drafts.made(drafts, [*notes, *filter(None, [clipped])])
+        return Drafts.made(drafts, notes + (output.notes("answers") if output else []))
     if isinstance(prompts, RandomPrompts | SharedPrefix | Conversations):
         assert count is not None
         assert workload.output_len is not None
@@ -238,11 +240,11 @@ def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
     if isinstance(prompts, Texts):
         if encode is None:
             raise InputError(f"workload.prompts.texts {WITHOUT_TOKENIZER}")
+        output = output_lengths(workload, chances)
         assert count is not None
-        assert workload.output_len is not None
-        output = Lengths(workload.output_len, chances.stream("output lengths"))
+        assert output is not None
         texts = list(text_drafts(prompts, count, output, encode, chances.stream("texts")))
-        return Drafts.made(texts, list(filter(None, [output.note("answers")])))
+        return Drafts.made(texts, output.notes("answers"))
     assert isinstance(prompts, Trace)
     return Drafts.made(*trace_drafts(prompts, count, chances))
 

@@ -37,14 +37,6 @@ class Balance:
         """Return how far the highest lies above the lowest, as a share of the lowest."""
         return max(self.means) / min(self.means) - 1
 
-    @property
-    def lowest(self) -> int:
-        return int(np.argmin(self.means))
-
-    @property
-    def highest(self) -> int:
-        return int(np.argmax(self.means))
-
 
 def balance(repeats: Sequence[Sequence[float]]) -> Balance | None:
     """Return the balance of a figure of each engine in each repeat. None unless all are above zero.

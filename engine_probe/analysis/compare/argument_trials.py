@@ -6,7 +6,7 @@ that of the repeats alone, which were made after the best was known, in turns wi
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -138,10 +138,6 @@ class ArgumentTrials:
         return self.trials[0]
 
     @cached_property
-    def best(self) -> Trial | None:
-        return best_of(self.trials)
-
-    @cached_property
     def challenger(self) -> Trial | None:
         return challenger(self.searched)
 
@@ -188,21 +184,14 @@ def effect_of(name: str, measured: Sequence[Trial]) -> Effect:
     members = np.array([[str(trial.setting[name]) == choice for trial in measured] for choice in choices], dtype=float)
     values = ranks([trial.value for trial in measured])
     strengths = ((members @ values[orders(len(measured))].T) ** 2 / members.sum(axis=1)[:, None]).sum(axis=0)
-    medians = dict(choice_medians(measured, name, choices))
+    of_choice = {each: [trial.value for trial in measured if str(trial.setting[name]) == each] for each in choices}
+    medians = {choice: (float(np.median(found)), len(found)) for choice, found in of_choice.items()}
     return Effect(name, None, medians, share(strengths))
 
 
 def share(strengths: Any) -> float:
     """Return how often a random order is at least as strong as the measured one, which comes first."""
     return float(np.mean(strengths >= strengths[0] - 1e-9))
-
-
-def choice_medians(
-    measured: Sequence[Trial], name: str, choices: Sequence[str]
-) -> Iterator[tuple[str, tuple[float, int]]]:
-    for choice in choices:
-        values = [trial.value for trial in measured if str(trial.setting[name]) == choice]
-        yield choice, (float(np.median(values)), len(values))
 
 
 def is_number(value: Any) -> bool:

@@ -136,13 +136,12 @@ def choices(offered: Sequence[Offered], demand: Demand) -> list[Choice]:
         if option.unit == "requests/min"
     ]
     order: tuple[Holds, ...] = ("yes", "perhaps", "not known", "no")
-    return sorted(
-        found, key=lambda each: (order.index(each.latency), each.per_month or math.inf, -strength(each.option))
-    )
 
+    def first(each: Choice) -> tuple[int, float, float]:
+        strength = each.option.rate[0] if each.option.rate else 0.0
+        return order.index(each.latency), each.per_month or math.inf, -strength
 
-def strength(option: Offered) -> float:
-    return option.rate[0] if option.rate else 0.0
+    return sorted(found, key=first)
 
 
 def needed(wanted: float, rate: float) -> int | None:

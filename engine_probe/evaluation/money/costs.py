@@ -139,10 +139,7 @@ def gpu_pairs(costs: Sequence[Costed], drawn: Sequence[Curve]) -> Iterator[Cards
             yield Cards(fewer, more, times, rows)
 
 
-def known_energy(costs: Money) -> bool:
-    return any(level.mean("watts") is not None for curve in costs.curves for level in curve.costs.levels)
-
-
 def worth_showing(costs: Money) -> bool:
     """Return whether prices were given or energy was measured."""
-    return costs.prices is not None or known_energy(costs)
+    levels = (level for curve in costs.curves for level in curve.costs.levels)
+    return costs.prices is not None or any(level.mean("watts") is not None for level in levels)

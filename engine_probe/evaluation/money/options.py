@@ -59,9 +59,6 @@ class Hardware:
     choices: tuple[Choice, ...]  # empty without a demand
     rules: tuple[JudgedRule, ...]
 
-    def choice(self, name: str) -> Choice | None:
-        return next((choice for choice in self.choices if choice.option.name == name), None)
-
 
 def hardware(prices: Prices, slo: Slo | None, at: Path, demand: Demand = NO_DEMAND) -> Hardware:
     """Compare the options of a list; `at` is the folder from which it names recordings."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.compare.argument_trials import ArgumentTrials, Score, Trial
+from engine_probe.analysis.compare.argument_trials import ArgumentTrials, Score, Trial, best_of
 
 
 def trial(value: float | None, repeat: int = 0, strain: float | None = None, **setting: Any) -> Trial:
@@ -44,7 +44,7 @@ def test_what_misses_its_limits_or_failed_is_never_the_best() -> None:
             trial(110, strain=1.0, seqs=16),
         )
     )
-    assert found.best is found.trials[3]
+    assert best_of(found.trials) is found.trials[3]
     assert [each.setting["seqs"] for each in found.infeasible] == [64]
     assert [each.reason for each in found.failed] == ["out of memory"]
 
@@ -56,7 +56,7 @@ def test_a_strain_that_is_not_known_meets_no_limit() -> None:
 
 def test_the_baseline_is_not_its_own_challenger_and_without_another_there_is_no_gain() -> None:
     found = ArgumentTrials((trial(100, seqs=8), trial(None, seqs=16), trial(100, 1, seqs=8)))
-    assert found.best is found.first
+    assert best_of(found.trials) is found.first
     assert (found.challenger, found.gain) == (None, None)
 
 
