@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engine_probe.analysis.compare.load_effect import Outcome, RunSeen, effects, grouped, slope_p
+from engine_probe.analysis.compare.load_effect import Outcome, RunSeen, effects, slope_p, values_by_load
 from engine_probe.analysis.statistics.rank_tests import cliffs_delta, holm, rho, trend_p
 
 SLOW = Outcome("latency", "ms")
@@ -72,7 +72,7 @@ def test_a_trend_that_a_drift_of_the_machine_explains_is_not_told() -> None:
     """
     loads = [1, 2, 4, 8, 16, 32] * 3
     drifting = [RunSeen(f"r{at}", load, at, {"latency": 100 * 1.01**at}) for at, load in enumerate(loads)]
-    assert slope_p(list(grouped(drifting, "latency").values())) < 0.01
+    assert slope_p(list(values_by_load(drifting, "latency").values())) < 0.01
     (found,) = effects(drifting, [SLOW]).tested
     assert not found.rejected
 
