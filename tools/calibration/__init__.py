@@ -7,4 +7,5 @@
 `curves.py`, `comparisons.py`, `load_effects.py` and `stops.py` hand simulated measurements to the functions with which
 the product judges real ones, and turn what these conclude into claims. `claims.py` says for each kind of claim when it
 is true and how often it must be. `tally.py` counts, `table.py` and `document.py` write, `campaign.py` runs all of it.
+`learned.py` prints the constants that the analysis of a curve has from such sweeps.
 """

@@ -1,6 +1,7 @@
 """How throughput grows with load: where growth ends and what follows, over all curves that the levels allow.
 
-A statement is as certain as the share of these curves for which it is true. Each word has one rule for every curve:
+A statement about a region is as certain as the share of these curves for which it is true makes it (`certainty`), and
+any other as certain as that share. Each word has one rule for every curve:
 
 - overload: throughput is over 2 % (`SMALL`) below the highest of any lower load.
 - spare: a request gets at least 80 % (`NEAR`) of what it gets alone.
@@ -17,6 +18,7 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
 from engine_probe.analysis.curve.posterior import Curves, Sampler
@@ -24,8 +26,18 @@ from engine_probe.analysis.curve.shapes import Family, Span
 from engine_probe.analysis.statistics.arrays import Reals
 
 Kind = Literal["spare", "unclear", "shared", "plateau", "overload"]
+Flags = npt.NDArray[np.bool_]
 
 KINDS: tuple[Kind, ...] = ("spare", "unclear", "shared", "plateau", "overload")
+# How often a region is true that this share of curves have, as the offset and the slope of a logistic curve over the
+# logarithm of its odds: no engine has quite the shape of any curve. From simulated levels whose regions are known, by
+# `python -m tools.calibration.learned`.
+CERTAINTIES: dict[Kind, tuple[float, float]] = {
+    "spare": (-0.04, 1.06),
+    "shared": (0.15, 1.13),
+    "plateau": (0.20, 0.85),
+    "overload": (-0.30, 0.92),
+}
 NEAR = 0.8  # growth counts as proportional while a request gets this share of what it would get alone
 SMALL = 0.02  # a gain or a loss up to this is none
 ENDED, NO_GAIN = 0.005, 0.001  # what is left to gain where growth is said to end, and where it has ended for sure
@@ -111,7 +123,7 @@ class Growth:
 
     def sureness(self, load: float) -> float:
         """Return the certainty of that region."""
-        return float(self.chances[self.levels.index(load)].max())
+        return certainty(self.region(load), float(self.chances[self.levels.index(load)].max()))
 
     @property
     def shape(self) -> tuple[Kind, ...]:
@@ -138,12 +150,13 @@ class Growth:
     @property
     def falls(self) -> float:
         """Return the certainty that throughput at the highest level is over 2 % below its highest."""
-        return float((self.ends.losses[-1] > SMALL).mean())
+        return certainty("overload", float((self.ends.losses[-1] > SMALL).mean()))
 
     @property
     def stays(self) -> float:
         """Return the certainty that growth has ended by the highest level, and at most 2 % is lost there."""
-        return float(((self.ends.small <= self.most) & (self.ends.losses[-1] <= SMALL)).mean())
+        level = (self.ends.small <= self.most) & (self.ends.losses[-1] <= SMALL)
+        return certainty("plateau", float(level.mean()))
 
     def equilibrium(self) -> Boundary | None:
         """Return where proportional growth ends. None if it more likely goes on beyond all levels."""
@@ -185,10 +198,7 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
     if curves is None:
         return None
     ends, at_levels = followed(curves, levels)
-    spare = (levels[:, None] <= ends.spare) & (ends.losses <= SMALL)
-    overload = ends.losses > SMALL
-    plateau = ~spare & ~overload & (levels[:, None] >= ends.small)
-    shared = ~spare & ~overload & ~plateau
+    spare, shared, plateau, overload = regions_of(ends, levels)
     unclear = np.zeros_like(spare)
     if levels[0] > 1:
         sure = spare.mean(axis=1)
@@ -199,6 +209,22 @@ def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | Non
     chances = np.stack([kind.mean(axis=1) for kind in (spare, unclear, shared, plateau, overload)], axis=1)
     scaled = at_levels / np.exp(np.log(at_levels).mean(axis=0))
     return Growth(tuple(levels.tolist()), closest(curves, levels, rates), ends, scaled.mean(axis=1), chances)
+
+
+def regions_of(ends: Ends, levels: Reals) -> tuple[Flags, Flags, Flags, Flags]:
+    """Return which curves are spare, shared, plateau and overload at each level, a row."""
+    spare = (levels[:, None] <= ends.spare) & (ends.losses <= SMALL)
+    overload = ends.losses > SMALL
+    plateau = ~spare & ~overload & (levels[:, None] >= ends.small)
+    return spare, ~spare & ~overload & ~plateau, plateau, overload
+
+
+def certainty(kind: Kind, share: float) -> float:
+    """Return how often a region is true that this share of the curves have."""
+    if not 0 < share < 1:
+        return share
+    offset, slope = CERTAINTIES[kind]
+    return float(1 / (1 + math.exp(-offset) * (1 / share - 1) ** slope))
 
 
 def closest(curves: Curves, levels: Reals, rates: Reals) -> tuple[Fit, ...]:

@@ -25,14 +25,14 @@ from engine_probe.analysis.statistics.arrays import Reals
 Growing = Literal["line", "bend", "slower", "exponential", "scalability", "power"]
 End = Literal["", "plateau", "slope", "later slope", "cliff"]
 
-# Prior weight of each end, and how many parameters it adds. Falls together weigh about as much as the plateau. Where
-# levels leave it open whether growth ends, ends of these weights are true as often as they say (calibration.md).
+# Prior weight of each end, and how many parameters it adds: with these weights the regions of simulated levels are
+# likeliest (`python -m tools.calibration.learned`).
 ENDS: dict[End, tuple[float, int]] = {
     "": (1.0, 0),
-    "plateau": (0.6, 1),
-    "slope": (0.16, 2),
-    "later slope": (0.16, 3),
-    "cliff": (0.18, 2),
+    "plateau": (0.55, 1),
+    "slope": (0.06, 2),
+    "later slope": (0.35, 3),
+    "cliff": (0.22, 2),
 }
 PARAMETERS: dict[Growing, int] = {"line": 0, "bend": 1, "slower": 2, "exponential": 1, "scalability": 2, "power": 1}
 ENDLESS: tuple[Growing, ...] = ("exponential", "scalability", "power")
