@@ -38,6 +38,7 @@ class Turn:
     cached_tokens: int  # found when it was admitted
     ideal_tokens: int | None  # that a cache without limits would have held; None if that is not known
     pause_ns: int | None  # since the answer before; None in a first turn
+    output_tokens: int
 
     @property
     def lost_tokens(self) -> int:
@@ -180,4 +181,5 @@ def turns_of(rows: Sequence[Mapping[str, Any]], block: int | None, planned: Sequ
             row["cached_tokens"] or 0,
             ideal,
             pause_ns,
+            row["output_tokens"],
         )
