@@ -63,7 +63,9 @@ def test_a_turn_waits_for_its_pause_and_an_arrival_for_its_time() -> None:
 @pytest.mark.parametrize("name", ["concurrency_gpt2_xl", "kv_pressure", "probe_overhead"])
 def test_it_counts_what_the_exact_simulation_of_drawn_lengths_counts(name: str) -> None:
     for point in points(read_sweep(name))[::3]:
-        found = schedule(point, second, pool=False)
+        asked = asked_requests(point)
+        assert asked is not None
+        found = schedule(point, asked, second, pool=False)
         assert found is not None
         assert found.peak_tokens == peak_tokens(point)
         assert round(found.seconds) == (fewest_steps(point) or found.seconds)
