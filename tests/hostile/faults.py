@@ -281,7 +281,8 @@ def section_of(outcomes: list[Outcome], calls: str) -> list[str]:
     lines = [
         f"Made by `{command}` on {datetime.now(UTC):%Y-%m-%d} with Python {platform.python_version()}: each of",
         f"{attacked} functions and methods (of {len(places())}) fails at its {calls}, in a fork of a process with",
-        "vLLM's real scheduler over an executor that computes nothing.",
+        "vLLM's real scheduler over an executor that computes nothing. A call that a recording without a fault does",
+        "not make is not reached, and not run.",
         "",
         "| room | faults | reached | complete | incomplete | recording | none | wrong |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
