@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
-import numpy.typing as npt
 from rich.progress import track
 from scipy.optimize import minimize
 
@@ -26,7 +25,8 @@ from engine_probe.analysis.curve.likelihood import Likelihood
 from engine_probe.analysis.curve.posterior import Sampler
 from engine_probe.analysis.curve.regions import LETTERS
 from engine_probe.analysis.curve.saturation import scatter
-from engine_probe.analysis.curve.shapes import ENDS, Reals
+from engine_probe.analysis.curve.shapes import ENDS
+from engine_probe.analysis.statistics.arrays import Flags, Reals
 from tools.calibration.campaign import begin
 from tools.calibration.curves import in_region
 from tools.calibration.simulated.sweeps import DRAINED, draw_sweep, sweep_plan
@@ -44,7 +44,7 @@ class Learned:
     """One simulated sweep: the curves that its levels allow, and the truth."""
 
     shares: Reals  # ends x levels x regions: of the curves
-    true: npt.NDArray[np.bool_]  # levels x regions; at some levels two are true
+    true: Flags  # levels x regions; at some levels two are true
     alone: bool  # a load of one was measured
 
     def weighed(self, logs: Reals) -> Reals:
@@ -83,7 +83,7 @@ def logs_of_weights(sweeps: Sequence[Learned]) -> Reals:
 
 
 def told(each: Learned, logs: Reals) -> Iterator[tuple[int, float, bool]]:
-    """Yield the region that is told of each level, its share of the curves, and whether it is true."""
+    """Yield the region of each level that most curves have, its share of them, and whether it is true."""
     for shares, true in zip(each.weighed(logs), each.true, strict=True):
         kind = int(shares.argmax())
         unclear = REGIONS[kind] == "spare" and not each.alone and shares[kind] < 1 - DOUBT

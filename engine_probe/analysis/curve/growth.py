@@ -18,15 +18,13 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
 from engine_probe.analysis.curve.posterior import Curves, Sampler
 from engine_probe.analysis.curve.shapes import Family, Span
-from engine_probe.analysis.statistics.arrays import Reals
+from engine_probe.analysis.statistics.arrays import Flags, Reals
 
 Kind = Literal["spare", "unclear", "shared", "plateau", "overload"]
-Flags = npt.NDArray[np.bool_]
 
 KINDS: tuple[Kind, ...] = ("spare", "unclear", "shared", "plateau", "overload")
 # How often a region is true that this share of curves have, as the offset and the slope of a logistic curve over the
@@ -118,12 +116,15 @@ class Growth:
         return self.levels[-1]
 
     def region(self, load: float) -> Kind:
-        """Return the likeliest region of a measured level."""
-        return KINDS[int(self.chances[self.levels.index(load)].argmax())]
+        """Return the region of a measured level that is the most certain."""
+        return max(KINDS, key=lambda kind: self._certainty(kind, load))
 
     def sureness(self, load: float) -> float:
         """Return the certainty of that region."""
-        return certainty(self.region(load), float(self.chances[self.levels.index(load)].max()))
+        return self._certainty(self.region(load), load)
+
+    def _certainty(self, kind: Kind, load: float) -> float:
+        return certainty(kind, float(self.chances[self.levels.index(load), KINDS.index(kind)]))
 
     @property
     def shape(self) -> tuple[Kind, ...]:

@@ -7,11 +7,9 @@ sure: p is that of each of `WALKS`, weighted by how likely each makes the runs o
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.student import two_sided_p
-
-Reals = npt.NDArray[np.float64]
 
 WALKS = (0.0, 0.1, 0.5, 0.9, 1.0)  # shares of the variance from one run to the next; equally likely before
 

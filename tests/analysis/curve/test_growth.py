@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from engine_probe.analysis.curve.growth import Growth, growth
+from engine_probe.analysis.curve.growth import Growth, certainty, growth
 from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
 
 LEVELS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
@@ -34,8 +35,8 @@ def test_a_saturating_exponential_ends_where_little_is_left(scale: float) -> Non
     made = found(lambda load: -math.expm1(-load / scale))
     end = made.saturation()
     assert end is not None
-    assert end[1] <= 6.9 * scale
-    assert end[2] >= 3.9 * scale
+    assert end.low <= 6.9 * scale
+    assert end.high >= 3.9 * scale
 
 
 def test_a_scalability_law_past_its_peak_falls() -> None:
@@ -45,7 +46,7 @@ def test_a_scalability_law_past_its_peak_falls() -> None:
     assert made.falls > 0.9
     end = made.saturation()
     assert end is not None
-    assert end[1] <= 16 <= end[2]
+    assert end.low <= 16 <= end.high
 
 
 def test_growth_that_goes_on_has_no_end() -> None:
@@ -58,7 +59,7 @@ def test_an_end_that_may_lie_above_all_levels_has_no_upper_limit() -> None:
     """80 % at 60: with 5 % of noise it may as well be at 80."""
     made = found(lambda load: load / (1 + load / 240), scatter=Scatter(0.05**2, 20, 0.05**2))
     end = made.equilibrium()
-    assert end is None or math.isinf(end[2])
+    assert end is None or math.isinf(end.high)
 
 
 def test_the_same_levels_always_give_the_same_figures() -> None:
@@ -109,3 +110,11 @@ def test_repeats_that_are_exactly_alike_are_taken_as_nearly_so() -> None:
     errors = alike.errors(np.array([[1.0], [2.0], [4.0]]))[:, 0]
     assert math.isfinite(alike(errors))
     assert alike(errors) == nearly(errors)
+
+
+def test_the_region_of_a_level_is_the_most_certain_one() -> None:
+    """Fewer curves have a plateau there than a fall, but a fall is true less often than so many curves say."""
+    made = found(lambda load: min(load, 10))
+    doubtful = replace(made, chances=np.tile([0.0, 0.0, 0.03, 0.46, 0.51], (len(LEVELS), 1)))
+    assert doubtful.region(64) == "plateau"
+    assert doubtful.sureness(64) == certainty("plateau", 0.46) > certainty("overload", 0.51)
