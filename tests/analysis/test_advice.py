@@ -75,9 +75,10 @@ def test_limit_concurrency_where_throughput_falls_behind() -> None:
 
 
 def test_a_plateau_brings_only_waiting() -> None:
-    level = {1: 10, 2: 20, 4: 40, 8: 80, 16: 120, 24: 121, 32: 119, 48: 120}
+    """Without the level of 12 a higher peak between 8 and 16 is likely enough for no advice."""
+    level = {1: 10, 2: 20, 4: 40, 8: 80, 12: 119, 16: 120, 24: 121, 32: 119, 48: 120}
     (told,) = (each for each in said([case(level)], "architect") if "Beyond" in each.text)
-    assert told.text.startswith("Beyond ")
+    assert told.text.startswith("Beyond concurrency 12 ")
     assert "throughput no longer grows; waiting time grows" in told.text
 
 

@@ -25,7 +25,7 @@ from engine_probe.analysis.answers.integrity.answers import Pair
 from engine_probe.analysis.statistics.arrays import Reals
 
 CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit
-DISTURBED_CHANCE = 0.05  # that any request without a fault is called disturbed, half of it by each of two values
+DISTURBED_CHANCE = 0.01  # that any request without a fault is called disturbed, half of it by each of two values
 FEWEST = 20  # shifts, or requests with one
 FEWEST_REQUESTS = 5
 STRETCH = 8  # tokens whose shifts are taken together

@@ -16,11 +16,17 @@ def limit(values: np.ndarray, step: float = 1e-6) -> float:
 
 @pytest.mark.parametrize("step", [1e-6, 1.0])
 def test_a_comparison_without_faults_seldom_has_a_value_beyond_the_limit(step: float) -> None:
-    """Nominally one of forty has, for the exponential tail of the limit; rounded, the limit is between two values."""
+    """Nominally one of two hundred has, for the exponential tail; rounded, the limit is between two values."""
     chance = np.random.default_rng(1)
     values = np.ceil(chance.exponential(1.0, (400, REQUESTS)) / step) * step
     beyond = np.mean([values.max() > limit(values, step) for values in values])
-    assert beyond < 0.05
+    assert beyond < 0.02
+
+
+def test_bf16_logits_may_move_by_four_steps_in_one_of_a_hundred_requests() -> None:
+    """The largest shifts of smollm2's requests in BF16 at concurrency 8 and 32 against 1, where nothing was planted."""
+    largest = np.repeat([0.0625, 0.125, 0.1875, 0.25, 0.5], [2, 65, 6, 50, 1])
+    assert limit(largest, 0.0625) > 0.5
 
 
 def test_faults_in_one_of_twenty_requests_hardly_raise_the_limit() -> None:
