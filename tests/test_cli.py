@@ -20,7 +20,9 @@ def typed(*words: str) -> subprocess.CompletedProcess[str]:
         (["swep"], "there is no command swep: did you mean sweep?"),
         (["xyz"], "there is no command xyz: engine_probe --help lists them"),
         (["sweep", "--lst"], "there is no option --lst: did you mean --list?"),
-        (["sweep", "smok"], "there is no sweep 'smok': did you mean smoke?"),
+        pytest.param(
+            ["sweep", "smok"], "there is no sweep 'smok': did you mean smoke?", marks=pytest.mark.lengthy, id="sweep"
+        ),
     ],
 )
 def test_a_wrong_word_meets_the_nearest_right_one(words: list[str], sentence: str) -> None:

@@ -245,6 +245,7 @@ def test_an_import_upwards_that_is_gone_loses_its_exception() -> None:
         assert any(name.startswith(f"engine_probe.{imported}") for name in imported_by(MODULES[module])), module
 
 
+@pytest.mark.lengthy
 def test_kernels_bench_runs_alone() -> None:
     """With torch and the core dependencies: nothing of engine_probe, and no vLLM."""
     files = list(KERNELS_BENCH.rglob("*.py"))

@@ -132,6 +132,7 @@ def test_drafts_of_unknown_acceptance_are_refused(tmp_path: Path, swept: Path) -
 
 
 @pytest.mark.parametrize("on", ["L40S", "recordings"])
+@pytest.mark.lengthy
 def test_given_drafts_are_part_of_the_twin(tmp_path: Path, swept: Path, on: str) -> None:
     drafts = (
         'speculative_config = { method = "ngram", num_speculative_tokens = 2, prompt_lookup_max = 3, '

@@ -56,6 +56,7 @@ def test_it_is_built_once(tmp_path: Path) -> None:
     assert len(built) == 1
 
 
+@pytest.mark.lengthy
 def test_two_processes_at_once_do_the_work_once(tmp_path: Path) -> None:
     folder, log = tmp_path / "x", tmp_path / "log"
     both = [start(folder, log, 0.5) for _ in range(2)]
@@ -65,6 +66,7 @@ def test_two_processes_at_once_do_the_work_once(tmp_path: Path) -> None:
     assert not parts(folder)
 
 
+@pytest.mark.lengthy
 def test_killed_in_the_middle_nothing_half_written_is_taken_for_whole(tmp_path: Path) -> None:
     folder, log = tmp_path / "x", tmp_path / "log"
     victim = start(folder, log, 60)

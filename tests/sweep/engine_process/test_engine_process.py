@@ -121,12 +121,14 @@ def test_an_engine_that_hangs_at_its_start_is_given_up_once(
     assert [path.name for path in tmp_path.glob("*.log")] == ["engine.log"]
 
 
+@pytest.mark.lengthy
 def test_an_engine_that_has_begun_a_point_has_started(sweep: SweepFile, engine, tmp_path: Path) -> None:
     engine("""tell('{"type":"Began","number":0}'); import time; time.sleep(0.5); sys.exit(5)""")
     hasty = msgspec.structs.replace(sweep, start_seconds=0.3, axes={"workload.concurrency": [1]})
     assert "with exit code 5" in rows(hasty, tmp_path)[0].reason
 
 
+@pytest.mark.lengthy
 def test_while_an_engine_starts_its_phases_are_told(sweep: SweepFile, engine, tmp_path: Path) -> None:
     line = "INFO [cpu_model_runner.py:68] Starting to load model tiny..."
     said = """tell('{"type":"StartStep","text":"converting"}'); import time; time.sleep(0.3)"""

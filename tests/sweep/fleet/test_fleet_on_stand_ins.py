@@ -393,6 +393,7 @@ def together(sweep: SweepFile, replicas: int) -> SweepFile:
     return msgspec.structs.replace(sweep, axes={"workload.concurrency": [1]}, replicas=replicas)
 
 
+@pytest.mark.lengthy
 def test_engines_that_measure_together_have_a_machine_each_and_one_start_by_its_clock(
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None]
 ) -> None:
