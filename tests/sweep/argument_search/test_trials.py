@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from optuna.samplers import TPESampler
 
+from engine_probe.analysis.compare.argument_trials import best_of
 from engine_probe.errors import InputError
 from engine_probe.evaluation.money.costs import Money
 from engine_probe.files.config_file import convert
@@ -122,7 +123,7 @@ def test_it_beats_the_baseline_and_the_report_says_by_how_much(whole: Any) -> No
     swept = open_sweep(whole[0])
     found = trials_of(swept)
     assert found is not None
-    assert found.challenger is found.best
+    assert found.challenger is best_of(found.trials)
     assert found.gain is not None
     assert found.gain.relative == pytest.approx(found.challenger.value / found.first.value - 1)
     assert found.gain.relative > 0.5
@@ -201,17 +202,17 @@ def test_the_slo_decides_what_is_best(tmp_path: Path) -> None:
     run(sweep_of(slo={"tpot_ms": 1.0}, confirm=0), tmp_path / "all", SimulatedEngines())
     everything = trials_of(open_sweep(tmp_path / "all"))
     assert everything is not None
-    assert everything.best is None
+    assert best_of(everything.trials) is None
     fastest = max((trial for trial in everything.trials if trial.score), key=lambda trial: trial.value)
     assert fastest.score is not None
     assert fastest.score.strain is not None
     run(sweep_of(slo={"tpot_ms": fastest.score.strain * 0.99}, confirm=0), tmp_path / "some", SimulatedEngines())
     found = trials_of(open_sweep(tmp_path / "some"))
     assert found is not None
-    assert found.best is not None
-    assert found.best.score is not None
-    assert found.best.score.strain is not None
-    assert found.best.score.strain <= 1
+    assert best_of(found.trials) is not None
+    assert best_of(found.trials).score is not None
+    assert best_of(found.trials).score.strain is not None
+    assert best_of(found.trials).score.strain <= 1
     assert fastest.name not in {trial.name for trial in found.trials if trial.is_feasible}
 
 
@@ -287,7 +288,7 @@ def test_a_limit_ends_the_search_for_the_load_of_a_setting(with_loads: Any, tmp_
     baseline = [point.load for point in engines.started if point.label.startswith("baseline") and not point.repeat]
     assert max(baseline) == 16  # twice the load takes twice as long
     words = " ".join(sentence.text for sentence in sweep_document(open_sweep(tmp_path), []).verdict.sentences)
-    assert f"at {found.best.load if found.best else None}" in words
+    assert f"at {best_of(found.trials).load if best_of(found.trials) else None}" in words
 
 
 @pytest.mark.lengthy
