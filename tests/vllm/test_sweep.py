@@ -187,7 +187,7 @@ def test_two_sweeps_are_measured_in_turns_and_compared(folder: Path) -> None:
 
 STOPPING = """
 [stop]
-seconds = 120
+seconds = 300
 steady = { within = 0.5, after_seconds = 1 }
 saturated = { growth = 50, levels = 1 }
 [warm_up]
