@@ -55,7 +55,7 @@ def built_for(model: str, arguments: Mapping[str, Any]) -> BuiltModel | None:
         if is_known(config):
             return None
     except UnknownLayersError:
-        pass
+        pass  # vLLM's own code says what they keep
     except InputError as error:
         raise InputError(f"{model}: {error}") from error
     return built_model(str(Path(model).expanduser()), arguments)
