@@ -72,12 +72,16 @@ def simulated(index: int, seed: int) -> Learned | None:
     return Learned(shares, np.array(true), bool(loads[0] <= 1))
 
 
+def log_chance(sweeps: Sequence[Learned], logs: Reals) -> float:
+    """Return the mean logarithm of the chance that a level's true region is given, by sweep."""
+    return float(np.mean([np.log(LEAST + (each.weighed(logs) * each.true).sum(axis=1)).mean() for each in sweeps]))
+
+
 def logs_of_weights(sweeps: Sequence[Learned]) -> Reals:
     """Return by how much the logarithm of each end's weight changes, so that true regions are likeliest."""
 
     def cost(logs: Reals) -> float:
-        lost = [np.log(LEAST + (each.weighed(logs) * each.true).sum(axis=1)).mean() for each in sweeps]
-        return float(PRIOR_WEIGHTS * logs @ logs / 2 - np.sum(lost))
+        return float(PRIOR_WEIGHTS * logs @ logs / 2 - len(sweeps) * log_chance(sweeps, logs))
 
     return np.asarray(minimize(cost, np.zeros(len(FREE))).x, dtype=np.float64)
 
@@ -125,6 +129,8 @@ def main() -> None:
         drawn = pool.map(simulated, range(asked.sweeps), [asked.seed] * asked.sweeps, chunksize=8)
         sweeps = [each for each in track(drawn, "simulating", asked.sweeps, transient=True) if each]
     weights, certainties = learn(sweeps)
+    today, then = (np.exp(log_chance(sweeps, logs)) for logs in (np.zeros(len(FREE)), logs_of_weights(sweeps)))
+    print(f"A true region has a chance of {today:.2%} with today's weights, {then:.2%} with these (geometric means).")
     print("ENDS:", ", ".join(f"{end} {weight:.2f}" for end, weight in weights.items()))
     print("CERTAINTIES:", ", ".join(f"{kind} ({one:.2f}, {two:.2f})" for kind, (one, two) in certainties.items()))
 
