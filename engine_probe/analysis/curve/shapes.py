@@ -26,8 +26,8 @@ Growing = Literal["line", "bend", "slower", "exponential", "scalability", "power
 End = Literal["", "plateau", "slope", "later slope", "cliff"]
 
 # Prior weight of each end, and how many parameters it adds. Learned on simulated sweeps, where they give a level's true
-# region a chance of 85.07 %. `python -m tools.calibration.learned`, begun from these, finds 0.49, 0.03, 0.41 and 0.20 with
-# 85.10 %: so little is gained that these stay.
+# region a chance of 85.07 %. `python -m tools.calibration.learned`, begun from these, finds 0.49, 0.03, 0.41 and 0.20,
+# with 85.10 %: so little is gained that these stay.
 ENDS: dict[End, tuple[float, int]] = {
     "": (1.0, 0),
     "plateau": (0.55, 1),
