@@ -38,7 +38,7 @@ RECORDINGS := anatomy elsewhere hardware.json inside integrity knee pool ranks
 recordings: $(RECORDINGS:%=runs/%) ## what the notebooks open: runs and sweeps of a small real model (minutes)
 
 notebooks: recordings | $(READY) ## every notebook on those recordings, from the first cell to the last
-	@$(BIN)/python -m tests.support.notebooks
+	@$(BIN)/python -m tests.support.processes.notebooks
 
 runs/anatomy: | $(SWEEP_READY)
 	@$(BIN)/python -m engine_probe profile --model smollm2 --num-prompts 72 --request-rate 3 --input-len 160 --output-len 48 \
@@ -101,23 +101,23 @@ test-readme: $(READY) ## every command and snippet of the README as printed, bes
 	@$(BIN)/python -m pytest -m readme $(ARGS)
 
 test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
-	@$(BIN)/python tools/versions.py $(ARGS)
+	@$(BIN)/python -m tools.vllm_versions.versions $(ARGS)
 
 test-upstream: $(READY) ## vLLM's own scheduler tests without the probe and with it on every scheduler (downloads 45 MB once)
 	@$(BIN)/python -m tools.upstream $(ARGS)
 
 screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of make recordings (needs a Chromium)
-	@$(BIN)/python tools/screenshot.py $< && $(BIN)/python tools/screenshot.py --plan
+	@$(BIN)/python -m tools.pictures.screenshot $< && $(BIN)/python -m tools.pictures.screenshot --plan
 
 terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes; KEEP=runs/knee)
-	@$(BIN)/python tools/capture_terminal.py profile --at start="starting vLLM" --at running="waiting .* preempted" -- \
+	@$(BIN)/python -m tools.pictures.capture_terminal profile --at start="starting vLLM" --at running="waiting .* preempted" -- \
 		engine_probe profile --model tiny --num-prompts 400 --max-concurrency 16
-	@$(BIN)/python tools/capture_terminal.py sweep --at start="starting vLLM" --at running="point [5-9] of" \
+	@$(BIN)/python -m tools.pictures.capture_terminal sweep --at start="starting vLLM" --at running="point [5-9] of" \
 		$(if $(KEEP),--keep $(KEEP)) -- \
 		engine_probe sweep
 
 docs: $(READY) ## write docs/sweep_files.md, docs/price_lists.md and the JSON Schema of sweep files
-	@$(BIN)/python tools/sweep_reference.py && $(BIN)/python tools/price_reference.py
+	@$(BIN)/python -m tools.reference_pages.sweep_reference && $(BIN)/python -m tools.reference_pages.price_reference
 
 lint: $(READY) ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -132,7 +132,7 @@ lock: $(READY) ## resolve tools/locks anew from pyproject.toml
 	@$(BIN)/python tools/lock.py
 
 measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results/set_up.md (needs a quiet machine)
-	@$(BIN)/python tools/measure_set_up.py $(ARGS)
+	@$(BIN)/python -m tools.results.measure_set_up $(ARGS)
 
 measure-calibration: $(READY) ## how often conclusions from simulated sweeps are true (ARGS="--sweeps 500 --only curves")
 	@$(BIN)/python -m tools.calibration $(ARGS)

@@ -13,7 +13,7 @@ import pytest
 
 from engine_probe import cli
 from engine_probe.engine.build import model_geometry
-from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 
 SWEEP = """question = "what?"
 [engine]

@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.notebook_magic import Asked, arguments, engine_of
-from tests.support.notebook_shell import notebook_shell
+from tests.support.processes.notebook_shell import notebook_shell
 
 pytest.importorskip("IPython")
 

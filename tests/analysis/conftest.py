@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 

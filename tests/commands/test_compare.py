@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.commands.compare import command
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 
 RATE = "output_tokens_per_s < -5%"
 

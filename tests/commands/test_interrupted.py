@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe.commands import perplexity, profile
 from engine_probe.commands.sweep import cli, measure
-from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 
 NOTHING = "interrupted before anything was recorded"
 NO_ROWS = '{"sweep": {}, "points": []}'

@@ -6,15 +6,15 @@ import re
 import tomllib
 from pathlib import Path
 
-import price_reference
 import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.analysis.money.prices import SECTIONS
 from engine_probe.commands.prices import command
 from engine_probe.evaluation.money.price_list import STARTER, read_prices, shipped_names
-from tests.support.recordings import write_sweep
+from tests.support.recordings.run_folders import write_sweep
 from tests.support.values import has_values
+from tools.reference_pages import price_reference
 
 
 def prices(*words: object) -> Result:

@@ -25,8 +25,8 @@ from engine_probe.recordings.sweep import open_sweep
 from engine_probe.report.charts.sweep import throughput_charts
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.run_report import run_document
-from tests.support.recordings import facts, ran, write_run, write_sweep
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
+from tests.support.recordings.small_tables import table
 from tests.support.values import values
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e"

@@ -10,8 +10,8 @@ import pytest
 from engine_probe.evaluation.comparison import compare_each
 from engine_probe.evaluation.history import earlier_of, open_history
 from engine_probe.evaluation.measurement import Opened, opened
-from tests.support.golden import write_repeated
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.golden import write_repeated
+from tests.support.recordings.run_folders import facts, ran, write_run
 
 LEVELS = (4, 20)
 BOTH = ((90, 47), (40, 47), (90, 49))  # blocks and tokens of a prompt: of the first side, the second, the first

@@ -10,8 +10,8 @@ import pytest
 from engine_probe.analysis.answers.integrity.compare import Kind
 from engine_probe.evaluation.integrity import CurveIntegrity, figures, integrity
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.answered_sweeps import EXACT, PROMPTS, Answered, cut, failed, without, write_answered_sweep
-from tests.support.simulated_answers import normal
+from tests.support.answers.simulated_answers import normal
+from tests.support.sweeps.answered_sweeps import EXACT, PROMPTS, Answered, cut, failed, without, write_answered_sweep
 
 NOISE = normal(0.03)
 

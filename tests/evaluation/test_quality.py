@@ -9,8 +9,8 @@ import pytest
 from engine_probe.evaluation.quality import ALL, CORRECT, NO_TEXT, Judge, curve_qualities, with_accuracy
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
-from tests.support.recordings import ran, write_run
+from tests.support.recordings.run_folders import ran, write_run
+from tests.support.sweeps.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
 
 ASKED = [question.turn_id(turn) for question, turn in ENGLISH]
 WRONG = "I do not know what that is, I am afraid."

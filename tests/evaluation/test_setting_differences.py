@@ -5,7 +5,7 @@ from typing import Any
 
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.run import Run, load
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 
 GRAPHS = {
     "mode": "VLLM_COMPILE",

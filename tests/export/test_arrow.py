@@ -17,7 +17,7 @@ from engine_probe.commands.export import command
 from engine_probe.errors import InputError
 from engine_probe.export.arrow import export
 from engine_probe.record.schema import SCHEMAS, TABLES
-from tests.support.recordings import ran, write_run
+from tests.support.recordings.run_folders import ran, write_run
 
 LARGE = 2**62 + 1  # a float would round it
 

@@ -12,7 +12,7 @@ from engine_probe import load
 from engine_probe.commands import export, report
 from engine_probe.errors import InputError
 from engine_probe.recordings.forward_passes import ForwardPasses
-from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 
 # A record as Dynamo documents it.
 SCHEDULED = {

@@ -16,7 +16,7 @@ from engine_probe import load, load_sweep
 from engine_probe.commands.export import command
 from engine_probe.perplexity.results import Measured, Precision, write_measured
 from engine_probe.perplexity.spec import Quality
-from tests.support.recordings import write_sweep
+from tests.support.recordings.run_folders import write_sweep
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from engine_probe.commands.export import command
 from engine_probe.errors import InputError
 from engine_probe.export.vllm_bench import serve_result, throughput_result
 from engine_probe.recordings.run import Run, load
-from tests.support.recordings import MS, facts, ran, write_run
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import MS, facts, ran, write_run
+from tests.support.recordings.small_tables import table
 
 
 def row(number: int, arrival: int, tokens_at: list[int], **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.hostile.campaign import MORE_MEMORY, Outcome, campaign, jobs
+from tests.hostile.files.campaign import MORE_MEMORY, Outcome, campaign, jobs
 from tests.hostile.page import LOST, TOKENS, command_line, put_section
 from tests.hostile.table import lines, verdict
 

@@ -167,7 +167,7 @@ def attack(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
 def calls_of(engine: Any, found: list[Place], folder: Path) -> list[int]:
     """Count the calls of each function in a recording without a fault, in a fork: one without calls cannot fail."""
     from engine_probe import Probe
-    from tests.support import scheduler_engine
+    from tests.support.engines import scheduler_engine
 
     def count() -> list[int]:
         counts = [plant(place, 0) for place in found]
@@ -183,7 +183,7 @@ def calls_of(engine: Any, found: list[Place], folder: Path) -> list[int]:
 
 def in_child(engine: Any, place: Place, call: int, folder: Path) -> Outcome:
     from engine_probe import IncompleteRecordingWarning, Probe, load
-    from tests.support import scheduler_engine
+    from tests.support.engines import scheduler_engine
 
     before, bare = scheduler_engine.held(engine), scheduler_engine.generate(engine)
     engine.reset_prefix_cache()
@@ -233,7 +233,7 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="write the section to this file, as docs/results/hostile.md")
     asked = parser.parse_args()
     from engine_probe import Probe
-    from tests.support.scheduler_engine import generate, scheduler_engine
+    from tests.support.engines.scheduler_engine import generate, scheduler_engine
 
     logging.getLogger("engine_probe").setLevel(logging.CRITICAL)  # each fault is logged, as it should be
     engine, chance, attacked = (

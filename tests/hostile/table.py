@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tests.hostile.campaign import Outcome
+from tests.hostile.files.campaign import Outcome
 from tests.hostile.page import HANG, OTHER, OUTSIDE, TRACEBACK, Verdict
 
 KINDS = {

@@ -7,7 +7,7 @@ import pytest
 
 from engine_probe.record.columns import Expander, narrow, scatter
 from engine_probe.record.schema import SCHEMAS
-from tests.support.recorder_rows import KV_BLOCKS, note, raw, rows_of
+from tests.support.recordings.recorder_rows import KV_BLOCKS, note, raw, rows_of
 
 # Three requests come at once; one of them leaves before iteration 3.
 NOTES = [

@@ -16,7 +16,7 @@ from engine_probe import InputError, load
 from engine_probe.record.arrow_files import WRITE_OPTIONS, batch_checksum, file_crc32
 from engine_probe.record.reader import read_facts, read_stream, read_table
 from engine_probe.record.schema import SCHEMAS
-from tests.support.recorder_rows import cut, written
+from tests.support.recordings.recorder_rows import cut, written
 
 
 def promised(folder: Path, table: str, rows: int | None = None) -> Path:

@@ -19,7 +19,7 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[3])
-from tests.support.recorder_rows import CLOSE, ENGINE, KV_BLOCKS, WORKERS, note, request
+from tests.support.recordings.recorder_rows import CLOSE, ENGINE, KV_BLOCKS, WORKERS, note, request
 from engine_probe.record import writer as writer_module
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.recorder import MOST_WAITING, READINGS, Recorder

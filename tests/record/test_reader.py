@@ -18,7 +18,7 @@ from hypothesis import strategies as some
 from engine_probe import InputError, Run, load
 from engine_probe.record.reader import read_facts, read_table
 from engine_probe.record.schema import ADDED_SCHEMAS, SCHEMAS
-from tests.support.recorder_rows import cut, written
+from tests.support.recordings.recorder_rows import cut, written
 
 FUZZED = ("iterations", "requests")
 fuzzed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from engine_probe.record.recorder import READINGS, Recorder, take_rows, take_until
-from tests.support.recorder_rows import note, raw
+from tests.support.recordings.recorder_rows import note, raw
 
 CALLED = READINGS.index("called_ns")
 

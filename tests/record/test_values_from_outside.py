@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe import Run, load
 from engine_probe.record.schema import SCHEMAS
-from tests.support.recorder_rows import CLOSE, WORKERS, begun, request, step
+from tests.support.recordings.recorder_rows import CLOSE, WORKERS, begun, request, step
 
 COLUMNS = SCHEMAS["requests"].names
 

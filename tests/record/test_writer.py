@@ -19,7 +19,16 @@ from engine_probe.record import writer as writer_module
 from engine_probe.record.recorder import Recorder
 from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.writer import STREAM_ROWS, Writer
-from tests.support.recorder_rows import CLOSE, ENGINE, WORKERS, begun, raw, request, step, written
+from tests.support.recordings.recorder_rows import (
+    CLOSE,
+    ENGINE,
+    WORKERS,
+    begun,
+    raw,
+    request,
+    step,
+    written,
+)
 
 TABLES = ("iterations", "requests", "preemptions", "telemetry", "host_events", "drafts", "answers")
 

@@ -14,8 +14,8 @@ from engine_probe.evaluation.comparison import compare
 from engine_probe.recordings.cluster import Cluster, open_cluster
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.cluster_sweeps import write_cluster_sweep
-from tests.support.recordings import ran, write_run
+from tests.support.recordings.run_folders import ran, write_run
+from tests.support.sweeps.cluster_sweeps import write_cluster_sweep
 
 ASKED = {"replicas": 2, "workload": {"concurrency": 4, "input_len": 48, "output_len": 40}}
 

@@ -12,7 +12,7 @@ import pytest
 import engine_probe
 from engine_probe.errors import InputError
 from engine_probe.recordings.experiment import load_experiment
-from tests.support.recordings import write_sweep
+from tests.support.recordings.run_folders import write_sweep
 
 LEVELS = (1, 4, 8)
 

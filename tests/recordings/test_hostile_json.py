@@ -17,7 +17,7 @@ from engine_probe.evaluation.scores import read_scores
 from engine_probe.files.safe_read import read_toml
 from engine_probe.perplexity.results import read_measured
 from engine_probe.sweep.execution.resume import finished_rows
-from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 
 UNUSABLE = {
     "a lone surrogate": ('"\\ud800"', "half of a surrogate pair"),

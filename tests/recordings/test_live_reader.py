@@ -10,7 +10,7 @@ from engine_probe.record.run_folder import RunFolder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import TableStream
 from engine_probe.recordings.live_reader import Follower, LiveReader
-from tests.support.recordings import facts
+from tests.support.recordings.run_folders import facts
 
 
 def row(number: int) -> list[list[object]]:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from engine_probe.recordings.run import load
-from tests.support.recordings import ran, write_run
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import ran, write_run
+from tests.support.recordings.small_tables import table
 
 
 def test_failed_loads_of_a_kv_connector_are_said(tmp_path: Path) -> None:

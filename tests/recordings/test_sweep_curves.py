@@ -10,7 +10,7 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.recordings import write_sweep
+from tests.support.recordings.run_folders import write_sweep
 
 
 def with_curves(sweep: Path, *curves: Any) -> Path:

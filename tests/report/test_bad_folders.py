@@ -19,8 +19,8 @@ from engine_probe.record.arrow_files import CHECKSUM_KEY, batch_checksum
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-from tests.support.recordings import facts, ran, write_run, write_sweep
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
+from tests.support.recordings.small_tables import table
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\x1b]0;taken\x07[bold]x[/] \u202e"
 

@@ -15,8 +15,8 @@ from engine_probe.cli import cli
 from engine_probe.recordings.experiment import load_experiment
 from engine_probe.report.charts.experiment.models import spread
 from engine_probe.report.experiment_report import experiment_document
-from tests.support.hardware_facts import GIB, loaded, memory
-from tests.support.recordings import write_sweep
+from tests.support.recordings.hardware_facts import GIB, loaded, memory
+from tests.support.recordings.run_folders import write_sweep
 
 LEVELS = (1, 4, 8, 14)
 MODELS = {"small": (150, 3 * GIB, 1_500_000_000), "large": (40, 77 * GIB, 40_000_000_000)}

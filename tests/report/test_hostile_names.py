@@ -15,7 +15,7 @@ from engine_probe import cli
 from engine_probe.commands import compare, export, profile, report
 from engine_probe.commands.options.result_location import Results
 from engine_probe.commands.sweep import cli as sweep
-from tests.support.recordings import facts, ran, with_names, write_run
+from tests.support.recordings.run_folders import facts, ran, with_names, write_run
 
 MARKUP = "p[/b]x"
 

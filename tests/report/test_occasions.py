@@ -9,9 +9,9 @@ import pytest
 
 from engine_probe.evaluation.occasions import compare_occasions
 from engine_probe.report.charts.compare import compare_charts
-from tests.support.command import compare
-from tests.support.golden import write_repeated
-from tests.support.recordings import facts, ran, write_run
+from tests.support.processes.command import compare
+from tests.support.recordings.golden import write_repeated
+from tests.support.recordings.run_folders import facts, ran, write_run
 from tests.support.values import has_values, values
 
 RATE = "output_tokens_per_s < -5%"

@@ -27,7 +27,7 @@ from engine_probe.report.sections.run.latencies import latency_table
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.published import reference_section
 from engine_probe.report.sweep_report import sweep_document
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 
 T_OF_7 = 1.8946  # 95 % quantile of Student's t with 7 degrees of freedom
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands import compare, export, report, trace
-from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 
 
 def written(command: Any, *words: object) -> bytes:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import engine_probe
 from engine_probe.cli import cli
 from engine_probe.recordings.suite import COMPLETE, FAILED, SectionState, SuiteState, SweepState
-from tests.support.recordings import write_sweep
+from tests.support.recordings.run_folders import write_sweep
 
 LEVELS = (1, 4, 8)
 

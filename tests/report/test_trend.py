@@ -15,7 +15,7 @@ from engine_probe.cli import cli
 from engine_probe.errors import InputError
 from engine_probe.evaluation.trend import trend_over
 from engine_probe.report.renderers.notebook import html_of
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 
 DAY_NS = 86_400 * 10**9
 BEGAN_NS = 1_790_000_000 * 10**9

@@ -14,7 +14,7 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.engine_process import process
 from engine_probe.sweep.execution import engine_run
-from tests.support.scripted_sweeps import SweepServer, write_recordings
+from tests.support.sweeps.scripted_sweeps import SweepServer, write_recordings
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
 

@@ -6,7 +6,7 @@ from engine_probe.record.schema import SCHEMAS
 from engine_probe.telemetry.gpm import METRICS, Gpm
 from engine_probe.telemetry.gpu_readings import power_reading
 from engine_probe.telemetry.gpus import Gpu
-from tests.support.fake_nvml import FakeCard, FakeNvml
+from tests.support.devices.fake_nvml import FakeCard, FakeNvml
 
 
 def test_every_figure_has_a_column() -> None:

@@ -21,7 +21,7 @@ from engine_probe.recordings.run import load
 from engine_probe.telemetry import sampler as room
 from engine_probe.telemetry.host import Host
 from engine_probe.telemetry.sampler import Sampler
-from tests.support.fake_nvml import ANSWERS, FakeCard, FakeNvml
+from tests.support.devices.fake_nvml import ANSWERS, FakeCard, FakeNvml
 
 SECOND = 1_000_000_000
 # What the engine says of itself, as little of it as `run.json` must hold.

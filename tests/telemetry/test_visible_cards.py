@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.telemetry import hardware
-from tests.support.fake_nvml import FakeCard, FakeNvml
+from tests.support.devices.fake_nvml import FakeCard, FakeNvml
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import answer_lengths
 import pytest
-from answer_lengths import KINDS, MOST, POOLS, geometric, held, peak, solved
 
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.workload.lengths import Geometric
+from tools.shipped_data import answer_lengths
+from tools.shipped_data.answer_lengths import KINDS, MOST, POOLS, geometric, held, peak, solved
 
 FILES = {"gpt2-xl": "gpt2_xl", "deepseek-llm-7b-chat": "deepseek_7b", "qwen1.5-14b-chat": "qwen_14b"}
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import planted_load as module
-from tests.support.planted_load import planted_load
-from tests.support.waiting import wait_until
+from tests.support.processes import planted_load as module
+from tests.support.processes.planted_load import planted_load
+from tests.support.processes.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SMALL = 0.01
@@ -36,7 +36,7 @@ def test_computes_all_the_while() -> None:
 def test_ends_with_a_parent_that_is_killed() -> None:
     program = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from tests.support.planted_load import planted_load\n"
+        "from tests.support.processes.planted_load import planted_load\n"
         f"with planted_load({SMALL}, cores=2) as load: print(load.pid, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:

@@ -90,13 +90,22 @@ def test_a_geometry_is_that_of_the_catalogue(asked: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"value": 512, "sweep": "l40s_offline: workload.input_len"}, "the same in sweeps/l40s_offline.toml"),
-        ({"value": 511, "sweep": "l40s_offline: workload.input_len"}, "512 in sweeps/l40s_offline.toml"),
-        ({"value": "1, 2, 3", "sweep": "l4_parallel: workload.num_prompts"}, "the same in sweeps/l4_parallel.toml"),
+        (
+            {"value": 512, "sweep": "l40s_offline: workload.input_len"},
+            "the same in the sweep l40s_offline",
+        ),
+        ({"value": 511, "sweep": "l40s_offline: workload.input_len"}, "512 in the sweep l40s_offline"),
+        (
+            {"value": "1, 2, 3", "sweep": "l4_parallel: workload.num_prompts"},
+            "the same in the sweep l4_parallel",
+        ),
         ({"value": 1, "sweep": "l40s_offline: engine.arguments.nothing", "otherwise": 1}, "the same"),
         ({"value": 1, "sweep": "l40s_offline: engine.arguments.nothing"}, "left out in"),
-        ({"value": "8, 10", "sweep": "l4_suites: workload.num_prompts"}, "the same in sweeps/l4_suites.toml"),
-        ({"value": 3, "sweep": "l40s_continuous: prompts"}, "the same in sweeps/l40s_continuous.toml"),
+        (
+            {"value": "8, 10", "sweep": "l4_suites: workload.num_prompts"},
+            "the same in the sweep l4_suites",
+        ),
+        ({"value": 3, "sweep": "l40s_continuous: prompts"}, "the same in the sweep l40s_continuous"),
     ],
 )
 def test_a_setting_is_held_against_the_shipped_sweep(row: dict[str, Any], words: str) -> None:

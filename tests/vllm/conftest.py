@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import ENGINE_SECONDS
-from tests.support.forked_engine import answer_of
+from tests.support.engines.forked_engine import answer_of
+from tests.support.processes.command import ENGINE_SECONDS
 
 HERE = Path(__file__).parent
 
@@ -75,7 +75,7 @@ def in_own_process(tmp_path: Path) -> Callable[[str, dict[str, object], str], An
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Any]:
     """A real scheduler with prefix caching over an executor that computes nothing: a second to start."""
-    from tests.support.scheduler_engine import scheduler_engine
+    from tests.support.engines.scheduler_engine import scheduler_engine
 
     engine = scheduler_engine()
     yield engine

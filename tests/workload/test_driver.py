@@ -22,7 +22,7 @@ from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.request_plan import Plan, Request, Session, make_plan
 from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.stop import Stop
-from tests.support.simulated_engine import ANSWER, MS, START_NS, Followed, World, after_ms
+from tests.support.engines.simulated_engine import ANSWER, MS, START_NS, Followed, World, after_ms
 
 
 def planned(arrivals: Arrivals, count: int, answer: int = 1, **more: object) -> Plan:

@@ -88,7 +88,7 @@ def rows_of_table(reference: Reference, title: str, recorded: Recorded) -> Itera
 
 
 GPUS = (NEEDS_A_GPU, "12 GPUs", "two GPUs", "a GPU")
-WEIGHTS = f"{NEEDS_A_GPU} and such weights; sweeps/precision.toml"
+WEIGHTS = f"{NEEDS_A_GPU} and such weights; the sweep precision"
 
 
 def figure_words(figure: Published, reference: Reference) -> str:

@@ -11,9 +11,9 @@ from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import GIB, Geometry, geometry
 from engine_probe.evaluation.published.documents import Stated
 from engine_probe.evaluation.published.reference import Published, PublishedPrecision, Reference
+from engine_probe.sweep.definition.loader import shipped_sweeps
 
-SWEEPS = Path(__file__).parents[2] / "sweeps"
-INTEGRITY = Path(__file__).parents[2] / "docs" / "results" / "integrity.md"
+INTEGRITY = Path(__file__).parents[2] / "docs/results/answers/integrity.md"
 NEEDS_A_GPU, QUOTED, NOTHING = "needs a GPU", "quoted, not measured", "-"
 H100_NVL_GIB, RESERVED = 93.6, 0.9  # published memory of a GPU, and vLLM's default share of it at the time
 L40S_TB_S = 0.864  # memory bandwidth by its datasheet
@@ -51,7 +51,8 @@ OPERATORS: Mapping[type[ast.operator], Any] = {
 def ours_of_claim(measure: str) -> str:
     """Return what is known of a claim, or that a sweep of its own judges it."""
     if measure == "lost_kv_cache":
-        return f"smollm2: {effect_of_preemption(INTEGRITY.read_text(encoding='utf-8'))} (docs/results/integrity.md)"
+        found = effect_of_preemption(INTEGRITY.read_text(encoding="utf-8"))
+        return f"smollm2: {found} (docs/results/answers/integrity.md)"
     return CLAIMS.get(measure, JUDGED)
 
 
@@ -131,14 +132,14 @@ def geometry_figure(found: Geometry, name: str) -> float:
 def of_sweep(row: Stated) -> str:
     """Return the value of the shipped sweep, and whether it is the published one."""
     name, _, key = row.sweep.partition(": ")
-    path = SWEEPS / f"{name}.toml"
-    if not path.is_file():
+    path = shipped_sweeps().get(name)
+    if path is None:
         return f"no sweep {name}"
     value = in_sweep(tomllib.loads(path.read_text(encoding="utf-8")), key)
     value = row.otherwise if value is None and row.otherwise != "" else value
     words = setting_words(value)
     same = words == setting_words(row.value) or (isinstance(value, float | int) and value == row.value)
-    return f"{'the same' if same else words} in sweeps/{name}.toml"
+    return f"{'the same' if same else words} in the sweep {name}"
 
 
 def in_sweep(sweep: Mapping[str, Any], key: str) -> Any:

@@ -1,7 +1,7 @@
 """What the published bursts do to pools of the published sizes: vLLM's scheduler and blocks, without a model.
 
 The requests are those of the shipped concurrency sweeps, whose lengths of answers were derived from the published
-occupancy (tools/answer_lengths.py). Nothing here takes a time; that needs a GPU.
+occupancy (tools/shipped_data/answer_lengths.py). Nothing here takes a time; that needs a GPU.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Run vLLM's own scheduler tests twice, without the probe and with it, and compare: `make test-upstream`.
 
-    python -m tools.upstream --write docs/results/upstream.md
+    python -m tools.upstream --write docs/results/vllm/upstream.md
     python -m tools.upstream tests/v1/core/test_scheduler.py
 
 Ends with 1 where a test ends otherwise with the probe than without it, where the probe failed, or where its audit found

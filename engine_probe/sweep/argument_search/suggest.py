@@ -3,7 +3,7 @@
 Each suggestion has a study of its own, filled with all finished trials and seeded by its number: it depends on the seed
 and the trials alone. With so few trials Optuna's Gaussian process finds more than its tree-structured estimator: on
 simulated engines of four arguments with 3 % noise and an SLO, 19 trials came within 5 % of the best in 85 % and 50 % of
-searches (docs/results/argument_search.md).
+searches (docs/results/sweeps/argument_search.md).
 """
 
 import itertools

@@ -43,14 +43,20 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[3] / "sweeps"
 
 
+def shipped_sweeps() -> dict[str, Path]:
+    """Return the files of the shipped sweeps by name; those of a published document lie in a folder of their own."""
+    files = (path for pattern in ("*.toml", "published/*/*.toml") for path in shipped_folder().glob(pattern))
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
+
+
 def shipped_names() -> list[str]:
-    return sorted(path.stem for path in shipped_folder().glob("*.toml"))
+    return list(shipped_sweeps())
 
 
 def find_sweep(name: str) -> Path:
     """Return the file of a sweep named by its path, by the folder of an earlier sweep, or by a shipped name."""
-    for path in (Path(name), shipped_folder() / f"{name}.toml", Path(name) / RESULT_FILE):
-        if path.is_file():
+    for path in (Path(name), shipped_sweeps().get(name), Path(name) / RESULT_FILE):
+        if path and path.is_file():
             return path
     if Path(name).is_dir():
         raise InputError(f"{name} holds no {RESULT_FILE}, so no sweep was written there: give a sweep's folder or file")

@@ -14,7 +14,7 @@ from engine_probe.analysis.batch.step_prices import StepSample, every_step, pred
 from engine_probe.analysis.statistics.student import quantile
 from engine_probe.engine.twin.step_times import TERMS
 from engine_probe.recordings.run import Run
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 
 
 def recorded(run: Run) -> Recorded:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.batch.graphs import graph_use
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

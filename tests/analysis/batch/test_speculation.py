@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from engine_probe.analysis.batch.speculation import measured_acceptance, speculation
 from engine_probe.engine.twin.drafts.acceptance import Acceptance
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 Make = Callable[..., pa.Table]
 

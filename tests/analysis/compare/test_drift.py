@@ -60,7 +60,7 @@ def test_a_steady_drift_is_less_of_a_change_from_one_to_the_next_than_what_goes_
 
 
 def test_a_machine_that_slows_to_a_third_breaks_no_bound() -> None:
-    """Eight sweeps of one engine, the last ones slowest (docs/results/a_a_sweeps.md): all pairs by the other six."""
+    """Of eight sweeps the last were slowest (docs/results/sweeps/a_a_sweeps.md): all pairs by the other six."""
     rates = (1.0, 0.897, 0.546, 0.696, 0.62, 0.545, 0.333, 0.438)
     broken = 0
     for one, other in combinations(range(8), 2):

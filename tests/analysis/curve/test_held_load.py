@@ -15,7 +15,7 @@ from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 
 MS = 1_000_000
 TWO_AT_ONCE = {"concurrency": 2, "num_prompts": 6}

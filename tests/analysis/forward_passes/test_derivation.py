@@ -1,11 +1,11 @@
-"""Forward passes derived from a recording by hand; `tests/vllm/test_exactness.py` has those of real engines."""
+"""Forward passes derived from a recording by hand; `tests/vllm/probe/test_exactness.py` has those of real engines."""
 
 from typing import Any
 
 import pyarrow as pa
 
 from engine_probe.analysis.forward_passes.derivation import forward_passes
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 STEP = 1000  # ns from the begin of one step to the next: 100 of schedule(), 600 until the output, 50 of the update
 

@@ -10,7 +10,7 @@ import pytest
 from engine_probe.analysis.curve.held_load import held_load
 from engine_probe.analysis.run.summary import Summary, latencies, summarise
 from engine_probe.analysis.step.operators import left_out_time
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 STEPS, FIRST, LAST = 400, 150, 169  # the window; one token in each of ten requests that run for 20 steps

@@ -17,7 +17,7 @@ from engine_probe.analysis.run.success import Success, success
 from engine_probe.analysis.run.summary import Summary, summarise
 from engine_probe.errors import InputError
 from engine_probe.record.schema import NO_ANSWERS
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 FACTS: dict[str, Any] = {"kv": {"blocks": 100, "prefix_caching": False}, "workload": {"hold": True}}
 MS = 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.agent_turns import ANSWERS, FACTS, MS, found
+from tests.support.recordings.agent_turns import ANSWERS, FACTS, MS, found
 
 
 def test_the_ideal_of_a_later_turn_is_the_history_in_whole_blocks_without_the_last_token() -> None:

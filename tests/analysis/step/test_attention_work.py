@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.step.attention_work import attended, decode_contexts
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 Make = Callable[..., pa.Table]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.step.bottleneck import LIMITS, NAMES, idle_gaps, limits, sentence
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 from tests.support.values import values
 
 MS = 1_000_000

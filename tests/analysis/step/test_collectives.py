@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.step.collectives import RankWait, collective_waits
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 NONE = table("operator_slices", [])
 Rows = list[dict[str, Any]]

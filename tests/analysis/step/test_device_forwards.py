@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.step.phases import device_forwards
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

@@ -16,7 +16,7 @@ from engine_probe.analysis.step.losses import (
     preemption_cost,
     straggler,
 )
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine_probe.analysis.step.phases import OUTSIDE, phases_over_load, step_phases
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

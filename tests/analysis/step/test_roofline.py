@@ -13,7 +13,7 @@ from engine_probe.analysis.step.bottleneck import limits
 from engine_probe.analysis.step.ceiling_use import BY_COMPUTE, BY_MEMORY, FREE, above, held_up, uses
 from engine_probe.analysis.step.roofline import Roofline, roofline
 from engine_probe.analysis.step.step_time import DEVICE, EXECUTE, PACE, step_time
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

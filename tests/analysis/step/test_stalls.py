@@ -12,9 +12,9 @@ from engine_probe.analysis.step import expected_time
 from engine_probe.analysis.step.expected_time import FEWEST, expected_ns, running_median
 from engine_probe.analysis.step.stalls import Stalls, stalls, unseen_ns
 from engine_probe.analysis.step.step_time import busy_ns
-from tests.support import stalled_run
-from tests.support.small_tables import table
-from tests.support.stalled_run import MS, USUAL, began, decoding
+from tests.support.recordings import stalled_run
+from tests.support.recordings.small_tables import table
+from tests.support.recordings.stalled_run import MS, USUAL, began, decoding
 from tests.support.values import values
 
 STEPS = 100

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine_probe.analysis.step.waiting import Waiting, waiting
 from engine_probe.record.schema import WaitingReason
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 Make = Callable[..., pa.Table]

@@ -13,7 +13,7 @@ import pytest
 from engine_probe.engine.models import smollm2
 from engine_probe.engine.models.embedded import place_of, smollm2_folder
 from engine_probe.errors import InputError, UnavailableError
-from tests.support.waiting import wait_until
+from tests.support.processes.waiting import wait_until
 
 Fake = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -13,7 +13,7 @@ from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.errors import InputError
 from kernels_bench.results import INVALID, MEASURED, Figure, Report, Result
-from tests.support.hardware_reports import box, measured
+from tests.support.recordings.hardware_reports import box, measured
 
 MODEL = "llama-3.1-8b"
 BATCH = (8192, 256)

@@ -15,8 +15,8 @@ from engine_probe.evaluation.published.reference import read_reference
 from engine_probe.evaluation.quality import curve_qualities
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
-from tests.support.recordings import write_sweep
+from tests.support.recordings.run_folders import write_sweep
+from tests.support.sweeps.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
 
 ASKED = [question.turn_id(turn) for question, turn in ENGLISH]
 MALAY = "Peristiwa itu berlaku di sebuah kampung yang kecil di tepi sungai, dan ramai orang melihatnya."

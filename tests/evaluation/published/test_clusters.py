@@ -13,7 +13,7 @@ from engine_probe.evaluation.published.fleets import FleetRow, fleet_rows
 from engine_probe.evaluation.published.reference import Reference, read_reference
 from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.cluster_sweeps import write_point, write_rows
+from tests.support.sweeps.cluster_sweeps import write_point, write_rows
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from engine_probe.evaluation.published.reference import read_reference, shipped
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 
 MADE = """
 title = "A toy"

@@ -12,8 +12,8 @@ from engine_probe.evaluation.published.figures import FIGURES
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.recordings import facts, ran, write_run
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import facts, ran, write_run
+from tests.support.recordings.small_tables import table
 
 GIB = 1 << 30
 PHASES = {"phases": [{"name": "loading weights", "seconds": 2.0}, {"name": "preparing the weights", "seconds": 0.5}]}

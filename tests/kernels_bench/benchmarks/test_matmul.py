@@ -24,7 +24,7 @@ from kernels_bench.benchmarks.number_formats import (
 from kernels_bench.judge.verdicts import judge
 from kernels_bench.results import FAIL, Device, Figure
 from kernels_bench.timing.measure import QUICK
-from tests.support.fake_bench import FakeClock
+from tests.support.devices.fake_bench import FakeClock
 from tests.support.values import values
 
 CPU = torch.device("cpu")

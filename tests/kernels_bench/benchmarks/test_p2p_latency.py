@@ -10,8 +10,8 @@ from kernels_bench.results import Check, Figure
 from kernels_bench.timing import clocks
 from kernels_bench.timing.clocks import CudaClock
 from kernels_bench.timing.measure import QUICK
-from tests.support.fake_bench import L40S
-from tests.support.simulated_link import EVENT_NS, ISOLATION, UNJOINED, WAIT_NS, Buffer, SimulatedLink, torch_of
+from tests.support.devices.fake_bench import L40S
+from tests.support.devices.simulated_link import EVENT_NS, ISOLATION, UNJOINED, WAIT_NS, Buffer, SimulatedLink, torch_of
 
 NOT_PERMITTED = "CUDA error: operation not permitted when stream is capturing"
 LINK_NS = 1_900.0

@@ -20,7 +20,7 @@ from kernels_bench.judge.verdicts import judge
 from kernels_bench.results import FAIL, Device, Figure, Skipped
 from kernels_bench.timing.clocks import CudaClock
 from kernels_bench.timing.measure import QUICK, Work, measure
-from tests.support.fake_bench import FakeClock
+from tests.support.devices.fake_bench import FakeClock
 
 MIB = 1 << 20
 CPU = torch.device("cpu")

@@ -11,8 +11,8 @@ from kernels_bench.output.fleet_terminal import fleet_problems, show_any, show_f
 from kernels_bench.output.terminal import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
 from kernels_bench.run.ray_fleet import NodeRun, chosen
-from tests.support import hardware_reports
-from tests.support.fake_bench import figure
+from tests.support.devices.fake_bench import figure
+from tests.support.recordings import hardware_reports
 from tests.support.values import has_values
 
 

@@ -14,7 +14,7 @@ from kernels_bench.judge.gpu_health import cpu_findings, findings, newcomers
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Device, Health, Verdict
 from kernels_bench.timing.cpu_affinity import on_cpus
 from kernels_bench.timing.gpu_sampler import sampled
-from tests.support.fake_bench import L40S, NVMLError, by_uuid, small_nvml
+from tests.support.devices.fake_bench import L40S, NVMLError, by_uuid, small_nvml
 from tests.support.values import has_values, values
 
 OTHER = Device("cuda:1", "NVIDIA L40S", "GPU-2", 48 << 30, 96 << 20, 142, "8.9")

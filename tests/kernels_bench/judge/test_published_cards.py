@@ -9,7 +9,7 @@ from kernels_bench.devices.specifications import Specification, specification_of
 from kernels_bench.judge.link_targets import by_path
 from kernels_bench.judge.verdicts import judge
 from kernels_bench.results import FAIL, MEASURED, PASS, WARN, Figure, Result, Unit, Verdict
-from tests.support.fake_bench import figure
+from tests.support.devices.fake_bench import figure
 
 COPY: tuple[str, str, Unit] = ("memory", "copy", "B/s")
 SQUARE: tuple[str, str, Unit] = ("gemm", "bf16 square", "FLOP/s")

@@ -10,7 +10,7 @@ from kernels_bench.judge.link_targets import by_path
 from kernels_bench.judge.outliers import outliers
 from kernels_bench.judge.verdicts import invalid_conditions, judge
 from kernels_bench.results import FAIL, INVALID, MEASURED, PASS, WARN, Check, Figure, Health, Reading, Result, Verdict
-from tests.support.fake_bench import figure
+from tests.support.devices.fake_bench import figure
 from tests.support.values import has_values
 
 L40S, H200, H100 = "NVIDIA L40S", "NVIDIA H200", "NVIDIA H100 80GB HBM3"

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from engine_probe.commands import report as report_command
 from kernels_bench.errors import InputError
 from kernels_bench.output.json_file import read_any
-from tests.support.hardware_reports import box
+from tests.support.recordings.hardware_reports import box
 
 Change = Callable[[dict[str, Any]], object]
 

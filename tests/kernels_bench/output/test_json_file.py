@@ -31,7 +31,7 @@ from kernels_bench.results import (
     Skipped,
     Verdict,
 )  # fmt: skip
-from tests.support.fake_bench import figure
+from tests.support.devices.fake_bench import figure
 from tests.support.values import has_values, values
 
 EPYC = Device("cpu", "AMD EPYC", "cpu-1", 24 << 30, 32 << 20, 2)

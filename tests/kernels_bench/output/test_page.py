@@ -17,7 +17,7 @@ from kernels_bench.judge.fleet import FleetReport, Node
 from kernels_bench.output.page.charts import heat_table, spread_box
 from kernels_bench.output.page.document import page
 from kernels_bench.results import INVALID
-from tests.support import hardware_reports
+from tests.support.recordings import hardware_reports
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 

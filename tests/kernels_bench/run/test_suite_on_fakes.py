@@ -21,7 +21,7 @@ from kernels_bench.run import suite
 from kernels_bench.run.report_builder import Options
 from kernels_bench.timing.measure import QUICK
 from kernels_bench.timing.rank_group import RankGroupError
-from tests.support.fake_bench import L40S, FakeClock, by_uuid, figure, small_nvml
+from tests.support.devices.fake_bench import L40S, FakeClock, by_uuid, figure, small_nvml
 from tests.support.values import has_values
 
 THERMAL = 64

@@ -20,7 +20,7 @@ from kernels_bench.run import suite
 from kernels_bench.run.report_builder import Options
 from kernels_bench.timing.budget import CLOSING_S, MINUTE_S, until_ns
 from kernels_bench.timing.measure import FULL, QUICK, OutOfTimeError, Work, rate
-from tests.support.fake_bench import FakeClock
+from tests.support.devices.fake_bench import FakeClock
 from tests.support.values import has_values, values
 
 PROCESSOR = Device("cpu", "a processor", "cpu-1", 8 << 30, 1 << 20, 2)

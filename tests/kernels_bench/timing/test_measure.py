@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernels_bench.timing.measure import Effort, OutOfTimeError, Work, agree, centre, latency, measure, rate
-from tests.support.fake_bench import FakeClock
+from tests.support.devices.fake_bench import FakeClock
 
 EFFORT = Effort(round_s=10_000e-9, rounds_at_most=6, warm_up_at_most_s=100_000e-9, tolerance=0.01)
 BIG = 1 << 30  # bytes touched that no cache of the fake holds

@@ -10,7 +10,7 @@ import pytest
 from kernels_bench.timing import clocks
 from kernels_bench.timing.clocks import CudaClock, QueuedCudaClock
 from kernels_bench.timing.measure import QUICK, Work, measure
-from tests.support.fake_bench import L40S
+from tests.support.devices.fake_bench import L40S
 
 EVENT_NS, LINK_NS, CYCLE_NS = 1_000, 1_900, 0.6
 

@@ -12,7 +12,7 @@ from engine_probe.recordings.experiment import load_experiment
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.charts.lengths import ANSWER, E2EL, PROMPT, TPOT, TTFT, length_charts, over_lengths
 from engine_probe.report.charts.model import Lines
-from tests.support.length_sweeps import OVERHEAD_MS, READ_MS, TOKEN_MS, write_length_sweep
+from tests.support.sweeps.length_sweeps import OVERHEAD_MS, READ_MS, TOKEN_MS, write_length_sweep
 
 PROMPTS = tuple(range(500, 4001, 500))
 STEP_MS = 1.0  # of the simulated engine, beside its times for tokens

@@ -18,8 +18,8 @@ from engine_probe.cli import cli
 from engine_probe.recordings.curve import curves
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.sweep_report import sweep_document
-from tests.support import golden
-from tests.support.golden import RENEW, hold, laid_out, outline, write_recordings
+from tests.support.recordings import golden
+from tests.support.recordings.golden import RENEW, hold, laid_out, outline, write_recordings
 
 COMPARE = ("compare", "wide", "narrow", "--fail-if", "output_tokens_per_s < -5%")
 REPORTS = (("report", "run"), ("report", "sweep"), COMPARE)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands.report import command
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 
 LEVELS = (1, 2, 4, 8, 14)
 

@@ -14,7 +14,7 @@ from engine_probe import load
 from engine_probe.analysis.run.live_latencies import Medians
 from engine_probe.recordings.live_reader import LiveReader, Moment
 from engine_probe.report.renderers.live import LiveView, sparkline
-from tests.support.recordings import ran, write_run
+from tests.support.recordings.run_folders import ran, write_run
 from tests.support.values import has_values
 
 

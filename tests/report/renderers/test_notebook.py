@@ -13,7 +13,7 @@ import pytest
 
 import engine_probe
 from engine_probe.errors import InputError
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 from tests.support.values import has_values, values
 
 HOSTILE = '<script>alert(1)</script>"\x1b[31m\u202e'

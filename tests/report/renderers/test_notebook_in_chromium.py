@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import engine_probe
-from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 
 pytestmark = pytest.mark.lengthy
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine_probe.commands.report import command
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 
 Open = Callable[..., Any]
 

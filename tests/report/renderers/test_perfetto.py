@@ -18,10 +18,10 @@ from engine_probe.errors import InputError
 from engine_probe.record.schema import TABLES
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.renderers.perfetto import MOMENTS, trace
-from tests.support.perfetto_engine import sql
-from tests.support.recordings import MS, facts, ran, write_run, write_sweep
-from tests.support.small_tables import table
-from tests.support.stalled_run import began, stalled_run
+from tests.support.processes.perfetto_engine import sql
+from tests.support.recordings.run_folders import MS, facts, ran, write_run, write_sweep
+from tests.support.recordings.small_tables import table
+from tests.support.recordings.stalled_run import began, stalled_run
 
 
 class Read:

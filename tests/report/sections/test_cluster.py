@@ -20,7 +20,7 @@ from engine_probe.report.document import Document, cell_words
 from engine_probe.report.experiment_report import experiment_document
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.sweep_report import sweep_document, sweep_page_document
-from tests.support.cluster_sweeps import write_cluster_sweep, write_point, write_rows
+from tests.support.sweeps.cluster_sweeps import write_cluster_sweep, write_point, write_rows
 
 NOISE = 0.004
 

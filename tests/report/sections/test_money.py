@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from engine_probe.commands.report import command
 from engine_probe.evaluation.money.price_list import read_prices
 from engine_probe.evaluation.published.documents import read_document
-from tests.support.cluster_sweeps import write_cluster_sweep
-from tests.support.recordings import MS, facts, ran, write_run, write_sweep
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import MS, facts, ran, write_run, write_sweep
+from tests.support.recordings.small_tables import table
+from tests.support.sweeps.cluster_sweeps import write_cluster_sweep
 from tests.support.values import has_values, values
 
 PRICES = """

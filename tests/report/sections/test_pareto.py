@@ -17,8 +17,8 @@ from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import cell_words
 from engine_probe.report.sections.pareto import pareto_chart, pareto_section, pareto_verdict
 from engine_probe.report.sweep_report import sweep_document
-from tests.support.cluster_sweeps import write_point, write_rows
-from tests.support.serving_sweeps import LEVELS, per_gpu, per_user, write_serving_sweep
+from tests.support.sweeps.cluster_sweeps import write_point, write_rows
+from tests.support.sweeps.serving_sweeps import LEVELS, per_gpu, per_user, write_serving_sweep
 
 ONE, TWO = "tensor_parallel_size 1", "tensor_parallel_size 2"
 

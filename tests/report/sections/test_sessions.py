@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine_probe.report.sections.sessions import sessions_section
-from tests.support.agent_turns import FACTS, tables
+from tests.support.recordings.agent_turns import FACTS, tables
 
 
 def run(facts: Any = FACTS, **changes: Any) -> Any:

@@ -21,7 +21,7 @@ from engine_probe.report.sections.run.verdict import goodput_line
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.execution.resume import check_grid
-from tests.support.recordings import ran, write_run, write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 from tests.support.values import values
 
 

@@ -11,7 +11,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.argument_search import suggest as module
 from engine_probe.sweep.argument_search.space import ArgumentSearch, Span
 from engine_probe.sweep.argument_search.suggest import check_installed, distribution, suggest
-from tests.support.simulated_arguments import share_found
+from tests.support.engines.simulated_arguments import share_found
 
 SMALL = ArgumentSearch({"max_num_seqs": Span(1, 3), "enforce_eager": Span(choices=[True, {}])})
 
@@ -98,6 +98,6 @@ def test_without_optuna_a_search_is_refused_with_what_to_install(monkeypatch: py
 
 @pytest.mark.slow
 def test_it_comes_near_the_planted_best_of_noisy_engines() -> None:
-    """Rates over many seeds are in docs/results/argument_search.md; random settings come within 10 % in 17 of 40."""
+    """Rates over many seeds: docs/results/sweeps/argument_search.md; random settings come within 10 % in 17 of 40."""
     found = [share_found(seed, 19) for seed in range(8)]
     assert sum(share > 0.9 for share in found) >= 6

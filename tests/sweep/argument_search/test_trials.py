@@ -25,7 +25,7 @@ from engine_probe.sweep.execution.events import BestSoFar, Event, MeasuredBefore
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import row_at
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 
 FILE: dict[str, Any] = {
     "question": "Which arguments?",

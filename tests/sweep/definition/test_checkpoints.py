@@ -19,7 +19,7 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
-from tests.support.no_engine import NoEngine
+from tests.support.sweeps.no_engine import NoEngine
 
 FILE = """
 question = "Which is faster?"

@@ -10,13 +10,13 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-import sweep_reference
 from click.testing import CliRunner
 
 from engine_probe.commands.sweep.cli import command
 from engine_probe.sweep.definition.file_schema import Key, json_schema, tables
-from engine_probe.sweep.definition.loader import read_sweep, shipped_folder, shipped_names
+from engine_probe.sweep.definition.loader import read_sweep, shipped_names, shipped_sweeps
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
+from tools.reference_pages import sweep_reference
 
 VALID: dict[str, Any] = {
     "question": "How many?",
@@ -51,7 +51,7 @@ def test_it_is_a_json_schema_and_is_printed() -> None:
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_sweep_is_valid(name: str) -> None:
-    text = (shipped_folder() / f"{name}.toml").read_text(encoding="utf-8")
+    text = shipped_sweeps()[name].read_text(encoding="utf-8")
     assert refusals(tomllib.loads(text)) == []
 
 

@@ -15,7 +15,7 @@ from engine_probe.sweep.definition.saturation_stop import Reached, Saturated, sa
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.skip_saturated import SkipSaturated
 from engine_probe.sweep.results.point_results import Row, Unmeasured
-from tests.support.point_results import result
+from tests.support.recordings.point_results import result
 
 BASE = """
 question = "?"

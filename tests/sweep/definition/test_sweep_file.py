@@ -14,7 +14,7 @@ from engine_probe.commands.sweep.cli import command
 from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checks import check_requests
-from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
+from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_folder, shipped_names
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
@@ -207,8 +207,11 @@ def test_every_shipped_sweep_reads_and_tells_its_cost_and_expectation(name: str)
     sweep = read_sweep(name)
     assert sweep.question.endswith("?")
     assert sweep.interleave  # repeats of one level after another would share what the machine does then
-    text = find_sweep(name).read_text()
-    assert text.startswith("#:schema ./sweep.schema.json\n# Cost:")
+    file = find_sweep(name)
+    text = file.read_text()
+    schema = re.match(r"#:schema (\S+)\n# Cost:", text)
+    assert schema
+    assert (file.parent / schema[1]).samefile(shipped_folder() / "sweep.schema.json")
     assert "# Expected" in text
 
 

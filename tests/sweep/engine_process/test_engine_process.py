@@ -20,7 +20,7 @@ from engine_probe.sweep.execution.engine_run import LocalEngines
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.results.point_results import Unmeasured
-from tests.support.sweep_events import sweep_events
+from tests.support.sweeps.sweep_events import sweep_events
 
 
 def rows(sweep: SweepFile, folder: Path) -> list[Unmeasured]:

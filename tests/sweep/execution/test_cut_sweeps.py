@@ -1,6 +1,7 @@
 """A sweep that is cut, and gone on with: by Ctrl-C, by the death of its engine, by its own.
 
-The command is the real one in a process of its own (`tests/support/scripted_sweeps.py`); the engines are scripted.
+The command is the real one in a process of its own (`tests/support/sweeps/scripted_sweeps.py`); its engines are
+scripted.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer
-from tests.support.waiting import wait_until
+from tests.support.processes.waiting import wait_until
+from tests.support.sweeps.scripted_sweeps import ScriptedSweeps, SweepServer
 
 pytestmark = pytest.mark.lengthy  # half a second of CPU for each sweep, in processes of its own
 
@@ -101,7 +102,9 @@ def test_ctrl_c_while_the_engine_starts_leaves_nothing(sweeps: ScriptedSweeps) -
 def test_ctrl_c_while_pandas_is_imported_is_not_lost(sweeps: ScriptedSweeps) -> None:
     """What the import raises is ignored, as Python ignores what its own callbacks raise."""
     sweeps.script(start="hang")
-    command = "from tests.support.scripted_sweeps import sweep_command; sweep_command('grid.toml', '--out', 'out')"
+    command = (
+        "from tests.support.sweeps.scripted_sweeps import sweep_command; sweep_command('grid.toml', '--out', 'out')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTING + command],
         cwd=sweeps.folder,

@@ -17,7 +17,7 @@ from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.folders import LONGEST_NAME, PointFolders, folder_name
 from engine_probe.sweep.results.point_results import finished
 from engine_probe.workload.arrivals import OpenLoop
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 
 LOAD = "workload.concurrency"
 SWEEP = SweepFile("?", EngineSection("tiny"), WorkloadSection(8, 8), {LOAD: [1, 4]})

@@ -17,7 +17,7 @@ from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.resources import Node
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
 from engine_probe.sweep.suite.forecast import Target, forecast
-from tests.support.no_engine import NoEngine
+from tests.support.sweeps.no_engine import NoEngine
 
 CARD = {"name": "a card", "uuid": "GPU-a", "memory_bytes": int(24 * GIB)}
 MODELS = 'engine.model=["tiny", "falcon-40b"]'

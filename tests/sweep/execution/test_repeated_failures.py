@@ -13,7 +13,7 @@ from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.planned_point import Measurement
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, stripped
 from engine_probe.sweep.results.point_results import FAILED, Scored, Unmeasured
-from tests.support.sweep_events import sweep_events
+from tests.support.sweeps.sweep_events import sweep_events
 
 BEGIN = """tell('{"type":"Began","number":0}'); """
 CRASH = BEGIN + "print('RuntimeError: no kernel for this processor', flush=True); sys.exit(1)"

@@ -19,8 +19,8 @@ from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.results.driver_log import Driven, write_driver_log
-from tests.support.no_engine import NoEngine
-from tests.support.sweep_events import sweep_events
+from tests.support.sweeps.no_engine import NoEngine
+from tests.support.sweeps.sweep_events import sweep_events
 
 LOAD = "workload.concurrency"
 GRID = SweepFile("?", EngineSection("tiny"), WorkloadSection(8, 8), axes={LOAD: [1, 2, 4, 8]}, probe=False)

@@ -17,7 +17,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.search_run import SearchRun
-from tests.support.point_results import result
+from tests.support.recordings.point_results import result
 
 BASE = Point(EngineSection("tiny"), WorkloadSection(32, 64), curve={"max_num_seqs": 8})
 SEARCH = Adaptive("workload.concurrency", 1, 64, resolution=0.2)

@@ -31,8 +31,8 @@ from engine_probe.sweep.fleet.resources import Claim, Node
 from engine_probe.sweep.fleet.runner import Fleet
 from engine_probe.sweep.fleet.transfers import carried
 from engine_probe.sweep.results.point_results import Unmeasured
-from tests.support.sweep_events import sweep_events
-from tests.support.waiting import wait_until
+from tests.support.processes.waiting import wait_until
+from tests.support.sweeps.sweep_events import sweep_events
 
 # Begins every task, leaves a file in its folder, and refuses it: rows without vLLM.
 ENGINE = """

@@ -22,7 +22,7 @@ from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.gpu_memory import check_memory, engine_names, memories, named_gpu, smallest_gpu
 from engine_probe.sweep.suite.forecast import Target, forecast
-from tests.support.hardware_reports import box
+from tests.support.recordings.hardware_reports import box
 
 
 def card(gib: float) -> dict[str, Any]:

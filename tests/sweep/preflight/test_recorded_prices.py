@@ -17,7 +17,7 @@ from engine_probe.sweep.preflight.duration_estimate import Estimate, estimate
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.recorded_prices import RecordedPrices, recording_command
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 
 
 def asked(concurrency: int, prompt: int = 48, answer: int = 40, **arguments: Any) -> Point:

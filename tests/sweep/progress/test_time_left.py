@@ -10,7 +10,7 @@ from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.progress.time_left import Remaining, about
 from engine_probe.sweep.results.point_results import PointResult, Unmeasured
 from engine_probe.workload.stop import Stop
-from tests.support.point_results import result
+from tests.support.recordings.point_results import result
 
 
 def point(at_once: int, repeat: int = 0, model: str = "tiny", requests: int | None = None) -> Point:

@@ -1,6 +1,7 @@
 """A point on two engines: they begin together, add up to one row, and fail together.
 
-The command is the real one in a process of its own (`tests/support/scripted_sweeps.py`); the engines are scripted.
+The command is the real one in a process of its own (`tests/support/sweeps/scripted_sweeps.py`); its engines are
+scripted.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import pytest
 
 from engine_probe import load
 from engine_probe.recordings.sweep import load_sweep
-from tests.support.scripted_sweeps import ScriptedSweeps, SweepServer
-from tests.support.waiting import wait_until
+from tests.support.processes.waiting import wait_until
+from tests.support.sweeps.scripted_sweeps import ScriptedSweeps, SweepServer
 
 TWO = """
 question = "Do they add up?"

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import agent_trace
 import pytest
 
 from engine_probe.errors import InputError
@@ -18,7 +17,8 @@ from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
-from tests.support.simulated_engine import World, after_ms
+from tests.support.engines.simulated_engine import World, after_ms
+from tools.shipped_data import agent_trace
 
 TWO: list[dict[str, Any]] = [
     {"session_id": "a", "timestamp": 1000, "input_length": 20, "output_length": 2, "hash_ids": [0, 1, 2]},

@@ -15,7 +15,7 @@ from engine_probe.workload.request_plan import Plan, make_plan, sizes
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
-from tests.support.simulated_engine import World, after_ms
+from tests.support.engines.simulated_engine import World, after_ms
 
 FIRST = {"t": 0.0, "type": "s", "in": 20, "out": 2, "hash_ids": [1, 2, 3], "api_time": 0.5}
 SECOND = {"t": 0.6, "type": "n", "in": 30, "out": 1, "hash_ids": [1, 2, 4, 5], "think_time": 0.1}

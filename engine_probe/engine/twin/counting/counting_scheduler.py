@@ -6,7 +6,7 @@ from vLLM's own `allocate_slots()`. All other requests (arriving, computing prom
 own `schedule()` and `update_from_output()`, with the limits lowered by what the counted ones take. Where the free
 blocks might not suffice for a step, nothing is counted, and vLLM decides who is preempted.
 
-`docs/results/twin_faithfulness.md` compares every decision with a real engine's.
+`docs/results/twin/faithfulness.md` compares every decision with a real engine's.
 """
 
 from collections import deque

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from engine_probe.analysis.answers.integrity.answers import aligned, answers
-from tests.support.simulated_answers import SCHEMA
+from tests.support.answers.simulated_answers import SCHEMA
 
 
 def rows(*given: dict[str, object]) -> pa.Table:

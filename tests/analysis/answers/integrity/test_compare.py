@@ -8,7 +8,7 @@ import pytest
 
 from engine_probe.analysis.answers.integrity.answers import aligned
 from engine_probe.analysis.answers.integrity.compare import Comparison, Integrity, Kind, compare
-from tests.support.simulated_answers import SCHEMA, Engine, NoiseOf, Reals, heavy, normal, rounded, row
+from tests.support.answers.simulated_answers import SCHEMA, Engine, NoiseOf, Reals, heavy, normal, rounded, row
 
 ENGINE = Engine(prompts=100, tokens=60, seed=3)
 NOISE = normal(0.02)

@@ -12,7 +12,7 @@ from engine_probe.analysis.answers.integrity.answers import Aligned
 from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind
 from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
 from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 TOKENS = 40
 Hazard = Callable[[float, bool, Any], float]  # (load, preempted before, likelihood of the prompt) -> chance per token

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from tests.support.simulated_faults import MEASURED, Rates, rates
+from tests.support.answers.simulated_faults import MEASURED, Rates, rates
 
 SEEDS = range(3)
 
@@ -26,7 +26,7 @@ def test_damage_to_tokens_is_found_in_every_run_and_mostly_named(kind: str) -> N
 
 @pytest.mark.lengthy
 def test_wrong_kv_blocks_are_found_in_most_runs() -> None:
-    """Not in all: `docs/results/planted_faults.md` tells the rate."""
+    """Not in all: `docs/results/answers/planted_faults.md` tells the rate."""
     count = found().by_kind["wrong KV block"]
     assert 2 * count.runs_found > count.runs
 

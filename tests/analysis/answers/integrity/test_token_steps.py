@@ -3,7 +3,7 @@
 from typing import Any
 
 from engine_probe.analysis.answers.integrity.token_steps import TokenStep, TokenSteps
-from tests.support.small_tables import table
+from tests.support.recordings.small_tables import table
 
 FACTS = {"kv": {"blocks": 20}}
 

@@ -9,7 +9,7 @@ import pytest
 from engine_probe.analysis.answers.quality.choice_letter import chosen
 from engine_probe.analysis.answers.quality.verdicts import is_right
 from engine_probe.workload.question_set.question_file import AnswerKey, Asked
-from tests.support.model_answers import TURNS, answer_to
+from tests.support.answers.model_answers import TURNS, answer_to
 
 CHOICES = ("1945", "1957", "1963", "Carbon dioxide")
 

@@ -6,7 +6,7 @@ import pytest
 
 from engine_probe.analysis.answers.quality.copied_text import copies_prompt, leaks_system_prompt
 from engine_probe.workload.question_set.question_prompts import user_text
-from tests.support.model_answers import QUESTIONS, TURNS, answer_to
+from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
 
 SYSTEM = (
     "You work in an assessment system for schools. Students rely on your accuracy and on the quality of reasoning. "

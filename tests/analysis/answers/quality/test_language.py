@@ -14,7 +14,7 @@ from engine_probe.analysis.answers.quality.language import (
     sentences,
 )
 from engine_probe.workload.question_set.question_prompts import user_text
-from tests.support.model_answers import QUESTIONS, TURNS, answer_to
+from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
 
 pytest.importorskip("lingua")
 

@@ -9,7 +9,7 @@ import pytest
 from engine_probe.analysis.answers.quality.language import LanguageDetector, language_detector
 from engine_probe.analysis.answers.quality.verdicts import FAULTS, Verdicts, judge
 from engine_probe.workload.question_set.question_file import Question
-from tests.support.model_answers import QUESTIONS, TURNS, answer_to
+from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
 
 REQUESTS, SHARE, SEEDS = 500, 0.01, 20
 LETTERS = {"en": "The correct answer is {}.", "fr": "La bonne réponse est {}.", "ms": "Jawapan yang betul ialah {}."}

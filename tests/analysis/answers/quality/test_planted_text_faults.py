@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.analysis.answers.quality.language import language_detector
-from tests.support.simulated_text_faults import KINDS, LANGUAGES, text_rates
+from tests.support.answers.simulated_text_faults import KINDS, LANGUAGES, text_rates
 
 
 @pytest.mark.lengthy

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe.analysis.answers.quality.repetition import repeats_itself
-from tests.support.model_answers import ANSWERS
+from tests.support.answers.model_answers import ANSWERS
 
 ROOT = Path(__file__).parents[4]
 

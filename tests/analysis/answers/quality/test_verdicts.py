@@ -6,7 +6,7 @@ import pytest
 
 from engine_probe.analysis.answers.quality.verdicts import FAULTS, all_not_judged, judge
 from engine_probe.workload.question_set.question_file import Question
-from tests.support.model_answers import QUESTIONS, TURNS, answer_to
+from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
 
 BY_ID = {question.id: question for question in QUESTIONS}
 

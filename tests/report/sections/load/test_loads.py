@@ -13,7 +13,7 @@ from engine_probe.recordings.sweep import Swept, load_sweep
 from engine_probe.report.document import Section
 from engine_probe.report.sections.load.makespan import burst_charts, burst_section
 from engine_probe.report.sections.load.users import users_section
-from tests.support.recordings import write_sweep
+from tests.support.recordings.run_folders import write_sweep
 
 LOADS = (1, 2, 4)
 

@@ -10,9 +10,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from engine_probe.commands.report import command
-from tests.support.hardware_facts import POWER_CAP, gpu_samples
-from tests.support.recordings import MS, facts, ran, write_run
-from tests.support.small_tables import table
+from tests.support.recordings.hardware_facts import POWER_CAP, gpu_samples
+from tests.support.recordings.run_folders import MS, facts, ran, write_run
+from tests.support.recordings.small_tables import table
 from tests.support.values import has_values
 
 

@@ -20,8 +20,8 @@ from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.run_report import run_document
 from engine_probe.report.sections.run.roofline import MOST_DOTS, chosen_steps
 from engine_probe.text_format import byte_size, percent
-from tests.support.hardware_facts import BUSY, DOUBTFUL, GIB, hardware, memory
-from tests.support.recordings import facts, ran, write_run, write_sweep
+from tests.support.recordings.hardware_facts import BUSY, DOUBTFUL, GIB, hardware, memory
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
 from tests.support.values import has_values
 
 

@@ -22,8 +22,8 @@ from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.run_report import run_document
 from engine_probe.report.sections.run.operators import OTHERS_PAINT
 from engine_probe.report.sections.run.operators import PAINTS as OPERATOR_PAINTS
-from tests.support.recordings import facts, ran, write_run
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import facts, ran, write_run
+from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 FIRST, STEPS = 10, 4

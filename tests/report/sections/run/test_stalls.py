@@ -14,9 +14,9 @@ from engine_probe.recordings.run import Run, load
 from engine_probe.report.charts.model import Lines
 from engine_probe.report.document import Section, cell_words
 from engine_probe.report.run_report import run_document
-from tests.support.recordings import write_run
-from tests.support.small_tables import table
-from tests.support.stalled_run import MS, decoding, stalled_run
+from tests.support.recordings.run_folders import write_run
+from tests.support.recordings.small_tables import table
+from tests.support.recordings.stalled_run import MS, decoding, stalled_run
 from tests.support.values import has_values, values
 
 

@@ -11,8 +11,8 @@ from engine_probe.analysis.batch.left_graphs import LeftGraphs
 from engine_probe.commands.report import command
 from engine_probe.report.sections.sweep.verdict import left_graphs_words
 from engine_probe.workload.load import CONCURRENCY
-from tests.support.recordings import facts, ran, write_run
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import facts, ran, write_run
+from tests.support.recordings.small_tables import table
 
 LARGEST = 8
 LEVELS = (1, 2, 4, 8, 12, 16)

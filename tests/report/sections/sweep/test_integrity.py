@@ -15,8 +15,8 @@ from engine_probe.report.document import Section, cell_words
 from engine_probe.report.renderers.json import sweep_figures
 from engine_probe.report.sections.sweep.integrity import integrity_sections, sampled_section
 from engine_probe.report.sweep_report import sweep_document
-from tests.support.answered_sweeps import PROMPTS, Answered, cut, failed, without, write_answered_sweep
-from tests.support.simulated_answers import normal
+from tests.support.answers.simulated_answers import normal
+from tests.support.sweeps.answered_sweeps import PROMPTS, Answered, cut, failed, without, write_answered_sweep
 
 NOISE = normal(0.03)
 

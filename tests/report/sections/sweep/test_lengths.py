@@ -16,7 +16,7 @@ from engine_probe.report.experiment_report import experiment_document
 from engine_probe.report.sections.sweep.lengths.growth import growth_section, overhead_words
 from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
 from engine_probe.report.sweep_report import sweep_document
-from tests.support.length_sweeps import write_length_sweep
+from tests.support.sweeps.length_sweeps import write_length_sweep
 
 PROMPTS = tuple(range(500, 4001, 500))
 

@@ -16,8 +16,8 @@ from engine_probe.commands.report import command
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.recordings.sweep import open_sweep
 from engine_probe.report.sections.sweep.load_effect import ANSWERS, caveats, load_effects, verdict
-from tests.support.recordings import facts, ran, write_run, write_sweep
-from tests.support.small_tables import table as small
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
+from tests.support.recordings.small_tables import table as small
 
 LEVELS = (1, 2, 4, 8, 12, 20)
 

@@ -20,7 +20,7 @@ from engine_probe.perplexity.results import Measured, Precision, write_measured
 from engine_probe.perplexity.spec import Quality
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.sections.sweep.precision import precision_section
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 from tests.support.values import has_values
 
 GIB = 1 << 30

@@ -13,7 +13,7 @@ from engine_probe.analysis.run.prefix_cache import cache_loss
 from engine_probe.commands.report import command
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import open_sweep
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 from tests.support.values import has_values
 
 FOUND = {1: 24, 2: 24, 4: 24, 14: 12, 20: 0}  # of the 48 tokens of each prompt

@@ -14,7 +14,7 @@ from engine_probe.report.renderers.json_parts import run_quality, sweep_quality
 from engine_probe.report.sections.run.quality import quality_section
 from engine_probe.report.sections.sweep.quality import quality_sections
 from engine_probe.report.sweep_report import sweep_document
-from tests.support.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
+from tests.support.sweeps.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
 
 ASKED = [question.turn_id(turn) for question, turn in ENGLISH]
 MALAY = "Peristiwa itu berlaku di sebuah kampung yang kecil di tepi sungai, dan ramai orang melihatnya."

@@ -6,8 +6,8 @@ from pathlib import Path
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import open_sweep
 from engine_probe.report.sections.sweep.speculation import speculation_sections
-from tests.support.recordings import facts, ran, write_run, write_sweep
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
+from tests.support.recordings.small_tables import table
 
 
 def test_what_was_accepted_at_each_load(tmp_path: Path) -> None:

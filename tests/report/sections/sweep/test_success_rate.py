@@ -11,8 +11,8 @@ from engine_probe.recordings.sweep import Swept, open_sweep
 from engine_probe.report.charts.sweep import sweep_charts
 from engine_probe.report.sections.sweep.levels import level_tables
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
-from tests.support.recordings import facts, ran, write_run
-from tests.support.small_tables import table
+from tests.support.recordings.run_folders import facts, ran, write_run
+from tests.support.recordings.small_tables import table
 
 
 def sweep(folder: Path, failing: dict[int, int]) -> Swept:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 import engine_probe
 from engine_probe.commands import compare, report
-from tests.support.recordings import facts, ran, write_run
+from tests.support.recordings.run_folders import facts, ran, write_run
 from tests.support.values import has_values, values
 
 SECOND = 1_000_000_000

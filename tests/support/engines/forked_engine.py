@@ -1,0 +1,95 @@
+"""Engines in processes of their own, forked from one that has imported vLLM already: the import is paid once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes.command import ENGINE_SECONDS
+
+# What an engine imports before it computes.
+IMPORTS = (
+    "engine_probe",
+    "engine_probe.engine.build",
+    "vllm",
+    "vllm.v1.engine.llm_engine",
+    "vllm.v1.engine.core",
+    "vllm.v1.worker.cpu_worker",
+    "vllm.v1.worker.cpu_model_runner",
+    "vllm.model_executor.models.llama",
+    "vllm.v1.structured_output",
+)
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(list(IMPORTS))
+
+
+def start(log: Path, function: Callable[..., object], *arguments: Any, **environment: str) -> BaseProcess:
+    """Call a function of this module in a new process that prints into `log`.
+
+    It has the variables of this process but those of vLLM and the probe, and the given ones.
+    """
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # is read where vLLM is imported
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_RE"))}
+    process = SERVER.Process(target=in_new_process, args=(log, clean | environment, function, arguments))
+    process.start()
+    return process
+
+
+def output_of(process: BaseProcess, log: Path) -> str:
+    """Wait for the end of a process, which has to be a good one, and return what it printed."""
+    process.join(ENGINE_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    printed = log.read_text(errors="replace")
+    assert process.exitcode == 0, f"exit code {process.exitcode}: {printed[-4000:]}"
+    return printed
+
+
+def answer_of(folder: Path, model: str, arguments: dict[str, object], lines: str) -> Any:
+    """Build an engine in a new process, run `lines` with `llm` and `SamplingParams`, and return their `answer`."""
+    log, answer = folder / "engine.log", folder / "answer.json"
+    output_of(start(log, write_answer, answer, model, arguments, lines), log)
+    return json.loads(answer.read_text())
+
+
+def in_new_process(
+    log: Path, environment: dict[str, str], function: Callable[..., object], arguments: tuple[Any, ...]
+) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(descriptor, stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        function(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        raise SystemExit(1) from None
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def write_answer(path: Path, model: str, arguments: dict[str, object], lines: str) -> None:
+    from engine_probe.engine.build import build_llm
+    from engine_probe.engine.spec import EngineSpec
+
+    llm = build_llm(EngineSpec(model, arguments))
+    from vllm import SamplingParams
+
+    scope = {"llm": llm, "SamplingParams": SamplingParams}
+    exec(lines, scope)
+    path.write_text(json.dumps(scope["answer"]))
+
+
+def run_program(text: str, names: dict[str, Any]) -> None:
+    """Run a program that has these names."""
+    exec(compile(text, "program", "exec"), {"__name__": "__main__", **names})

@@ -1,0 +1,183 @@
+"""How often sweeps of one engine are told to differ: all pairs of them, and all divisions into two equal sides.
+
+Usage: `python -m tools.results.a_a_sweeps runs/a_a --write docs/results/sweeps/a_a_sweeps.md`, from an environment that
+has engine_probe, after `engine_probe sweep smoke --model tiny --against smoke --rounds 4 --out runs/a_a`.
+"""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from textwrap import fill
+
+from engine_probe.analysis.compare.changes import Change
+from engine_probe.analysis.compare.gates import read_gate
+from engine_probe.errors import EngineProbeError
+from engine_probe.evaluation.comparison import Comparison, paired
+from engine_probe.evaluation.measurement import Opened, opened
+from engine_probe.evaluation.occasions import between
+from engine_probe.recordings.run import Run
+from engine_probe.recordings.sweep import is_sweep
+from tools.results.result_page import head_commit, options, show, table
+
+RATE = "output_tokens_per_s"
+GATE = read_gate(f"{RATE} < -5%")
+MEASURED = "engine_probe sweep smoke --model tiny --against smoke --rounds 4 --out runs/a_a"
+TOP = "# Sweeps of one engine against each other"
+WRITTEN = "python -m tools.results.a_a_sweeps runs/a_a --write docs/results/sweeps/a_a_sweeps.md"
+WIDTH = 120
+BEFORE = (
+    "At commit 1979aa8b76a2 `compare` tested the repeats within two sweeps. Of the 28 pairs of eight sweeps measured "
+    "in the same way then, 13 had a change told, 3 that of throughput over all points, and 24 broke the bound, 9 over "
+    "all points."
+)
+Sweep = tuple[Path, Opened]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Holds what one comparison of two sides concluded, which are one engine."""
+
+    told: bool  # any change at any point or over all points is better or worse
+    rate_told: bool  # that of throughput over all points
+    without_zero: bool  # its interval
+    broken: bool  # the gate, anywhere
+    broken_together: bool  # the gate, over all points
+    open: bool  # the gate, everywhere
+
+
+def outcome(found: Comparison) -> Outcome:
+    whole = found.together
+    rate = whole.change(RATE) if whole else None
+    if whole is None or rate is None:
+        raise EngineProbeError(f"{found.before} and {found.after} have no {RATE} over all points")
+    answers = {held.point: held.answer for held in found.held([GATE])}
+    return Outcome(
+        told=any(map(is_told, [*whole.changes, *(change for pair in found.pairs for change in pair.changes)])),
+        rate_told=is_told(rate),
+        without_zero=rate.interval is not None and not rate.interval[0] <= 0 <= rate.interval[1],
+        broken="broken" in answers.values(),
+        broken_together=answers[whole.name] == "broken",
+        open=set(answers.values()) == {"open"},
+    )
+
+
+def is_told(change: Change) -> bool:
+    return change.verdict in ("better", "worse")
+
+
+def pairs(sweeps: Sequence[Sweep], with_history: bool) -> list[Outcome]:
+    """Compare each with each, without more or with all others as earlier sweeps."""
+    found = []
+    for one, other in combinations(sweeps, 2):
+        others = [each for each in sweeps if each is not one and each is not other] if with_history else []
+        found.append(outcome(paired(*one, *other, history=others)))
+    return found
+
+
+def divisions(sweeps: Sequence[Sweep]) -> list[Outcome]:
+    """Compare all halves with the other halves, each division once."""
+    found = []
+    for beside in combinations(range(1, len(sweeps)), len(sweeps) // 2 - 1):
+        half = [sweeps[number] for number in (0, *beside)]
+        rest = [sweeps[number] for number in range(1, len(sweeps)) if number not in beside]
+        (before, old), (after, new) = (
+            ([folder for folder, _ in side], [each for _, each in side]) for side in (half, rest)
+        )
+        found.append(outcome(between(before, old, after, new)))
+    return found
+
+
+def rates(sweeps: Sequence[Sweep]) -> Iterator[tuple[str, float]]:
+    """Yield the geometric mean of throughput over all points of each sweep, relative to that of the first."""
+    first, *others = sweeps
+    yield first[0].name, 0.0
+    for other in others:
+        whole = paired(*first, *other).together
+        change = whole.change(RATE) if whole else None
+        yield other[0].name, (change.relative or 0.0) if change else 0.0
+
+
+def rows(title: str, found: Sequence[Outcome]) -> Iterator[str]:
+    counts = {
+        "any change told better or worse": sum(each.told for each in found),
+        "throughput over all points told": sum(each.rate_told for each in found),
+        "interval of throughput over all points without zero": sum(each.without_zero for each in found),
+        f"`{GATE.text}` broken at a point or over all": sum(each.broken for each in found),
+        f"`{GATE.text}` broken over all points": sum(each.broken_together for each in found),
+        f"`{GATE.text}` open everywhere": sum(each.open for each in found),
+    }
+    yield from ("", f"**{title}**", "", *table(("concluded", f"of {len(found)}"), counts.items()))
+
+
+def document(sweeps: Sequence[Sweep], remark: str = "") -> Iterator[str]:
+    yield from (TOP, "", "Nothing differs between these sweeps but the time at which they were measured:")
+    asked = f" --remark {shlex.quote(remark)}" if remark else ""
+    yield from (
+        "",
+        f"    {MEASURED}",
+        f"    python -m tools.results.a_a_sweeps runs/a_a --write docs/results/sweeps/a_a_sweeps.md{asked}",
+    )
+    first, *_, last = map(started, sweeps)
+    yield from ("", f"Started from {first:%Y-%m-%d %H:%M} to {last:%H:%M} on {machine(sweeps[0])}. {remark}".rstrip())
+    yield f"Compared at commit {head_commit()}."
+    changes = ((name, f"{change:+.1%}") for name, change in rates(sweeps))
+    yield from ("", *table(("sweep", "output tokens/s over all points, against the first"), changes))
+    half = len(sweeps) // 2
+    alone, known, halves = pairs(sweeps, with_history=False), pairs(sweeps, with_history=True), divisions(sweeps)
+    yield from rows("One against one", alone)
+    yield from rows(f"One against one, the other {len(sweeps) - 2} as `--history`", known)
+    yield from rows(f"{half} against {half}, all divisions (they share sweeps)", halves)
+    yield from meaning(alone, known, halves)
+
+
+def meaning(alone: Sequence[Outcome], known: Sequence[Outcome], halves: Sequence[Outcome]) -> Iterator[str]:
+    """Yield what the counts mean, and what they were before."""
+    without, drift = (sum(each.without_zero for each in found) for found in (alone, known))
+    broken, told = sum(each.broken_together for each in known), sum(each.told for each in halves)
+    text = (
+        "With one sweep on each side nothing is tested, so nothing is told. The intervals within the sweeps, which are "
+        f"said not to include the drift between sweeps, leave out zero in {without} of {len(alone)} pairs. With the "
+        f"drift that the other sweeps show it is {drift} of {len(known)}, and the bound breaks over all points in "
+        f"{broken}. Divisions are tested: {told} of {len(halves)} have any change told, where 5 % would be "
+        f"{len(halves) / 20:.1f}. Pairs and divisions share their sweeps, so that these counts vary more than those of "
+        "as many independent ones; `calibration.md` has independent ones."
+    )
+    yield from ("", "## What the figures mean", "", fill(text, WIDTH), "", fill(BEFORE, WIDTH))
+
+
+def runs(sweep: Sweep) -> Iterator[Run]:
+    for side in sweep[1].points.values():
+        yield from side.runs
+
+
+def started(sweep: Sweep) -> datetime:
+    return datetime.fromtimestamp(min(run.facts["clock"]["wall_ns"] for run in runs(sweep)) / 1e9, UTC)
+
+
+def machine(sweep: Sweep) -> str:
+    facts = next(runs(sweep)).facts
+    host = (facts.get("hardware") or {}).get("host") or {}
+    return f"{host.get('name', 'an unknown processor')}, {host.get('cores', 'an unknown number of')} cores"
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("folder", type=Path, help="holds the sweeps")
+    parser.add_argument("--remark", default="", help="a sentence on the machine, such as what else it did")
+    asked = parser.parse_args()
+    folders = [folder for folder in sorted(asked.folder.iterdir()) if is_sweep(folder)]
+    if len(folders) < 4 or len(folders) % 2:
+        parser.error(f"{asked.folder} holds {len(folders)} sweeps: an even number is needed, at least 4")
+    try:
+        lines = list(document(sorted(((folder, opened(folder)) for folder in folders), key=started), asked.remark))
+    except EngineProbeError as error:
+        sys.exit(str(error))
+    show(lines, asked.write)
+
+
+if __name__ == "__main__":
+    main()
