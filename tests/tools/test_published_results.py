@@ -81,7 +81,13 @@ def test_what_is_no_arithmetic_is_refused(expression: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "value"), [("gpt2-xl: kv_bytes_per_token", 2 * 48 * 1600 * 2), ("falcon-40b: kv_heads / 2", 4)]
+    ("asked", "value"),
+    [
+        ("gpt2-xl: kv_bytes_per_token", 2 * 48 * 1600 * 2),
+        ("falcon-40b: kv_heads / 2", 4),
+        ("falcon-40b: head_size", 64),
+        ("llama-3.1-70b-fp8: head_size", 128),
+    ],
 )
 def test_a_geometry_is_that_of_the_catalogue(asked: str, value: float) -> None:
     assert ours.of_geometry(asked) == value
@@ -118,6 +124,13 @@ def test_what_preemption_does_is_read_from_the_page_on_integrity() -> None:
     assert "p = " in words
     assert words in ours.ours_of_claim("lost_kv_cache")
     assert ours.ours_of_claim("failures") == ours.JUDGED
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(4.41586, "4.41586"), (268208, "268,208"), (2.9676, "2.9676"), (33.0, "33"), (0.05, "0.05")]
+)
+def test_a_published_number_keeps_its_digits(value: float, words: str) -> None:
+    assert ours.printed(value) == words
 
 
 def test_a_withheld_capacity_is_never_guessed() -> None:

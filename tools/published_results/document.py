@@ -10,18 +10,18 @@ from engine_probe.evaluation.published.documents import (
     read_document,
     references_of,
 )
-from engine_probe.evaluation.published.figures import FIGURES
+from engine_probe.evaluation.published.figures import FIGURES, four_digits
 from engine_probe.evaluation.published.reference import Published, Reference
 from engine_probe.report.sections.sweep.published import published_words
 from tools.published_results.ours import (
     JUDGED,
     NEEDS_A_GPU,
     Recorded,
-    number,
     ours_of,
     ours_of_claim,
     ours_of_figure,
     ours_of_memory,
+    printed,
 )
 
 HEAD = """\
@@ -73,7 +73,8 @@ def rows_of_table(reference: Reference, title: str, recorded: Recorded) -> Itera
     for figure in reference.figures:
         if (figure.section or reference.section) == title:
             ours = ours_of_figure(figure, reference, recorded)
-            value = published_words(figure, FIGURES[figure.what].form)
+            form = FIGURES[figure.what].form
+            value = published_words(figure, printed if form is four_digits else form)
             kind = figure.kind or reference.kind
             yield Row(figure_words(figure, reference), value, kind, ours, figure.doubt, ours != NEEDS_A_GPU)
     for precision in reference.precisions if reference.section == title else ():
@@ -107,11 +108,11 @@ def stated_words(row: Stated) -> str:
     """Return the value with its unit, or the band: `5 to 10 requests/min`, `at most 9 %`."""
     if row.value is not None:
         text = {True: "on", False: "off"}[row.value] if isinstance(row.value, bool) else row.value
-        words = text if isinstance(text, str) else number(text)
+        words = text if isinstance(text, str) else printed(text)
     elif row.low is not None and row.high is not None:
-        words = f"{number(row.low)} to {number(row.high)}"
+        words = f"{printed(row.low)} to {printed(row.high)}"
     else:
-        words = f"at least {number(row.low)}" if row.low is not None else f"at most {number(row.high or 0)}"
+        words = f"at least {printed(row.low)}" if row.low is not None else f"at most {printed(row.high or 0)}"
     return f"{words} {row.unit}".rstrip()
 
 

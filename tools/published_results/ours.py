@@ -34,6 +34,7 @@ UNITS = {
     "billions": "billion",
     "max_context": "tokens",
     "kv_heads": "KV heads",
+    "head_size": "values in a head",
     "kv_bytes_per_token": "bytes of KV cache per token",
 }
 
@@ -124,6 +125,7 @@ def geometry_figure(found: Geometry, name: str) -> float:
         "billions": found.parameters / 1e9,
         "max_context": found.max_context,
         "kv_heads": found.kv_heads,
+        "head_size": found.head_size,
         "kv_bytes_per_token": found.kv_bytes_per_token(),
     }
     return float(figures[name])
@@ -242,6 +244,11 @@ def ours_of_memory(each: PublishedPrecision) -> str:
     base = geometry_figure(found, "weights_gb")
     share = 1.0 if bits == 16 else geometry_figure(found, f"weights_gb_in_{bits}_bits") / base
     return f"{share:.2f} x for Llama-3 8B, without scales (from config.json)"
+
+
+def printed(value: float) -> str:
+    """Return a published number with all its digits."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,}"
 
 
 def number(value: float) -> str:
