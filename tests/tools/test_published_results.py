@@ -159,3 +159,44 @@ def test_whatever_no_memory_bandwidth_allows_is_doubted(name: str) -> None:
             "output_tokens_per_s": value > (figure.at or 0) / step_ms * 1e3,
         }.get(figure.what, False)
         assert impossible == ("GB of weights at 0.864 TB/s" in figure.doubt), (figure.model, figure.what)
+
+
+def test_matrix_products_bound_the_throughput_of_any_batch() -> None:
+    """By mental arithmetic, of 6.98 billion values in linear layers: 2 x 3 x 6.98 + 2 x 0.525 = 42.9 GFLOP a token."""
+    setting = {"input_len": 512, "output_len": 256}
+    assert ours.computed_tokens_per_s("llama-3-8b", setting) == pytest.approx(362e3 / 42.93, rel=1e-3)
+    halved = {**setting, "precision": "int8", "tensor_parallel_size": 2}
+    assert ours.computed_tokens_per_s("llama-3-8b", halved) == pytest.approx(4 * 362e3 / 42.93, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["l40s", "l40s_offline"])
+def test_whatever_no_compute_allows_is_doubted(name: str) -> None:
+    reference = read_reference(name)
+    for figure in reference.figures:
+        if figure.what == "output_tokens_per_s":
+            most = ours.computed_tokens_per_s(figure.model, {**reference.setting, **figure.setting})
+            impossible = (figure.value or figure.high or 0) > most
+            assert impossible == (f"no batch gets more than {most:,.0f}" in figure.doubt), figure
+
+
+@pytest.mark.parametrize(("key", "engines"), [("cluster_6x_70b_awq", 6), ("cluster_mix_70b", 4)])
+def test_a_cluster_beyond_what_its_gpus_compute_is_doubted(key: str, engines: int) -> None:
+    reference = read_reference("l40s_cluster")
+    setting = {**reference.setting, "precision": "awq", "tensor_parallel_size": 2}
+    most = engines * ours.computed_tokens_per_s("llama-3-70b", setting)
+    row = read_document("l40s_x12").stated(key)
+    assert isinstance(row.value, float | int)
+    assert row.value > most
+    assert f"{most:,.0f}" in row.doubt
+
+
+def test_a_stated_load_whose_kv_cache_does_not_fit_is_doubted() -> None:
+    """The two models whose 32 requests, with their weights, exceed the share of a GPU that vLLM takes."""
+    title = "2. Models and precisions, one GPU"
+    (section,) = (each for each in read_document("l40s_x12").sections if each.title == title)
+    taken = 0.92 * 46_068 * 2**20 / 1e9
+    for row in section.stated:
+        if row.geometry:
+            cache = 32 * 768 * ours.of_geometry(f"{ours.named(row.geometry)[0]}: kv_bytes_per_token") / 1e9
+            exceeds = ours.of_geometry(row.geometry) + cache > taken
+            assert exceeds == (f"another {cache:.1f} GB of KV cache" in row.doubt), row.what

@@ -16,7 +16,7 @@ from engine_probe.sweep.definition.loader import shipped_sweeps
 INTEGRITY = Path(__file__).parents[2] / "docs/results/answers/integrity.md"
 NEEDS_A_GPU, QUOTED, NOTHING = "needs a GPU", "quoted, not measured", "-"
 H100_NVL_GIB, RESERVED = 93.6, 0.9  # published memory of a GPU, and vLLM's default share of it at the time
-L40S_TB_S = 0.864  # memory bandwidth by its datasheet
+L40S_TB_S, L40S_TFLOPS = 0.864, 362  # memory bandwidth and dense 16-bit compute by its datasheet; twice that in INT8
 MOST_IN_FLIGHT = 256  # vLLM's default max_num_seqs on such a GPU: more wait for their turn
 QUANTISED_EXAMPLE = "llama-3-8b"
 
@@ -198,6 +198,8 @@ def ours_of_figure(figure: Published, reference: Reference, recorded: Recorded) 
             return of_record(f"{figure.model}.{figure.what}", recorded)
         case "output_tokens_per_s" | "tpot_p50_ms" | "tpot_p99_ms" if bound_by_bandwidth(figure, reference):
             return bandwidth_bound(figure, setting)
+        case "output_tokens_per_s" if reference.setting.get("gpu") == "L40S" and "input_len" in setting:
+            return f"{compute_words(figure.model, setting)}; {NEEDS_A_GPU}"
         case "speed_up":
             return of_record(f"smollm2.speed_up.{figure.at:g}", recorded)
     return NEEDS_A_GPU
@@ -227,7 +229,23 @@ def bandwidth_bound(figure: Published, setting: Mapping[str, str | int]) -> str:
     how = f"{each:.1f} GB of weights a step at {L40S_TB_S} TB/s"
     if figure.what.startswith("tpot"):
         return f"at least {step_ms:.1f} ({how}); {NEEDS_A_GPU}"
-    return f"at most {(figure.at or 1) / step_ms * 1e3:,.0f} ({how}); {NEEDS_A_GPU}"
+    rate = f"at most {(figure.at or 1) / step_ms * 1e3:,.0f} ({how})"
+    return f"{rate}; {compute_words(figure.model, setting)}; {NEEDS_A_GPU}"
+
+
+def compute_words(model: str, setting: Mapping[str, str | int]) -> str:
+    most = computed_tokens_per_s(model, setting)
+    return f"at any batch at most {most:,.0f} (matrix products at {L40S_TFLOPS} TFLOPS)"
+
+
+def computed_tokens_per_s(model: str, setting: Mapping[str, str | int]) -> float:
+    """Return the output tokens per second whose matrix products the GPUs can compute, those of prompts included."""
+    config = catalogue_config(model)
+    prompt_share = int(setting["input_len"]) / int(setting["output_len"])
+    head = config["vocab_size"] * config["hidden_size"]  # for output tokens alone
+    products = geometry(config).linear_parameters * (1 + prompt_share) + head
+    tflops = L40S_TFLOPS * (2 if setting.get("precision") == "int8" else 1)
+    return tflops * 1e12 * int(setting.get("tensor_parallel_size", 1)) / (2 * products)
 
 
 def capacity_bound(model: str) -> str:
