@@ -130,7 +130,7 @@ def show_memory(known: Mapping[EngineSpec, RankMemory], console: Console) -> Non
         sizes = (memory.budget, memory.weights.size, memory.activations_and_workspace.size, memory.pool_bytes)
         cells = [f"{(size or 0.0) / GIB:.{1 if (size or 0.0) >= GIB / 10 else 3}f}" for size in sizes]
         about = "~" if memory.given_tokens is None else ""
-        cells[2], cells[3] = f"~{cells[2]}", f"{about}{cells[3]}"
+        cells[2], cells[3] = f"~{cells[2]}", f"{about}{cells[3]}" if memory.pool_bytes > 0 else "none"
         table.add_row(name, *cells, f"{about}{memory.pool_tokens:,}", f"{(memory.kv.size or 0.0) / GIB:.1f}")
     console.print(f"\nMemory of one {first.device} of {first.device_bytes / GIB:.1f} GiB, in GiB:", soft_wrap=True)
     console.print(table)

@@ -75,6 +75,8 @@ def test_a_dry_run_for_a_named_gpu_predicts_pools_and_times_and_names_what_finds
     assert outcome.stdout.count("cannot run") == 2
     assert outcome.stdout.count("≥ ") == 2
     assert outcome.exit_code == 0  # two GPUs hold it
+    (row,) = (line.split() for line in outcome.stdout.splitlines() if line.startswith("tensor_parallel_size 1  "))
+    assert row[2:] == ["71.2", "67.7", "~7.4", "none", "~0", "0.2"]
     assert "llama-3.1-70b-fp8 cannot start: weights of 67.7 GiB leave 3.5 of 71.2" in outcome.stdout
     alone = CliRunner().invoke(
         command, [*words, "H100 80GB HBM3", "--set", "engine.arguments.tensor_parallel_size=[1]"]
