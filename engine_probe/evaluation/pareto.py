@@ -9,6 +9,7 @@ from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, curve_name, d
 from engine_probe.analysis.pareto import Device, Frontier, Served, ServingCurve, frontier, served_by, serving_curve
 from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.recordings.cluster import Cluster
+from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 
@@ -79,9 +80,13 @@ def called(name: str, points: Sequence[SweptPoint], of_the_work: Sequence[str]) 
 def curve_of(points: Sequence[SweptPoint], name: str, apart: bool) -> ServingCurve | None:
     figures = [each for point in points if (each := point.figures) is not None]
     together = [served_together(point, point.cluster) for point in points if point.cluster and not point.figures]
-    on_gpus = any(run.facts.get("hardware", {}).get("gpus") for point in points for run in point.runs)
-    device: Device = "GPU" if on_gpus else "rank"
+    device: Device = "GPU" if any(is_of_gpus(run) for point in points for run in point.runs) else "rank"
     return serving_curve(name, points[0].unit, [*served_by(figures), *together], device, apart)
+
+
+def is_of_gpus(run: Run) -> bool:
+    """Return whether a run was measured on GPUs, or predicted for one by its datasheet."""
+    return bool(run.facts.get("hardware", {}).get("gpus") or run.facts.get("predicted", {}).get("bounds"))
 
 
 def served_together(point: SweptPoint, cluster: Cluster) -> Served:

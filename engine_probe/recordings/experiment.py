@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, distinguishing, flat
+from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, distinguishing, flat, value_words
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS
 from engine_probe.errors import InputError
@@ -171,7 +171,7 @@ def differences(sweeps: Mapping[str, Swept]) -> Iterator[str]:
         if (
             words := by_value(
                 {
-                    name: sorted({json.dumps(each.get(setting)) for each in found})
+                    name: sorted({setting_words(each.get(setting)) for each in found})
                     for name, found in work.items()
                     if found
                 },
@@ -191,6 +191,10 @@ def workload_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is asked of a point, without its load and what follows from it."""
     work = asked.get("workload", asked)
     return {name: value for name, value in flat(work).items() if name not in NOT_OF_THE_WORKLOAD}
+
+
+def setting_words(value: Any) -> str:
+    return value_words(value) if isinstance(value, float) else json.dumps(value)
 
 
 def by_value(values: Mapping[str, Sequence[str]], setting: str) -> str:

@@ -16,6 +16,7 @@ NEVER = {"repeat", "label", "seed", "curve"}
 TWIN = "twin"  # of the engine: how it is predicted, and no setting of it
 LOAD_KEYS = {CONCURRENCY: "concurrency", USERS: "users", RATE: "request_rate"}
 UNIT = "load in"
+LENGTHS = ("input_len", "output_len")
 
 
 def curve_settings(points: Sequence[Settings], loads: Sequence[tuple[float, str]]) -> list[dict[str, Any]]:
@@ -34,7 +35,14 @@ def curve_settings(points: Sequence[Settings], loads: Sequence[tuple[float, str]
 
 def curve_name(settings: Settings) -> str:
     """Name a curve by its settings; empty if the sweep has one curve."""
-    return ", ".join(f"{name} {'none' if value is None else value}" for name, value in settings.items())
+    return ", ".join(f"{name} {value_words(value)}" for name, value in settings.items())
+
+
+def value_words(value: Any) -> str:
+    """Return the value of a setting as text; whole numbers without decimals, as a mean length of 20.0."""
+    if value is None:
+        return "none"
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else f"{value}"
 
 
 def differing(settings: Sequence[Settings]) -> list[str]:
@@ -44,12 +52,20 @@ def differing(settings: Sequence[Settings]) -> list[str]:
 
 
 def flat(settings: Settings) -> dict[str, Any]:
-    """Return settings by their last name: `workload.input_len` is `input_len`."""
+    """Return settings by their last name: `workload.input_len` is `input_len`.
+
+    What describes drawn lengths keeps the name before it, `output_len.mean`: prompts and answers may each have a mean.
+    """
     found: dict[str, Any] = {}
     for name, value in settings.items():
         if name == TWIN:
             continue
-        found |= flat(value) if isinstance(value, dict) and name != "curve" else {name: value}
+        if not isinstance(value, dict) or name == "curve":
+            found[name] = value
+        elif name in LENGTHS:
+            found |= {f"{name}.{part}": number for part, number in value.items()}
+        else:
+            found |= flat(value)
     return found
 
 

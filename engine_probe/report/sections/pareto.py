@@ -80,21 +80,26 @@ def named(stretch: Stretch) -> str:
 
 
 def span(stretch: Stretch) -> str:
-    to = f"{stretch.to:,.3g}"
+    to = rate_words(stretch.to, 3)
     return f"from there to {to}" if stretch.after else f"up to {to} tokens/s per user"
 
 
 def ends_words(stretch: Stretch) -> str:
     """Name the highest throughput of a stretch, and that at its highest speed for each user."""
     slow, fast = stretch.levels[0], stretch.levels[-1]
-    first = f"{slow.level.per_gpu.mean:,.4g} at {level_words(slow.level.load, slow.curve.unit)}"
-    return first if slow is fast else f"{first}, down to {fast.level.per_gpu.mean:,.4g} at {fast.level.load:g}"
+    first = f"{rate_words(slow.level.per_gpu.mean)} at {level_words(slow.level.load, slow.curve.unit)}"
+    return first if slow is fast else f"{first}, down to {rate_words(fast.level.per_gpu.mean)} at {fast.level.load:g}"
 
 
 def both_rates(placed: Placed, device: str) -> str:
     level = placed.level
-    rates = f"{level.per_gpu.mean:,.4g} per {device} and {level.per_user.mean:,.3g} per user"
+    rates = f"{rate_words(level.per_gpu.mean)} per {device} and {rate_words(level.per_user.mean, 3)} per user"
     return f"{rates} at {level_words(level.load, placed.curve.unit)}"
+
+
+def rate_words(tokens_per_s: float, digits: int = 4) -> str:
+    """Return a rate with so many digits, or all of its whole ones, and never as a power of ten."""
+    return f"{tokens_per_s:,.0f}" if tokens_per_s >= 1000 else f"{tokens_per_s:.{digits}g}"
 
 
 def below_words(found: Frontier) -> Iterator[Sentence]:

@@ -55,6 +55,14 @@ def test_the_number_of_requests_at_one_load_is_a_setting() -> None:
     assert settings(point(4, num_prompts=10), point(4, num_prompts=40)) == [{"num_prompts": 10}, {"num_prompts": 40}]
 
 
+def test_drawn_prompts_and_answers_are_told_apart() -> None:
+    answers = {"kind": "normal", "mean": 64.0, "deviation": 8.0, "high": 90}
+    drawn = [answers | {"mean": mean, "high": 90} for mean in (20.0, 40.0)]
+    several = settings(*(point(4, prompts={"input_len": each}, output_len=answers) for each in drawn))
+    assert several == [{"input_len.mean": 20.0}, {"input_len.mean": 40.0}]
+    assert [curve_name(each) for each in several] == ["input_len.mean 20", "input_len.mean 40"]
+
+
 def test_what_a_sweep_wrote_as_its_curve_is_no_setting() -> None:
     first, second = point(1) | {"curve": {"max_num_seqs": 4}}, point(2) | {"curve": {}}
     assert settings(first, second) == [{}, {}]

@@ -15,7 +15,7 @@ from engine_probe.evaluation.pareto import same_work
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import cell_words
-from engine_probe.report.sections.pareto import pareto_chart, pareto_section, pareto_verdict
+from engine_probe.report.sections.pareto import pareto_chart, pareto_section, pareto_verdict, rate_words
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.sweeps.cluster_sweeps import write_point, write_rows
 from tests.support.sweeps.serving_sweeps import LEVELS, per_gpu, per_user, write_serving_sweep
@@ -116,14 +116,20 @@ def test_settings_that_are_none_are_no_failure(tmp_path: Path, engine: object) -
     assert [len(work.curves) for work in same_work(load_sweep(tmp_path))] == [1]
 
 
-def test_on_cpus_it_is_per_rank(tmp_path: Path) -> None:
+OF_A_DATASHEET = {"predicted": {"calibrated_from": "the datasheet of a GPU", "step_times": {}, "bounds": True}}
+
+
+@pytest.mark.parametrize(("predicted", "device"), [({}, "rank"), (OF_A_DATASHEET, "GPU")])
+def test_on_cpus_it_is_per_rank_unless_a_gpu_is_predicted(
+    tmp_path: Path, predicted: dict[str, Any], device: str
+) -> None:
     write_serving_sweep(tmp_path, gpus=(1,))
     for file in tmp_path.rglob("run.json"):
         told = json.loads(file.read_text())
-        file.write_text(json.dumps(told | {"hardware": {"gpus": []}}))
+        file.write_text(json.dumps(told | {"hardware": {"gpus": []}} | predicted))
     section = pareto_section(same_work(load_sweep(tmp_path)))
-    assert section.title == "Throughput per rank against speed for each user"
-    assert [column.title for column in section.tables[0].columns][2:4] == ["tokens/s per rank", "ranks"]
+    assert section.title == f"Throughput per {device} against speed for each user"
+    assert [column.title for column in section.tables[0].columns][2:4] == [f"tokens/s per {device}", f"{device}s"]
 
 
 @pytest.mark.lengthy
@@ -193,3 +199,8 @@ def test_engines_that_measured_together_count_the_gpus_of_all(tmp_path: Path) ->
     assert one.has_intervals  # other points were measured between its repeats
     (stretch,) = frontier(work.curves).stretches
     assert {stretch.name, *stretch.rivals} == {"replicas 1", "replicas 2"}
+
+
+@pytest.mark.parametrize(("rate", "words"), [(17587.31, "17,587"), (1233.9, "1,234"), (298.49, "298.5"), (0.5, "0.5")])
+def test_a_rate_is_never_written_as_a_power_of_ten(rate: float, words: str) -> None:
+    assert rate_words(rate) == words
