@@ -10,7 +10,6 @@ import numpy as np
 from engine_probe.analysis.curve.growth import Boundary, Growth, Kind, growth
 from engine_probe.analysis.curve.likelihood import Scatter
 from engine_probe.analysis.statistics.level_noise import LevelNoise, level_noise
-from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import Repeated, noise
 from engine_probe.analysis.statistics.smooth_residuals import smooth_p
 from engine_probe.analysis.statistics.student import ONE_SIDED, SIGNIFICANT
@@ -85,22 +84,12 @@ class Saturation:
         rate, count = level.output_tokens_per_s, max(1, len(level.repeated))
         if self.noise is None:
             return Repeated(rate, count)
-        chosen_from = 1 + len(self.not_different) if level is self.best else 1
-        return self.noise.interval(self.levels.index(level), count, chosen_from)
+        return self.noise.throughput_interval(self.levels.index(level), count)
 
-    @cached_property
+    @property
     def not_different(self) -> tuple[Level, ...]:
-        """Return the levels that are not significantly below the best (one-sided t-tests, corrected by Holm's method).
-
-        The correction also allows for the choice of the best from all.
-        """
-        noise, best = self.noise, self.best
-        if noise is None or best is None:
-            return ()
-        place = self.levels.index(best)
-        others = [at for at, level in enumerate(self.levels) if level is not best and level.repeated]
-        corrected = holm([noise.below_p(at, place) for at in others])
-        return tuple(self.levels[at] for at, p in zip(others, corrected, strict=True) if p >= SIGNIFICANT)
+        """Return the levels that are not significantly below the best."""
+        return () if self.noise is None else tuple(self.levels[place] for place in self.noise.like_the_highest)
 
     @property
     def fallen(self) -> Level | None:

@@ -11,14 +11,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import groupby
 
 import numpy as np
 
 from engine_probe.analysis.statistics.arrays import Reals
+from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import Repeated, finite, repeated
-from engine_probe.analysis.statistics.student import CONFIDENCE, Interval, quantile, two_sided_p
+from engine_probe.analysis.statistics.student import CONFIDENCE, SIGNIFICANT, Interval, quantile, two_sided_p
 
 FEWEST = 5  # levels that can show what their repeats share
 MOST_PRIOR = 2.0  # degrees of freedom of the common variance: a few levels cannot show that all vary alike
@@ -49,6 +50,24 @@ class LevelNoise:
         mean, corrected = self.means[place], 1 - (1 - CONFIDENCE) / chosen_from
         low, high = (quantile(freedom, confidence) * error * mean for confidence in (corrected, CONFIDENCE))
         return Repeated(mean, count, mean - low, mean + high)
+
+    @cached_property
+    def highest(self) -> int:
+        return self.means.index(max(self.means))
+
+    @cached_property
+    def like_the_highest(self) -> tuple[int, ...]:
+        """Return the levels that are not significantly below the highest (one-sided t-tests, Holm's method).
+
+        The correction also allows for the choice of the highest from all.
+        """
+        others = [place for place in range(len(self.means)) if place != self.highest]
+        corrected = holm([self.below_p(place, self.highest) for place in others])
+        return tuple(place for place, p in zip(others, corrected, strict=True) if p >= SIGNIFICANT)
+
+    def throughput_interval(self, place: int, count: int) -> Repeated:
+        """Return a level's throughput with its interval; that of the highest allows for its choice among its like."""
+        return self.interval(place, count, 1 + len(self.like_the_highest) if place == self.highest else 1)
 
     def below_p(self, lower: int, higher: int) -> float:
         """Return the one-sided p of a level below another, of which the second has the higher mean."""
@@ -192,12 +211,15 @@ def in_rounds(runs: Iterable[tuple[float, float]]) -> bool:
 
 
 def over_levels(
-    measured: Sequence[tuple[float, Sequence[float | None]]], apart: bool, in_proportion: bool = True
+    measured: Sequence[tuple[float, Sequence[float | None]]],
+    apart: bool,
+    in_proportion: bool = True,
+    throughput: bool = False,
 ) -> list[Repeated | None]:
     """Return the mean of a figure at each load, in their order, with its interval.
 
     There is none unless repeats were measured in rounds (`apart`). Where noise is not in proportion to the figure, as
-    of a share, the interval is that of a level's own repeats.
+    of a share, the interval is that of a level's own repeats. That of the highest `throughput` allows for its choice.
     """
     known = [(load, values) for load, group in measured if (values := finite(group))]
     if not apart:
@@ -207,5 +229,6 @@ def over_levels(
     noise = level_noise(loads, groups) if in_proportion else None
     if noise is None:
         return [repeated(group) for _, group in measured]
-    found = {load: noise.interval(at, len(groups[at])) for at, load in enumerate(loads)}
+    interval = noise.throughput_interval if throughput else noise.interval
+    found = {load: interval(at, len(groups[at])) for at, load in enumerate(loads)}
     return [found.get(load) for load, _ in measured]

@@ -27,6 +27,11 @@ class Repeated:
         return None if self.high is None or self.low is None else max(self.high - self.mean, self.mean - self.low)
 
 
+def reach_words(found: Repeated) -> str:
+    """Return how far the interval reaches, as a share of the mean: " ± 8%". Empty without an interval."""
+    return "" if found.reach is None else f" ± {found.reach / found.mean:.0%}"
+
+
 @dataclass(frozen=True)
 class Noise:
     """The relative standard deviation of repeats, pooled over several groups of repeats."""
@@ -82,17 +87,17 @@ def finite(values: Sequence[float | None]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Column:
+class Cells:
     """The cells of a figure over the loads: `523.1 ± 8%`, or the ± in `reach` if it is the same for all."""
 
     reach: str
     cells: tuple[str, ...]
 
 
-def column(found: Sequence[Repeated | None], form: Callable[[float], str]) -> Column:
-    """Format means, each with half the width of its interval as a share of the mean."""
+def column(found: Sequence[Repeated | None], form: Callable[[float], str]) -> Cells:
+    """Format means, each with how far its interval reaches as a share of the mean."""
     means = [form(each.mean) if each else "-" for each in found]
-    reaches = [f" ± {each.reach / each.mean:.0%}" if each and each.reach is not None else "" for each in found]
+    reaches = [reach_words(each) if each else "" for each in found]
     if len(set(reaches)) == 1:
-        return Column(reaches[0].strip(), tuple(means))
-    return Column("", tuple(mean + reach for mean, reach in zip(means, reaches, strict=True)))
+        return Cells(reaches[0].strip(), tuple(means))
+    return Cells("", tuple(mean + reach for mean, reach in zip(means, reaches, strict=True)))

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from engine_probe.analysis.batch.prediction_interval import RATE
 from engine_probe.analysis.curve.levels import PointFigures, measured_in_rounds, rate_of_curve
 from engine_probe.analysis.statistics.level_noise import over_levels
-from engine_probe.analysis.statistics.repeats import Column, Repeated, column, repeated
+from engine_probe.analysis.statistics.repeats import Cells, Repeated, column, repeated
 from engine_probe.report.charts.model import of_levels, short
 from engine_probe.text_format import duration
 
@@ -42,6 +42,28 @@ def intervals(figures: Sequence[PointFigures], value: Value, name: str = "") -> 
     return over_levels(measured, measured_in_rounds(figures))
 
 
+def throughput(figures: Sequence[PointFigures]) -> list[Repeated | None]:
+    """Return the throughput of a curve at each load with its interval: the one that is shown everywhere.
+
+    As for the fit of the curve, the mean is over the repeats that held their load.
+    """
+    rate = rate_of_curve(figures)
+    if any(point.summary.within for point in figures):
+        return intervals(figures, rate, RATE)
+    measured = [(repeats[0].load, known_rates(repeats, rate)) for repeats in by_load(figures)]
+    return over_levels(measured, measured_in_rounds(figures), throughput=True)
+
+
+def throughput_at(figures: Sequence[PointFigures], load: float) -> Repeated:
+    """Return the throughput of a level that takes part in the curve."""
+    found = zip(by_load(figures), throughput(figures), strict=True)
+    return next(rate for repeats, rate in found if rate and repeats[0].load == load)
+
+
+def known_rates(repeats: Sequence[PointFigures], rate: Value) -> list[float]:
+    return [value for each in repeats if (value := rate(each)) is not None]
+
+
 def predicted(repeats: Sequence[PointFigures], value: Value, name: str) -> Repeated | None:
     """Return the mean of predictions of one load, with the interval of a measurement."""
     known = repeated(list(map(value, repeats)))
@@ -64,6 +86,14 @@ def over_loads(
     return over_repeats(xs, measured, scale, most, measured_in_rounds(figures))
 
 
+def throughput_over_loads(xs: Sequence[float], figures: Sequence[PointFigures]) -> SeriesValues:
+    if any(point.summary.within for point in figures):
+        return over_loads(xs, figures, rate_of_curve(figures), name=RATE)
+    rate = rate_of_curve(figures)
+    measured = {repeats[0].load: known_rates(repeats, rate) for repeats in by_load(figures)}
+    return over_repeats(xs, measured, apart=measured_in_rounds(figures), throughput=True)
+
+
 def band(xs: Sequence[float], means: Mapping[float, Repeated], scale: float) -> SeriesValues:
     """Return predictions with their intervals."""
 
@@ -84,12 +114,13 @@ def over_repeats(
     scale: float = 1.0,
     most: float = math.inf,
     apart: bool = True,
+    throughput: bool = False,
 ) -> SeriesValues:
     """Return the mean over repeats at each load; of several repeats also its interval, cut at 0 and `most`, and each.
 
     A share has a finite `most`. Its spread is not proportional to its value, so each interval is of its own repeats.
     """
-    found = over_levels(list(measured.items()), apart, in_proportion=math.isinf(most))
+    found = over_levels(list(measured.items()), apart, math.isinf(most), throughput)
     means = {load: mean for load, mean in zip(measured, found, strict=True) if mean}
     intervals = {load: mean for load, mean in means.items() if mean.high is not None}
     mean = of_levels(xs, ((load, mean.mean) for load, mean in means.items()), scale)
@@ -113,7 +144,8 @@ def repeats_note(figures: Sequence[PointFigures]) -> list[str]:
         return []
     return [
         "± is half the interval of the mean over repeats, with 95 % (Student's t; the spread of a level is moderated "
-        "towards that of all levels)."
+        "towards that of all levels). That of the highest throughput reaches further down where other levels may be as "
+        "high, since the highest of several is likely to be too high."
     ]
 
 
@@ -121,15 +153,15 @@ def any_of(values: Sequence[Any]) -> bool:
     return any(value is not None for value in values)
 
 
-def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Column]:
+def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Cells]:
     """Return table columns of output tokens/s and the medians of TTFT and TPOT, curve after curve."""
 
-    def medians(latency: str) -> Column:
+    def medians(latency: str) -> Cells:
         value = partial(PointFigures.percentile_ns, latency=latency, percent=50)
         found = (level for figures in curves for level in intervals(figures, value, f"{latency} p50"))
         return column(list(found), duration)
 
-    rates = [level for figures in curves for level in intervals(figures, rate_of_curve(figures), RATE)]
+    rates = [level for figures in curves for level in throughput(figures)]
     return [column(rates, "{:,.1f}".format), medians("TTFT"), medians("TPOT")]
 
 

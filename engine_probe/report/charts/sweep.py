@@ -5,15 +5,14 @@ from functools import partial
 
 import numpy as np
 
-from engine_probe.analysis.batch.prediction_interval import RATE
-from engine_probe.analysis.curve.levels import PointFigures, rate_of_curve, while_held, whole_run_rate
+from engine_probe.analysis.curve.levels import PointFigures, while_held, whole_run_rate
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.levels import Value, over_loads
+from engine_probe.report.charts.levels import Value, over_loads, throughput_over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.text_format import capitalized
 
@@ -71,7 +70,7 @@ def throughput(xs: Sequence[float], curves: Sequence[Curve]) -> Lines:
     """Return the throughput over the load; of a single curve also its regions."""
     series = []
     for number, curve in enumerate(curves):
-        rates = over_loads(xs, curve.figures, rate_of_curve(curve.figures), name=RATE)
+        rates = throughput_over_loads(xs, curve.figures)
         series.append(Series(curve.named("output tokens/s"), **rates, style="both", colour=number))
     held = [(number, curve) for number, curve in enumerate(curves) if while_held(curve.figures)]
     note = f"{HELD if held else WHOLE_RUN}{whiskers(curves, series)}"

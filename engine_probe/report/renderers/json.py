@@ -10,7 +10,7 @@ from engine_probe.analysis.batch.prediction_interval import figure_of
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.curve.held_load import HELD_RATE
-from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds
+from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds, while_held
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.regions import MEANINGS
 from engine_probe.analysis.curve.slo_capacity import most_load
@@ -39,11 +39,12 @@ from engine_probe.recordings.suite import Suite
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import OverLength, fitted_lines
-from engine_probe.report.charts.levels import by_load, intervals
+from engine_probe.report.charts.levels import by_load, intervals, throughput
 from engine_probe.report.renderers.json_parts import accounted, picked, run_quality, sweep_quality
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
+WHOLE_RUN_RATE = "output_tokens_per_s"  # the name of its metric
 
 
 def pass_figures(passes: ForwardPasses) -> bytes:
@@ -297,6 +298,7 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
     limit = most_load(curve.figures)
     figures = {metric.name: metric_over_levels(metric, curve.figures) for metric in METRICS}
     figures[HELD_RATE[0]] = intervals(curve.figures, held_rate)
+    figures[HELD_RATE[0] if while_held(curve.figures) else WHOLE_RUN_RATE] = throughput(curve.figures)
     found = curve.found
     levels = [
         {

@@ -7,7 +7,7 @@ from typing import Any
 from engine_probe.analysis.compare.argument_trials import ArgumentTrials, Effect, Gain, Trial
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.statistics.repeats import repeated
+from engine_probe.analysis.statistics.repeats import reach_words, repeated
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, sure, table
@@ -105,8 +105,7 @@ def rate_words(values: Sequence[float]) -> str:
     assert over is not None
     if over.reach is not None and over.reach > over.mean:
         return f"{over.mean:,.1f} ({min(values):,.1f} to {max(values):,.1f})"
-    reach = "" if over.reach is None else f" ± {over.reach / over.mean:.0%}"
-    return f"{over.mean:,.1f}{reach}"
+    return f"{over.mean:,.1f}{reach_words(over)}"
 
 
 def limit_words(found: ArgumentTrials, best: Trial, slo: Slo | None) -> Sentence | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from engine_probe.analysis.pareto import Frontier, Placed, ServingCurve, ServingLevel, Stretch, frontier
-from engine_probe.analysis.statistics.repeats import Repeated
+from engine_probe.analysis.statistics.repeats import Repeated, reach_words
 from engine_probe.evaluation.pareto import SameWork
 from engine_probe.report.charts.model import Axis, Lines, Series, of_levels
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, sure, table
@@ -150,7 +150,7 @@ def rate_cell(found: Repeated) -> str:
         return f"{found.mean:,.1f}"
     if math.isinf(found.reach):
         return f"{found.mean:,.1f} (at least {found.low:,.1f})"
-    return f"{found.mean:,.1f} ± {found.reach / found.mean:.0%}"
+    return f"{found.mean:,.1f}{reach_words(found)}"
 
 
 def status_words(placed: Placed) -> str:

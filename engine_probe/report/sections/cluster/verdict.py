@@ -7,6 +7,7 @@ from statistics import fmean
 
 from engine_probe.analysis.cluster.scaling import ScalingLevel
 from engine_probe.analysis.run.success import summed
+from engine_probe.analysis.statistics.repeats import reach_words
 from engine_probe.recordings.cluster import wall_clock_ahead
 from engine_probe.recordings.cluster_levels import ClusterLevel, ClusterPart, cluster_levels, scaling_of
 from engine_probe.recordings.sweep import Swept
@@ -80,8 +81,7 @@ def rate_words(level: ClusterLevel | ClusterPart) -> str:
     found = level.output_tokens_per_s
     if found is None:
         return "-"
-    reach = f" ± {found.reach / found.mean:.0%}" if found.reach is not None else ""
-    return f"{found.mean:,.1f}{reach}"
+    return f"{found.mean:,.1f}{reach_words(found)}"
 
 
 def sum_words(level: ClusterLevel) -> str:

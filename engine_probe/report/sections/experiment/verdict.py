@@ -5,10 +5,11 @@ from functools import partial
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.saturation import KvSaturation, Level
+from engine_probe.analysis.statistics.repeats import reach_words
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.run import Run
-from engine_probe.report.charts.levels import intervals, limits_cell
+from engine_probe.report.charts.levels import intervals, limits_cell, throughput_at
 from engine_probe.report.document import Cell, Column, Picture, Section, Sentence, Table, says, table
 from engine_probe.report.sections.sweep.verdict import failure_words, sweep_cautions
 from engine_probe.text_format import byte_size, capitalized, duration
@@ -65,9 +66,8 @@ def outcome(curve: Curve) -> Iterator[str]:
         return
     if found.saturation:
         yield f"saturation point {found.saturation.load:,.4g}"
-    over_repeats = found.interval(found.best)
-    reach = f" ± {over_repeats.reach / over_repeats.mean:.0%}" if over_repeats.reach is not None else ""
-    rate = f"{found.best.output_tokens_per_s:,.1f}{reach} output tokens/s"
+    over_repeats = throughput_at(curve.figures, found.best.load)
+    rate = f"{over_repeats.mean:,.1f}{reach_words(over_repeats)} output tokens/s"
     highest = found.best is found.levels[-1]
     above = ", the highest load measured" if highest else ""
     yield f"throughput is highest at {found.best.load:g} ({rate}){above}"

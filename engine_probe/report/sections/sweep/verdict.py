@@ -8,9 +8,10 @@ from engine_probe.analysis.curve.regions import region_sentences
 from engine_probe.analysis.curve.saturation import WITHIN, KvSaturation, Level, Saturation
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.statistics.level_noise import FEWEST
+from engine_probe.analysis.statistics.repeats import reach_words
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
-from engine_probe.report.charts.levels import repeats_note
+from engine_probe.report.charts.levels import repeats_note, throughput_at
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.run.ceilings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
@@ -62,7 +63,7 @@ def failure_words(curves: Sequence[Curve]) -> Iterator[Sentence]:
 
 def curve_section(curve: Curve, noisy: bool) -> Section:
     """Return what a curve shows; one that is predicted is not noisy, and has no repeats to ask for."""
-    shown = sweep_verdicts(curve.found, curve.unit)
+    shown = sweep_verdicts(curve)
     verdicts = (*shown, *graphs_verdict(curve), *cache_verdict(curve), *slo_verdicts(curve))
     noise = (*repeats_note(curve.figures), *noise_doubts(curve.found)) if noisy else ()
     doubts = (*sweep_details(curve.found, curve.unit), *noise, *slo_doubts(curve))
@@ -95,15 +96,14 @@ def has_no_repeats(found: Saturation) -> bool:
     return all(len(level.repeated) < 2 for level in found.levels)
 
 
-def sweep_verdicts(found: Saturation, unit: str) -> Iterator[str]:
+def sweep_verdicts(curve: Curve) -> Iterator[str]:
     """Yield where growth ends (or why that is not known), the highest throughput, and when the KV pool was full."""
+    found, unit = curve.found, curve.unit
     ends = list(region_sentences(found, unit))
     yield from reversed(ends)
     if found.best:
-        over_repeats = found.interval(found.best)
-        reach = f" ± {over_repeats.reach / over_repeats.mean:.0%}" if over_repeats.reach is not None else ""
-        rate = f"{found.best.output_tokens_per_s:,.1f}{reach}"
-        yield f"Highest throughput: {rate} output tokens/s at {found.best.load:g} {unit}."
+        rate = throughput_at(curve.figures, found.best.load)
+        yield f"Highest throughput: {rate.mean:,.1f}{reach_words(rate)} output tokens/s at {found.best.load:g} {unit}."
         yield from operating_verdict(found, unit)
     yield from kv_verdict(found.kv, unit)
     if not ends:

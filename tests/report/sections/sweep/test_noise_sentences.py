@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
-from engine_probe.report.sections.sweep.verdict import noise_sentences, sweep_verdicts
+from engine_probe.report.sections.sweep.verdict import noise_sentences, operating_verdict
 
 RATES = {1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0, 16: 80.0, 32: 80.0, 64: 80.0}
 
@@ -18,7 +18,9 @@ def test_repeats_one_after_another_are_named_and_have_no_interval() -> None:
     (sentence,) = noise_sentences(found)
     assert "one after another" in sentence
     assert "interleave = true" in sentence
-    assert not any("±" in line or "Recommended load" in line for line in sweep_verdicts(found, "concurrent requests"))
+    assert not list(operating_verdict(found, "concurrent requests"))
+    assert found.best is not None
+    assert found.interval(found.best).reach is None
 
 
 def test_what_repeats_share_is_told_with_its_size() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.statistics.level_noise import in_rounds, over_levels
-from engine_probe.analysis.statistics.repeats import Repeated
+from engine_probe.analysis.statistics.repeats import Repeated, reach_words
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.document import Cell, Column, Section, Sentence, sure, table
 from engine_probe.text_format import duration
@@ -111,4 +111,4 @@ def row(one: Perceived) -> tuple[Cell | str, ...]:
 
 
 def cell(each: Repeated) -> str:
-    return duration(each.mean) + (f" ± {each.reach / each.mean:.0%}" if each.reach is not None else "")
+    return f"{duration(each.mean)}{reach_words(each)}"
