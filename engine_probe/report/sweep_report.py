@@ -100,7 +100,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         users_section(swept, curves),
         *(effect_section(found, label) for label, found in tested.items()),
         *speculation_sections(curves),
-        sessions_section([(name, each.run) for name, each in titled(swept.points) if each.analysis]),
+        sessions_section([(name, each.run) for name, each in named_levels(swept.points) if each.analysis]),
         health_section(swept.runs),
         *([reference_section(reference, published, swept.runs)] if reference else []),
         *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
@@ -192,12 +192,11 @@ def engine_sections(point: SweptPoint, points: int) -> Iterator[Section]:
         yield Section(title, parts=run_sections(engine.run, engine.analysis, points), shown="page")
 
 
-def titled(points: Sequence[SweptPoint]) -> Iterator[tuple[str, SweptPoint]]:
-    """Yield the points with their titles, without the load if all have the same."""
+def named_levels(points: Sequence[SweptPoint]) -> Iterator[tuple[str, SweptPoint]]:
+    """Yield the points with the names of their levels, without the load if all have the same."""
     alike = len({(point.load, point.unit) for point in points}) == 1
     for point in points:
-        title = point_title(point, points)
-        yield (title.removeprefix(f"{point.load_name}, ") if alike else title), point
+        yield (point.name.removeprefix(f"{point.load_name}, ") if alike else point.name), point
 
 
 def point_title(point: SweptPoint, points: Sequence[SweptPoint]) -> str:

@@ -119,6 +119,13 @@ class Sessions:
         return [turn for turn in self.later if turn.lost_tokens]
 
 
+def together(repeats: Sequence[Sessions]) -> Sessions:
+    """Return the sessions of several runs as those of one."""
+    return Sessions(
+        tuple(session for each in repeats for session in each.sessions), sum(each.not_known for each in repeats)
+    )
+
+
 def hits_of(turns: Sequence[Turn]) -> Hits | None:
     ideal = [turn.ideal_tokens for turn in turns]
     if not turns or None in ideal:

@@ -86,8 +86,11 @@ def content_html(page: Page, section: Section, level: int) -> Iterator[Html]:
 
 def folded_html(page: Page, section: Section, level: int) -> Html:
     """Return a section that a click on its title opens. Empty if it has no content."""
-    content = section_html(page, replace(section, title=""), level)
-    return element("details", element("summary", section.title), content) if content else Html()
+    content = section_html(page, replace(section, title=""), level + 1)
+    if not content:
+        return Html()
+    title = element(tag(level), section.title) if "<h" in content else section.title  # above the headings inside
+    return element("details", element("summary", title), content)
 
 
 def sentences_html(sentences: Iterable[Sentence]) -> Iterator[Html]:

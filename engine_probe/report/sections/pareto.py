@@ -192,7 +192,7 @@ def curve_series(xs: Sequence[float], curve: ServingCurve, number: int) -> Serie
         of_levels(xs, ((user, level.per_gpu.mean) for user, level in by_user.items())),
         style="both",
         colour=number,
-        low=of_levels(xs, ((user, level.per_gpu.low) for user, level in ends.items())) if ends else [],
+        low=of_levels(xs, ((user, max(level.per_gpu.low or 0.0, 0.0)) for user, level in ends.items())) if ends else [],
         high=of_levels(xs, ((user, level.per_gpu.high) for user, level in ends.items())) if ends else [],
         names=[level_words(by_user[x].load, curve.unit) if x in by_user else "" for x in xs],
     )

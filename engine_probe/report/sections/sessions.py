@@ -1,11 +1,12 @@
 """Sessions of several turns: latencies by turn, what the prefix cache kept against what it could, and the evictions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from engine_probe.analysis.sessions.turns import Sessions, Turn, hits_of, may_have_turns, sessions
+from engine_probe.analysis.sessions.turns import Sessions, Turn, hits_of, may_have_turns, sessions, together
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.document import Column, Section, Sentence, Table, says, sure, table
@@ -23,24 +24,30 @@ Found = tuple[str, Sessions]
 
 
 def sessions_section(runs: Sequence[tuple[str, Run | None]]) -> Section:
-    """Return the sessions of a run, or of each point of a sweep. Empty if none has several turns."""
-    found = [
-        (name, each)
-        for name, run in runs
-        if run is not None
-        and may_have_turns(run.facts)
-        and (each := sessions(run.facts, run.requests, run.answers)) is not None
-    ]
+    """Return the sessions of a run, or of each level of a sweep: runs of one name are repeats of a level.
+
+    Empty if none has several turns.
+    """
+    by_name = grouped(
+        (
+            (name, each)
+            for name, run in runs
+            if run is not None
+            and may_have_turns(run.facts)
+            and (each := sessions(run.facts, run.requests, run.answers)) is not None
+        ),
+        lambda pair: pair[0],
+    )
+    found = [(name, together([each for _, each in repeats])) for name, repeats in by_name.items()]
     if not found:
         return Section()
-    tables = (points_table(found),) if len(found) > 1 else (turns_table(found[0][1]),)
+    tables = (levels_table(found),) if len(found) > 1 else (turns_table(found[0][1]),)
     return Section(
         TITLE,
-        sentences=tuple(words(found[0][1]) if len(found) == 1 else points_words(found)),
+        sentences=tuple(words(found[0][1]) if len(found) == 1 else levels_words(found)),
         charts=partial(charts, found),
         tables=tables,
         details=sure(IDEAL),
-        shown="always",
     )
 
 
@@ -101,8 +108,8 @@ def session_words(found: Sessions) -> str:
     )
 
 
-def points_words(found: Sequence[Found]) -> Iterator[Sentence]:
-    """Say at which points history was evicted."""
+def levels_words(found: Sequence[Found]) -> Iterator[Sentence]:
+    """Say at which levels history was evicted."""
     lost = [name for name, each in found if each.evicted]
     kept = [name for name, each in found if each.hits and not each.evicted]
     if lost:
@@ -137,9 +144,9 @@ def turns_table(found: Sessions) -> Table:
     return table(columns, rows, first=SHOWN_TURNS)
 
 
-def points_table(found: Sequence[Found]) -> Table:
+def levels_table(found: Sequence[Found]) -> Table:
     columns = (
-        Column("point", words=True),
+        Column("level", words=True),
         Column("found in the prefix cache", short="found"),
         Column("without limits", short="without\nlimits"),
         Column("later turns that lost history", short="lost\nhistory"),
@@ -179,35 +186,39 @@ def charts(found: Sequence[Found]) -> Iterator[Lines]:
     def line(each: Sessions, value: Callable[[Sequence[Turn]], float | None]) -> list[float | None]:
         return [value(each.by_number.get(number, ())) for number in range(last + 1)]
 
-    x = Axis("turn", whole=True)
+    x, shades = Axis("turn", whole=True), shades_of(found)
     times = [
-        Series(name or "TTFT p50", line(each, ttft_ms), style="both", colour=number)
-        for number, (name, each) in enumerate(found)
+        Series(name or "TTFT p50", line(each, ttft_ms), style="both", shade=shades.get(name)) for name, each in found
     ]
     yield Lines("TTFT by turn", "The median over the sessions that have this turn.", x, [Axis("TTFT", "ms")], xs, times)
     cached = [(name, each) for name, each in found if each.hits]
     if cached:
         series = [
-            Series(name or "found", line(each, found_percent), style="both", colour=number)
-            for number, (name, each) in enumerate(cached)
+            Series(name or "found", line(each, found_percent), style="both", shade=shades.get(name))
+            for name, each in cached
         ]
-        ideal = Series("without limits", line(cached[0][1], ideal_percent), style="dashed", colour=len(cached))
+        ideal = Series("without limits", line(cached[0][1], ideal_percent), style="dashed", colour=5)
         note = "Share of the prompt tokens of each turn."
         yield Lines("Found in the prefix cache by turn", note, x, [Axis("prompt tokens", "%")], xs, [*series, ideal])
-        yield pauses_chart(cached)
+        yield pauses_chart(cached, shades)
 
 
-def pauses_chart(found: Sequence[Found]) -> Lines:
+def shades_of(found: Sequence[Found]) -> dict[str, float]:
+    """Return the shade of each level, in their order. Empty for a single one, which takes a colour."""
+    return {} if len(found) == 1 else {name: place / (len(found) - 1) for place, (name, _) in enumerate(found)}
+
+
+def pauses_chart(found: Sequence[Found], shades: Mapping[str, float]) -> Lines:
     """Return how much history each later turn lost, over the pause before it."""
     places = sorted({pause for _, each in found for turn in each.later if (pause := turn.pause_ns) is not None})
     at = {pause: place for place, pause in enumerate(places)}
     series = []
-    for number, (name, each) in enumerate(found):
+    for name, each in found:
         values: list[float | None] = [None] * len(places)
         for turn in each.later:
             if turn.pause_ns is not None and turn.ideal_tokens:
                 values[at[turn.pause_ns]] = round(100 * turn.lost_tokens / turn.ideal_tokens, 3)
-        series.append(Series(name or "turn", values, style="dots", colour=number))
+        series.append(Series(name or "turn", values, style="dots", shade=shades.get(name)))
     seconds: list[float | None] = [round(pause / 1e9, 6) for pause in places]
     note = "Each dot is a later turn: the share of its history that was evicted since the answer before it."
     return Lines("History lost over the pause", note, Axis("pause", "s"), [Axis("history lost", "%")], seconds, series)

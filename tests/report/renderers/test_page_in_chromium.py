@@ -64,6 +64,16 @@ def test_headings_descend_by_one(pages: dict[str, Path], name: str) -> None:
     assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
+def test_each_point_is_a_heading_above_its_charts(pages: dict[str, Path]) -> None:
+    """Those who jump from heading to heading must hear to which point a chart belongs."""
+    headings = re.findall(r"<h([1-6])[^>]*>(.*?)</h", pages["sweep"].read_text().partition("<script")[0])
+    first = headings.index(("2", "Each point")) + 1
+    level, name = headings[first]
+    assert level == "3"
+    assert name.startswith("concurrency")
+    assert headings[first + 1][0] == "4"
+
+
 def plots(sheet: Any) -> int:
     return int(sheet.evaluate("document.querySelectorAll('.plot .uplot canvas').length"))
 

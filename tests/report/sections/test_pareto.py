@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.analysis.pareto import frontier
+from engine_probe.analysis.pareto import ServingCurve, ServingLevel, frontier
+from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.cli import cli
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.recordings.curve import curves
@@ -204,3 +205,9 @@ def test_engines_that_measured_together_count_the_gpus_of_all(tmp_path: Path) ->
 @pytest.mark.parametrize(("rate", "words"), [(17587.31, "17,587"), (1233.9, "1,234"), (298.49, "298.5"), (0.5, "0.5")])
 def test_a_rate_is_never_written_as_a_power_of_ten(rate: float, words: str) -> None:
     assert rate_words(rate) == words
+
+
+def test_no_error_bar_reaches_below_no_tokens() -> None:
+    level = ServingLevel(2, Repeated(10, 2, 5, 15), Repeated(100, 2, -50, 250), 1)
+    chart = pareto_chart(frontier([ServingCurve("", "concurrent requests", (level,))]))
+    assert (chart.series[0].low, chart.series[0].high) == ([0.0], [250.0])

@@ -43,6 +43,17 @@ def test_several_points_are_rows_of_one_table() -> None:
     ]
 
 
+def test_repeats_of_a_level_are_one_row_and_one_line() -> None:
+    section = sessions_section([("two", run()), ("four", run()), ("two", run())])
+    assert [row[:4] for row in section.tables[0].rows] == [
+        ("two", "43.6%", "58.2%", "2 of 4"),
+        ("four", "43.6%", "58.2%", "1 of 2"),
+    ]
+    times, *_ = section.charts()
+    assert [(each.label, each.shade) for each in times.series] == [("two", 0.0), ("four", 1.0)]
+    assert [sentence.text for sentence in section.sentences] == ["History was evicted in pauses at: two; four."]
+
+
 def test_a_run_of_single_requests_has_no_such_section() -> None:
     assert sessions_section([("", run(answers=[("e0", "0"), ("e1", "1")]))]).title == ""
 
