@@ -33,6 +33,8 @@ NAMED = {  # settings that change what an engine can do; the effect of other arg
 COMPILATION = "compilation"  # recordings before schema version 5 lack it
 OF_COMPILATION = ("mode", "graph_mode", "max_capture_size")
 ENVIRONMENT = "environment."  # recordings before 1.0 may lack it
+# Names that vLLM draws for each process, which earlier recordings hold: no settings.
+DRAWN = frozenset({"VLLM_DIST_IDENT", "VLLM_OBJECT_STORAGE_SHM_BUFFER_NAME"})
 OF_SPECULATION = ("method", "num_speculative_tokens")
 ARGUMENTS = {
     "model_config": ("quantization", "enforce_eager"),
@@ -96,7 +98,8 @@ def settings(facts: dict[str, Any]) -> dict[str, Any]:
     values = {MADE: how, **dict(leaves(WORKLOAD, facts.get("workload") or {}))}
     for group, keys in NAMED.items():
         values |= present(group, keys, facts[group])
-    values |= {f"{ENVIRONMENT}{name}": value for name, value in facts["engine"].get("environment", {}).items()}
+    environment = facts["engine"].get("environment", {})
+    values |= {f"{ENVIRONMENT}{name}": value for name, value in environment.items() if name not in DRAWN}
     arguments = facts["engine"]["arguments"]
     for group, keys in ARGUMENTS.items():
         config = arguments.get(group)

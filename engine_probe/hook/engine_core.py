@@ -14,6 +14,8 @@ VARIABLE_PREFIXES = ("VLLM_", "NCCL_", "OMP_", "TORCH", "CUBLAS_")
 PRIVATE_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")  # in a name: its value goes into no file
 # Addresses and folders, which are each machine's own and change nothing that is computed.
 PLACES = frozenset({"VLLM_HOST_IP", "VLLM_PORT", "VLLM_RPC_BASE_PATH", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT"})
+# Names that vLLM draws for each process.
+DRAWN = frozenset({"VLLM_DIST_IDENT", "VLLM_OBJECT_STORAGE_SHM_BUFFER_NAME"})
 OUR_VARIABLES = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "the engine is recorded in its own process",
     "VLLM_CPU_OMP_THREADS_BIND": "cores are divided among the ranks of all engines",
@@ -113,7 +115,7 @@ def describe(core: Any) -> dict[str, Any]:
 
 def engine_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of an environment that set how its engine computes, without secrets."""
-    left_out = PLACES | OUR_VARIABLES.keys()
+    left_out = PLACES | DRAWN | OUR_VARIABLES.keys()
     return {
         name: environment[name]
         for name in sorted(environment)

@@ -50,3 +50,17 @@ def test_graphs_against_eager_steps(tmp_path: Path) -> None:
     assert (
         differing(graphs, run(tmp_path / "older")) == {}
     )  # a recording from before it was recorded differs in nothing
+
+
+def in_environment(folder: Path, **environment: str) -> Run:
+    told = facts()
+    told["engine"] = told["engine"] | {"environment": environment}
+    return load(write_run(folder, ran(1), told))
+
+
+def test_names_that_vllm_draws_for_each_process_are_no_settings(tmp_path: Path) -> None:
+    one, other = (
+        in_environment(tmp_path / name, VLLM_DIST_IDENT=f"vllm_dist_{name}", OMP_NUM_THREADS=name)
+        for name in ("1", "2")
+    )
+    assert differing(one, other) == {"environment.OMP_NUM_THREADS": ("1", "2")}

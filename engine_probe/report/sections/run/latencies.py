@@ -21,7 +21,7 @@ def latency_table(summary: Summary) -> Table:
         *(f"p{percent}" for percent in PERCENTILES),
         Column("largest", room="spare"),
         *later,
-        Column("definition", words=True),
+        Column("definition", words=True, room="spare"),
     )
     return table(titles, latency_rows(summary), first=FIRST)
 

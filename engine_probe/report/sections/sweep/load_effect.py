@@ -20,6 +20,7 @@ from engine_probe.analysis.compare.load_effect import (
 )
 from engine_probe.analysis.run.latencies import LATENCIES, answered
 from engine_probe.analysis.statistics.arrays import Reals
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.errors import InputError
 from engine_probe.evaluation.scores import Scores
 from engine_probe.files.safe_read import read_json
@@ -177,14 +178,18 @@ def caveats(found: Effects) -> Iterator[str]:
         yield ABOUT_ANSWERS
 
 
-def unstable_lines(found: Effects) -> Iterator[str]:
-    if not found.unstable:
-        return
-    by_name: dict[str, list[str]] = {}
-    for unstable in found.unstable:
-        by_name.setdefault(unstable.outcome.name, []).append(f"{unstable.load:g} ({unstable.range:.0%})")
-    rows = "; ".join(f"{name} at {', '.join(loads)}" for name, loads in by_name.items())
-    yield f"Unstable: repeats differ by more than {UNSTABLE:.0%} of their mean: {rows}."
+def unstable_line(found: Effects) -> Iterator[str]:
+    """Yield which figures differ between repeats, and by how much at most; `unstable_loads` has each load."""
+    by_name = grouped(found.unstable, lambda unstable: unstable.outcome.name)
+    if by_name:
+        most = (f"{name} by up to {max(each.range for each in rows):.0%}" for name, rows in by_name.items())
+        yield f"Unstable: repeats differ by more than {UNSTABLE:.0%} of their mean: {'; '.join(most)}."
+
+
+def unstable_loads(found: Effects) -> Iterator[str]:
+    for name, rows in grouped(found.unstable, lambda unstable: unstable.outcome.name).items():
+        loads = ", ".join(f"{each.load:g} ({each.range:.0%})" for each in rows)
+        yield f"{capitalized(name)}: repeats differ at {loads}."
 
 
 def effect_section(found: Effects, label: str = "") -> Section:
@@ -192,9 +197,11 @@ def effect_section(found: Effects, label: str = "") -> Section:
     title = f"Effect of load{f': {label}' if label else ''}"
     if not found.tested:
         return Section(title)
-    unstable = tuple(Sentence(line, "caution", label) for line in unstable_lines(found))
+    unstable = tuple(Sentence(line, "caution", label) for line in unstable_line(found))
     on_pages = Section(sentences=says((ABOUT_DELTA,)), shown="page")  # as its column is
-    details = tuple(replace(part, parts=(on_pages,)) for part in sure(*caveats(found), ABOUT_EFFECT))
+    details = tuple(
+        replace(part, parts=(on_pages,)) for part in sure(*unstable_loads(found), *caveats(found), ABOUT_EFFECT)
+    )
     return Section(title, sentences=unstable, tables=(effect_table(found),), details=details)
 
 

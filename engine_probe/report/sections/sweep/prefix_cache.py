@@ -34,6 +34,13 @@ def loss_verdict(loss: CacheLoss, unit: str) -> str:
     best = f"{loss.kept.share:.0%} of the prompt tokens at {level_words(loss.kept.load, unit)}"
     return (
         f"Prefix cache hit rate: {best}, {then}. The pool was full, and unused prefixes were evicted. Prompt tokens "
-        f"computed again because of that are {loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g} "
-        "(the fall of the hit rate x prompt tokens / scheduled tokens); they are not counted as preemptions."
+        f"computed again because of that are {loss.computed_again:.0%} of all tokens scheduled at {loss.last.load:g}."
     )
+
+
+def cache_details(curve: Curve) -> Iterator[str]:
+    if cache_loss(curve.cache):
+        yield (
+            "Prompt tokens computed again are the fall of the hit rate x prompt tokens; they are not counted as "
+            "preemptions."
+        )

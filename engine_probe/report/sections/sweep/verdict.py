@@ -16,7 +16,7 @@ from engine_probe.report.document import Figure, Picture, Section, Sentence, say
 from engine_probe.report.sections.run.ceilings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
 from engine_probe.report.sections.sweep.levels import level_tables
-from engine_probe.report.sections.sweep.prefix_cache import cache_verdict
+from engine_probe.report.sections.sweep.prefix_cache import cache_details, cache_verdict
 from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY, level_words
 
@@ -66,7 +66,7 @@ def curve_section(curve: Curve, noisy: bool) -> Section:
     shown = sweep_verdicts(curve)
     verdicts = (*shown, *graphs_verdict(curve), *cache_verdict(curve), *slo_verdicts(curve))
     noise = (*repeats_note(curve.figures), *noise_doubts(curve.found)) if noisy else ()
-    doubts = (*sweep_details(curve.found, curve.unit), *noise, *slo_doubts(curve))
+    doubts = (*sweep_details(curve.found, curve.unit), *cache_details(curve), *noise, *slo_doubts(curve))
     return Section(
         curve.label,
         figures=tuple(curve_figures(curve)),
@@ -79,8 +79,8 @@ def curve_figures(curve: Curve) -> Iterator[Figure]:
     """Yield the highest throughput, and the loads at which growth ends and the KV pool is full."""
     found = curve.found
     if found.best:
-        label = f"highest output tokens/s, at {found.best.load:g}"
-        yield Figure(label, f"{found.best.output_tokens_per_s:,.1f}", "no repeats" if has_no_repeats(found) else "")
+        label, rate = f"highest output tokens/s, at {found.best.load:g}", throughput_at(curve.figures, found.best.load)
+        yield Figure(label, f"{rate.mean:,.1f}{reach_words(rate)}", "no repeats" if has_no_repeats(found) else "")
     if found.saturation:
         low, high = found.saturation.low, found.saturation.high
         load = f"up to {high:g}" if not low else f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
