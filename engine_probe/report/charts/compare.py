@@ -51,7 +51,11 @@ def metric_chart(metric: Metric, label: str, unit: str, sides: Sequence[tuple[st
         series=[
             Series(
                 name,
-                **(over_occasions(xs, side, scale) if occasions else over_repeats(xs, side, scale, most)),
+                **(
+                    over_occasions(xs, side, scale)
+                    if occasions
+                    else over_repeats(xs, side, scale, most, throughput=metric.name == DRAWN[0])
+                ),
                 style="both",
                 colour=number,
             )
