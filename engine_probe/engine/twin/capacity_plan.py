@@ -14,6 +14,7 @@ from typing import Any
 from engine_probe.engine.memory_model import RankMemory, batch_limits, memory_of_rank
 from engine_probe.engine.models.built_model import BuiltModel
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
+from engine_probe.engine.models.kv_layout import KvLayout
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS, parallel_size, rank_count, weight_shards
 from engine_probe.engine.twin.kernels.derived_times import ALL_REDUCES, captured_sizes, hidden_size
 from engine_probe.engine.twin.step_times import Price, Source, StepTimes
@@ -57,6 +58,7 @@ class Plan:
     reduced_bytes: float  # that cross each GPU's link for one token, by all-reduces of tensor parallelism
     graph_sizes: tuple[int, ...]  # tokens of the CUDA graphs that vLLM captures
     operations: float  # of one token in the layers on one rank
+    pair_operations: float  # of attention there, of a prompt's token and one before it; 0: not the same in all layers
     rates: Rates
     most_running: int  # max_num_seqs
 
@@ -103,17 +105,24 @@ class Plan:
         read = weights + concurrency * self.read_of_each
         reading = read / self.rates.bytes_per_second
         step = max(reading, self._multiplying(concurrency)) + self._reducing(concurrency)
-        prompt = max(weights / self.rates.bytes_per_second, self._multiplying(self.input_len))
+        attending = self._attending(self.input_len)
+        prompt = max(weights / self.rates.bytes_per_second, self._multiplying(self.input_len) + attending)
         prompt += self._reducing(self.input_len)
         # Chunks of prompts share steps with answers: both limits hold for the sum of all of it.
         every = concurrency * (self.input_len + self.output_len)
-        answers = max(self.output_len * reading, self._multiplying(every)) + self._reducing(every)
+        multiplying = self._multiplying(every) + concurrency * attending
+        answers = max(self.output_len * reading, multiplying) + self._reducing(every)
         return Bounds(concurrency, prompt, step, concurrency * self.output_len / answers)
 
     def _multiplying(self, tokens: int) -> float:
         """Return the least seconds that multiplying so many tokens takes. 0 where the rate is not known."""
         rate = self.rates.operations_per_second
         return 0.0 if rate is None else tokens * self.operations / rate
+
+    def _attending(self, prompt: int) -> float:
+        """Return the least seconds of the attention of a prompt: each token attends to itself and those before it."""
+        rate = self.rates.operations_per_second
+        return 0.0 if rate is None else prompt * (prompt + 1) / 2 * self.pair_operations / rate
 
     def _reducing(self, tokens: int) -> float:
         """Return the least seconds of the all-reduces of so many tokens. 0 where the link is not known."""
@@ -158,9 +167,19 @@ def capacity_plan(
         reduced_bytes=ALL_REDUCES * shape.layers * hidden * width * 2 * (tensor - 1) / tensor,
         graph_sizes=captured_sizes(arguments, limits),
         operations=OPERATIONS * shape.active_parameters / shards,
+        pair_operations=pair_operations(shape, memory.layout, arguments) / shards,
         rates=Rates(bytes_per_second, rates.get(computed), link),
         most_running=limits[1],
     )
+
+
+def pair_operations(shape: Geometry, layout: KvLayout, arguments: Mapping[str, Any]) -> float:
+    """Return the operations of attention for a prompt's token and one before it. 0 where some layers leave some out."""
+    asked = arguments.get("max_model_len")
+    longest = asked if isinstance(asked, int) and asked > 0 else shape.max_context
+    window = layout.groups[0].window
+    is_whole = layout.is_alike and (window is None or window >= longest)
+    return float(shape.operations_of_a_pair) if is_whole else 0.0
 
 
 def sizes_of(config: Config, built: BuiltModel | None) -> tuple[Geometry, int, int]:
@@ -177,7 +196,9 @@ def least_times(plan: Plan) -> StepTimes:
     """
     per_byte = SECOND_NS / plan.rates.bytes_per_second
     rate, link = plan.rates.operations_per_second, plan.rates.link_bytes_per_second
-    multiplied = 0.0 if rate is None else plan.operations / rate * SECOND_NS
+    multiplied, attended = (
+        0.0 if rate is None else operations / rate * SECOND_NS for operations in (plan.operations, plan.pair_operations)
+    )
     reduced = 0.0 if link is None else plan.reduced_bytes / link * SECOND_NS
     return StepTimes(
         {
@@ -185,7 +206,10 @@ def least_times(plan: Plan) -> StepTimes:
             "answer attention": Price(whole_context_bytes(plan) * per_byte),
             "answer token": Price(2 * plan.memory.layout.state_bytes * per_byte),
         },
-        beside=dict.fromkeys(("prompt token", "answer token", "padding"), Price(multiplied)),
+        beside={
+            **dict.fromkeys(("prompt token", "answer token", "padding"), Price(multiplied)),
+            "prompt attention": Price(attended),
+        },
         matrices=((1.0, reduced), (2.0, 2 * reduced)) if reduced else (),
         graph_sizes=plan.graph_sizes,
         overlaps=True,
@@ -224,6 +248,8 @@ def least_terms(plan: Plan) -> Iterator[Source]:
         products = f"{plan.operations / 1e9:.3g} GFLOP a token, {rates.operations_per_second / 1e12:,.0f} TFLOP/s"
         formula = "operations of the tokens, padded ones too / rate; beside reading, the longer one counts"
         yield Source("products", formula, products)
+        pairs = f"{plan.pair_operations / 1e6:.3g} MFLOP a pair" if plan.pair_operations else "windows differ: left out"
+        yield Source("attention of prompts", "operations of each token and one before it / the same rate", pairs)
     if plan.graph_sizes:
         sizes = f"{len(plan.graph_sizes)} sizes up to {plan.graph_sizes[-1]:,} tokens"
         yield Source("padding", "tokens of the smallest graph that holds a step - its tokens", sizes)

@@ -64,7 +64,6 @@ def plain_model(name: str) -> str:
 
 
 def differences(setting: Setting, run: Run) -> Iterator[str]:
-    gpus = run.facts.get("hardware", {}).get("gpus") or []
     workload = run.facts.get("workload") or {}
     prompts = workload.get("prompts") or {}
     parallel = run.facts["engine"]["arguments"].get("parallel_config") or {}
@@ -73,7 +72,7 @@ def differences(setting: Setting, run: Run) -> Iterator[str]:
         "input_len": prompt_tokens(workload),
         "path": prompts.get("path"),
         **parallel,
-        "gpu": gpus[0].get("name", "") if gpus else "no GPU",
+        "gpu": gpu_name(run),
         "precision": precision(run.facts),
     }
     is_same: dict[str, Callable[[Any, Any], bool]] = {"gpu": same_gpu, "precision": same_precision}
@@ -83,6 +82,15 @@ def differences(setting: Setting, run: Run) -> Iterator[str]:
             yield f"{name} not recorded here"
         elif not is_same.get(name, same_value)(value, published):
             yield f"{name} {value} for {published}"
+
+
+def gpu_name(run: Run) -> str:
+    """Return the first GPU of a run, or the one by whose datasheet it was predicted."""
+    predicted = run.facts.get("predicted") or {}
+    if predicted.get("bounds"):
+        return str(predicted["calibrated_from"])
+    gpus = run.facts.get("hardware", {}).get("gpus") or []
+    return str(gpus[0].get("name", "")) if gpus else "no GPU"
 
 
 def precision(facts: dict[str, Any]) -> str | None:

@@ -102,6 +102,22 @@ def test_the_least_times_of_steps_are_the_bounds() -> None:
     assert all(price.most is None for price in times.prices.values())
 
 
+def test_attention_grows_with_the_square_of_a_prompt() -> None:
+    """Two products of 32 heads of 128 values in each of 32 layers, for each token and those before it."""
+    short, long = (plan("llama-3.1-8b", 4000, (tokens, 1), max_model_len=131_072) for tokens in (64_000, 128_000))
+    pair = 2 * 2 * 32 * 128 * 32
+    assert long.pair_operations == pair
+    growth = long.bounds(1).prompt_seconds - 2 * short.bounds(1).prompt_seconds
+    assert growth == pytest.approx(pair * 64_000**2 / 1e15)
+    halves = plan("llama-3.1-8b", 4000, (64_000, 1), max_model_len=131_072, tensor_parallel_size=2)
+    assert halves.pair_operations == pair / 2
+
+
+def test_what_a_window_hides_is_not_counted() -> None:
+    (whole, cut) = (plan("mistral-7b-128k", 4000, max_model_len=most, **THEIRS) for most in (131_072, 262_144))
+    assert whole.pair_operations > cut.pair_operations == 0
+
+
 def test_all_reduces_take_the_time_of_their_bytes_on_the_link() -> None:
     """Two in each of 32 layers, of 4,096 values in two bytes; of two GPUs each sends as many bytes as it holds."""
     near, far = (plan("llama-3.1-8b", 80, link=rate, tensor_parallel_size=2) for rate in (None, 1e10))
@@ -126,7 +142,8 @@ def test_steps_are_padded_to_graphs_unless_there_are_none() -> None:
 
 def test_every_term_of_a_bound_names_its_formula() -> None:
     split = least_times(plan("llama-3.1-8b", 80, link=1e10, tensor_parallel_size=2))
-    assert [source.part for source in split.sources] == ["weights", "KV cache", "products", "padding", "collectives"]
+    parts = ["weights", "KV cache", "products", "attention of prompts", "padding", "collectives"]
+    assert [source.part for source in split.sources] == parts
     assert "10 GB/s in one direction" in split.sources[-1].figures
 
 

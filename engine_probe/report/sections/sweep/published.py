@@ -1,6 +1,6 @@
 """Published figures beside measured ones in a table, always labelled as published."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from engine_probe.evaluation.published.beside import Beside
 from engine_probe.evaluation.published.reference import Published, Reference
@@ -26,7 +26,7 @@ def columns(how: str) -> tuple[Column, ...]:
 def reference_rows(found: Sequence[Beside], how: str = MEASURED) -> list[list[str]]:
     return [
         [
-            pair.curve.named(pair.figure.words + own_settings(pair)),
+            name,
             "-" if pair.published.at is None else f"{pair.published.at:g}",
             published_words(pair.published, pair.figure.form),
             f"not {how}" if pair.measured is None else pair.figure.form(pair.measured),
@@ -34,8 +34,21 @@ def reference_rows(found: Sequence[Beside], how: str = MEASURED) -> list[list[st
             ", ".join(pair.differs) or "none of those known",
             pair.published.doubt,
         ]
-        for pair in found
+        for name, pair in named_pairs(found)
     ]
+
+
+def named_pairs(found: Sequence[Beside]) -> Iterator[tuple[str, Beside]]:
+    """Yield each figure with its name and that of its curve; one that none of several curves gives only once."""
+    told: list[Published] = []
+    for pair in found:
+        words = pair.figure.words + own_settings(pair)
+        alike = [each for each in found if each.published == pair.published]
+        if len(alike) == 1 or any(each.measured is not None for each in alike):
+            yield pair.curve.named(words), pair
+        elif pair.published not in told:
+            told.append(pair.published)
+            yield words, pair
 
 
 def published_words(published: Published, form: Callable[[float], str]) -> str:
