@@ -152,7 +152,9 @@ FIGURES: dict[str, Figure] = {
     "highest_output_tokens_per_s": Figure(
         "highest output tokens/s within the run", four_digits, PEAK, of_metric("highest_output_tokens_per_s")
     ),
-    "highest_throughput_load": Figure("highest throughput within the run at", four_digits, PEAK, highest_throughput_load),
+    "highest_throughput_load": Figure(
+        "highest throughput within the run at", four_digits, PEAK, highest_throughput_load
+    ),
     "peak_kv_share": Figure("KV peak", "{:.0%}".format, OCCUPANCY, of_metric("peak_kv_share"), 100),
     "ttft_p50_ms": Figure("TTFT p50, ms", four_digits, "Time to first token", of_metric("ttft_p50_ms")),
     "tpot_p50_ms": Figure("TPOT p50, ms", four_digits, "Time per output token", of_metric("tpot_p50_ms")),
