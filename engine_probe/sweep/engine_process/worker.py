@@ -25,19 +25,7 @@ from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.perplexity.results import write_measured
 from engine_probe.perplexity.scoring import score
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.engine_process.messages import (
-    Began,
-    Ended,
-    Failed,
-    Job,
-    Message,
-    Notice,
-    Ready,
-    Refused,
-    Start,
-    StartStep,
-    Task,
-)
+from engine_probe.sweep.engine_process import messages
 from engine_probe.sweep.engine_process.recorded_point import (
     Tell,
     report_failure,
@@ -57,20 +45,20 @@ FIRST_TOKENS = 4
 OTHER_SEED = 1 << 20  # added for warming up: other prompts than those that are measured
 
 
-def measure_all(job: Job, tasks: Iterable[Task], tell: Tell, common_start: CommonStart) -> None:
+def measure_all(job: messages.Job, tasks: Iterable[messages.Task], tell: Tell, common_start: CommonStart) -> None:
     """Measure every task on one warm engine, each recorded into a folder of its own."""
     with ExitStack() as open_until_the_end:
         measure_on(start_engine(job, tell, open_until_the_end), job, tasks, tell, common_start)
 
 
-def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
+def start_engine(job: messages.Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
     """Start the engine, or its twin on a virtual clock that this process then reads."""
 
     def say(text: str) -> None:
-        tell(StartStep(text))
+        tell(messages.StartStep(text))
 
     def note(text: str) -> None:
-        tell(Notice(text))
+        tell(messages.Notice(text))
 
     if job.engine.twin is None:
         return build_llm(job.engine.spec, need=job.need, engines_here=job.engines_here, say=say, note=note)
@@ -83,25 +71,27 @@ def start_engine(job: Job, tell: Tell, open_until_the_end: ExitStack) -> Any:
     return build_twin(job.engine.spec, twin, clock, say)
 
 
-def measure_on(llm: Any, job: Job, tasks: Iterable[Task], tell: Tell, common_start: CommonStart) -> None:
+def measure_on(
+    llm: Any, job: messages.Job, tasks: Iterable[messages.Task], tell: Tell, common_start: CommonStart
+) -> None:
     for number, task in enumerate(tasks):
         point = task.point
-        tell(Began(number))
+        tell(messages.Began(number))
         try:
             with report_failure(tell):
                 if point.quality is not None:
                     write_measured(Path(task.folder), score(llm, point.quality, tell))
-                    tell(Ended(number))
+                    tell(messages.Ended(number))
                     continue
                 plan = plan_for(llm, point.workload.description())
                 warmed = warm_up(llm, point, first=number == 0)
                 empty_prefix_cache(llm)
         except InputError as error:
-            tell(Refused(number, str(error)))
+            tell(messages.Refused(number, str(error)))
             continue
         start_ns = None
         if task.together:
-            tell(Ready(number))
+            tell(messages.Ready(number))
             start_ns = common_start()
         if point.recorded_by_core:
             run_cores(llm, task, plan, warmed, job.force, tell)
@@ -110,7 +100,7 @@ def measure_on(llm: Any, job: Job, tasks: Iterable[Task], tell: Tell, common_sta
         else:
             with report_failure(tell):
                 run_unprobed(llm, task, plan, warmed)
-        tell(Ended(number))
+        tell(messages.Ended(number))
 
 
 def warm_up(llm: Any, point: Point, first: bool) -> WarmedUp | None:
@@ -140,24 +130,24 @@ def main() -> None:
     die_with_parent()
     pipe = int(sys.argv[1])
     lines = sys.stdin.buffer
-    job = msgspec.json.decode(lines.readline(), type=Job)
-    tasks = (msgspec.json.decode(line, type=Task) for line in lines)
+    job = msgspec.json.decode(lines.readline(), type=messages.Job)
+    tasks = (msgspec.json.decode(line, type=messages.Task) for line in lines)
     if job.cores:
         os.sched_setaffinity(0, job.cores)
 
-    def tell(message: Message) -> None:
+    def tell(message: messages.Message) -> None:
         os.write(pipe, msgspec.json.encode(message) + b"\n")
 
     def common_start() -> int:
         line = lines.readline()
         if not line:  # the sweep has ended
             sys.exit()
-        return msgspec.json.decode(line, type=Start).wall_ns
+        return msgspec.json.decode(line, type=messages.Start).wall_ns
 
     try:
         measure_all(job, tasks, tell, common_start)
     except EngineProbeError as error:
-        tell(Failed(str(error), error.exit_code))
+        tell(messages.Failed(str(error), error.exit_code))
         sys.exit(error.exit_code)
 
 

@@ -18,20 +18,8 @@ from engine_probe.record.run_folder import REPLICA_FOLDER
 from engine_probe.recordings.live_reader import LiveReader
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
+from engine_probe.sweep.engine_process import messages
 from engine_probe.sweep.engine_process.exit_reason import worker_crash
-from engine_probe.sweep.engine_process.messages import (
-    Began,
-    Ended,
-    Failed,
-    Job,
-    Message,
-    Notice,
-    Ready,
-    Refused,
-    Start,
-    StartStep,
-    Task,
-)
 from engine_probe.sweep.engine_process.process import EngineProcess
 from engine_probe.sweep.engine_process.start_log import StartLog
 from engine_probe.sweep.execution.events import Event, Show
@@ -112,7 +100,7 @@ class EngineRun:
     def start_at(self, wall_ns: int) -> None:
         """Tell the engine, which is ready, when all engines of the point begin."""
         assert self._process is not None
-        self._process.give(Start(wall_ns))
+        self._process.give(messages.Start(wall_ns))
         self._waits, self._timeout = False, PointTimeout(self._planned.point, self._limits.point_seconds)
 
     def advance(self) -> tuple[list[Event], Measurement | None]:
@@ -143,7 +131,7 @@ class EngineRun:
         process = self._process or self._start()
         set_aside(self._planned.folder)
         planned = self._planned
-        process.give(Task(planned.point, str(planned.folder), planned.id, self._together))
+        process.give(messages.Task(planned.point, str(planned.folder), planned.id, self._together))
         self._given, self._waits = True, False
         if is_new:
             # Imports pandas now, while the engine starts, and not between its first two points. In a thread of its own,
@@ -156,33 +144,33 @@ class EngineRun:
         self.log = self._new_log()
         share = self._share
         self._process = EngineProcess(self.log, {**self._engine.spec.environment, **share.environment})
-        self._process.give(Job(self._engine, self._force, self._limits.need, share.cores, share.engines))
+        self._process.give(messages.Job(self._engine, self._force, self._limits.need, share.cores, share.engines))
         self._start_log, self._since = StartLog(self.log, self._tick_seconds), time.monotonic()
-        self._events.append(StartStep(f"starting vLLM on {self._engine.model}"))
+        self._events.append(messages.StartStep(f"starting vLLM on {self._engine.model}"))
         return self._process
 
-    def _handle(self, message: Message | None) -> Measurement | None:
+    def _handle(self, message: messages.Message | None) -> Measurement | None:
         """Act on a message, or on a tick without one."""
         match message:
-            case Began():
+            case messages.Began():
                 self._begin_point()
-            case Ended() | Refused():
+            case messages.Ended() | messages.Refused():
                 return self._end_point(message)
-            case Failed():
+            case messages.Failed():
                 self._fail(message)
-            case Ready():
+            case messages.Ready():
                 self._waits = True
                 self._events.append(message)
-            case Notice():
+            case messages.Notice():
                 self._events.append(message)
             case None | Scoring() if self._live is not None:
                 progress = self._live.progress() if message is None else message
                 self._events.append(progress)
                 if not self._waits:  # for other engines, which have limits of their own
                     self._timeout.check(progress)
-            case None | StartStep() if self._has_begun:
+            case None | messages.StartStep() if self._has_begun:
                 self._events.append(None)
-            case None | StartStep():
+            case None | messages.StartStep():
                 log = self._start_log
                 self._events.append(log.progress() if message is None else log.enter(message.text))
                 seconds = self._limits.start_seconds
@@ -197,16 +185,16 @@ class EngineRun:
         self._has_begun = True
         self._live = LiveReader(self._planned.folder)
         self._timeout = PointTimeout(self._planned.point, self._limits.point_seconds)
-        self._events.append(Began(self._planned.number))
+        self._events.append(messages.Began(self._planned.number))
 
-    def _end_point(self, message: Ended | Refused) -> Measurement:
+    def _end_point(self, message: messages.Ended | messages.Refused) -> Measurement:
         self._live = None
         self._start_log.keep_in(self._planned.folder)
-        if isinstance(message, Refused):
+        if isinstance(message, messages.Refused):
             return Measurement(self._planned.failed(message.sentence, InputError.exit_code))
         return Measurement(row_at(self._planned.folder, self._planned.point))
 
-    def _fail(self, message: Failed) -> None:
+    def _fail(self, message: messages.Failed) -> None:
         assert self._process is not None
         assert self.log is not None
         self._process.wait_for_end()
