@@ -8,15 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from engine_probe.engine.argument_types import (
-    SWITCH,
-    Declared,
-    check_number,
-    check_value,
-    declaration,
-    expected,
-    lists_among,
-)
+from engine_probe.engine import argument_types
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import parse_value
 from engine_probe.text_format import suggestion
@@ -45,17 +37,17 @@ def short_forms() -> dict[str, str]:
     return long_forms
 
 
-def argument_type(name: str) -> Declared | None:
+def argument_type(name: str) -> argument_types.Declared | None:
     """Return the type of an argument that the installed vLLM declares in a plain type."""
     root = vllm_folder()
     file = root / FIELDS_OF[0] if root else None
-    return declaration(name, file, FIELDS_OF[1], root) if root and file and file.is_file() else None
+    return argument_types.declaration(name, file, FIELDS_OF[1], root) if root and file and file.is_file() else None
 
 
 @cache
 def list_arguments() -> dict[str, bool]:
     """Return the arguments that take several words in the installed vLLM, each with whether its items are text."""
-    return lists_among(_class(*FIELDS_OF))
+    return argument_types.lists_among(_class(*FIELDS_OF))
 
 
 def vllm_folder() -> Path | None:
@@ -74,8 +66,8 @@ def check_arguments(arguments: Mapping[str, object], where: str = "engine argume
             hint = suggestion(name, names, ": vLLM's documentation lists them under EngineArgs")
             raise InputError(f"{where}: vLLM has no engine argument {name}{hint}")
         if declared:
-            check_value(declared, name, value, where)
-        check_number(name, value, where)
+            argument_types.check_value(declared, name, value, where)
+        argument_types.check_number(name, value, where)
 
 
 def dashed(name: str) -> str:
@@ -127,8 +119,8 @@ def parse_arguments(words: Sequence[str], where: str = "command line", own: Sequ
         name, value = (_underscored(flag), parse_value(text)) if equals else _switch(flag)
         _check_option(flag, name.partition(".")[0], where, own)
         declared = argument_type(name)
-        if value is True and not equals and declared and SWITCH not in declared.words:
-            raise InputError(f"{where}: {flag} needs a value: {expected(declared.words)}")
+        if value is True and not equals and declared and argument_types.SWITCH not in declared.words:
+            raise InputError(f"{where}: {flag} needs a value: {argument_types.expected(declared.words)}")
         check_arguments({name.partition(".")[0]: {} if "." in name else value}, where)
         _put(arguments, name, value, where)
     return arguments

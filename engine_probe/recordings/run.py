@@ -12,20 +12,8 @@ import pyarrow as pa
 
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.notebook_view import NotebookView
+from engine_probe.record import reader
 from engine_probe.record.plausibility import without_lost_steps
-from engine_probe.record.reader import (
-    CUT,
-    find_run,
-    has_table,
-    read_collectives,
-    read_facts,
-    read_in_flight,
-    read_operator_slices,
-    read_operators,
-    read_table,
-    read_workers,
-    run_status,
-)
 from engine_probe.record.run_folder import COMPLETE, INCOMPLETE, QUESTIONS_FILE, RECORDING
 from engine_probe.text_format import counted, model_name, plain
 from engine_probe.workload.question_set.question_file import Question, read_question_sets
@@ -37,7 +25,7 @@ if TYPE_CHECKING:
     from engine_probe.analysis.run_analysis import RunAnalysis
 
 
-STATUS_WORDS = {RECORDING: "still recording, so far", CUT: "cut short"}
+STATUS_WORDS = {RECORDING: "still recording, so far", reader.CUT: "cut short"}
 
 
 class Run(NotebookView):
@@ -45,8 +33,8 @@ class Run(NotebookView):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.facts = read_facts(folder)
-        self.status = run_status(self.facts)
+        self.facts = reader.read_facts(folder)
+        self.status = reader.run_status(self.facts)
         self.notes = list(_notes(self))
 
     @property
@@ -77,13 +65,13 @@ class Run(NotebookView):
 
     @cached_property
     def iterations(self) -> pa.Table:
-        return read_table(self.folder, "iterations", self.facts)
+        return reader.read_table(self.folder, "iterations", self.facts)
 
     @cached_property
     def requests(self) -> pa.Table:
         """Read the requests; tokens of steps that are not here (cut off, or not read yet) have no times."""
         requests, unknown = without_lost_steps(
-            read_table(self.folder, "requests", self.facts), self.iterations.num_rows
+            reader.read_table(self.folder, "requests", self.facts), self.iterations.num_rows
         )
         if unknown and self.status == COMPLETE:
             raise InputError(f"{self.folder}: requests name steps that iterations does not hold: it is damaged")
@@ -92,25 +80,25 @@ class Run(NotebookView):
     @cached_property
     def in_flight(self) -> pa.Table:
         """Read the requests that were in flight at the last rows, for which a cut recording has no rows."""
-        return read_in_flight(self.folder, self.requests, self.facts)
+        return reader.read_in_flight(self.folder, self.requests, self.facts)
 
     @cached_property
     def preemptions(self) -> pa.Table:
-        return read_table(self.folder, "preemptions", self.facts)
+        return reader.read_table(self.folder, "preemptions", self.facts)
 
     @cached_property
     def telemetry(self) -> pa.Table:
-        return read_table(self.folder, "telemetry", self.facts)
+        return reader.read_table(self.folder, "telemetry", self.facts)
 
     @cached_property
     def host_events(self) -> pa.Table:
         """Read what can have held up the engine; empty if the recording is older than this table."""
-        return read_table(self.folder, "host_events", self.facts)
+        return reader.read_table(self.folder, "host_events", self.facts)
 
     @cached_property
     def drafts(self) -> pa.Table:
         """Read the drafts of speculative decoding; empty without it, and if the recording is older than this table."""
-        return read_table(self.folder, "drafts", self.facts)
+        return reader.read_table(self.folder, "drafts", self.facts)
 
     @cached_property
     def answers(self) -> pa.Table:
@@ -118,7 +106,7 @@ class Run(NotebookView):
 
         Empty if another program sent the requests, and if the recording is older than this table.
         """
-        return read_table(self.folder, "answers", self.facts)
+        return reader.read_table(self.folder, "answers", self.facts)
 
     @cached_property
     def questions(self) -> dict[str, tuple[Question, int]]:
@@ -133,27 +121,27 @@ class Run(NotebookView):
     @property
     def has_host_events(self) -> bool:
         """Tell a recording without any such event from one that is older than the table."""
-        return has_table(self.folder, "host_events", self.facts)
+        return reader.has_table(self.folder, "host_events", self.facts)
 
     @cached_property
     def workers(self) -> pa.Table:
         """Read every rank's steps, in the order of iterations."""
-        return read_workers(self.folder, self.facts)
+        return reader.read_workers(self.folder, self.facts)
 
     @cached_property
     def operators(self) -> pa.Table:
         """Read where the time of the steps in the window of operators went; empty without a window."""
-        return read_operators(self.folder, self.facts)
+        return reader.read_operators(self.folder, self.facts)
 
     @cached_property
     def operator_slices(self) -> pa.Table:
         """Read the operators and kernels in that window one by one."""
-        return read_operator_slices(self.folder, self.facts)
+        return reader.read_operator_slices(self.folder, self.facts)
 
     @cached_property
     def collectives(self) -> pa.Table:
         """Read how long each collective took each rank; empty but for tensor parallelism on a CPU."""
-        return read_collectives(self.folder, self.facts)
+        return reader.read_collectives(self.folder, self.facts)
 
     @property
     def profiled_span(self) -> tuple[int, int] | None:
@@ -229,7 +217,7 @@ def load(path: str | os.PathLike[str]) -> Run:
         from engine_probe.recordings.remote_folder import local_copy
 
         path = local_copy(path)
-    return Run(find_run(Path(path)))
+    return Run(reader.find_run(Path(path)))
 
 
 def _notes(run: Run) -> Iterator[str]:
@@ -266,7 +254,7 @@ def _notes(run: Run) -> Iterator[str]:
 
 def _status_notes(run: Run) -> Iterator[str]:
     facts: dict[str, Any] = run.facts
-    if run.status == CUT:
+    if run.status == reader.CUT:
         yield (
             f"recovered: process {facts['process']['pid']} ended without closing this run; every row written "
             "before that is here; requests in flight at that time have no row (Run.in_flight lists them)"

@@ -6,23 +6,14 @@ from rich.console import Console
 from rich.table import Table
 
 from kernels_bench.judge.fleet import FleetReport, Node, fleet_exit_code
+from kernels_bench.output import terminal
 from kernels_bench.output.summary_lines import BAD, Line, columns, lines, problems
-from kernels_bench.output.terminal import (
-    STOPPED_EARLY,
-    STYLES,
-    coloured,
-    counted,
-    exit_code,
-    output_console,
-    plain_table,
-    show,
-)
 from kernels_bench.output.words import shown
 from kernels_bench.results import INVALID, WARN, Report, Verdict
 
 
 def show_fleet(fleet: FleetReport) -> None:
-    console = output_console()
+    console = terminal.output_console()
     console.print(table(fleet.nodes))
     show_problems(console, fleet_problems(fleet))
     console.print(f"\n{summary(fleet)}")
@@ -30,7 +21,7 @@ def show_fleet(fleet: FleetReport) -> None:
 
 def show_all_devices(report: Report) -> None:
     """Show the devices of one machine in a table that fits on one screen."""
-    console = output_console()
+    console = terminal.output_console()
     console.print("\n[bold]all GPUs[/]")
     console.print(table((Node("", "", report),)))
     show_problems(console, problems(report))
@@ -38,7 +29,7 @@ def show_all_devices(report: Report) -> None:
 
 def table(nodes: Sequence[Node]) -> Table:
     rows = list(lines(nodes))
-    table = plain_table()
+    table = terminal.plain_table()
     node_column = ("node",) if any(line.node for line in rows) else ()
     for title in (*node_column, "device", "model", "verdict"):
         table.add_column(title, no_wrap=title != "model")
@@ -47,18 +38,18 @@ def table(nodes: Sequence[Node]) -> Table:
     for line in rows:
         cells = [cell(line, title) for title in columns(rows)]
         name = (shown(line.node),) if node_column else ()
-        table.add_row(*name, shown(line.device), shown(line.model), coloured(line.verdict), *cells)
+        table.add_row(*name, shown(line.device), shown(line.model), terminal.coloured(line.verdict), *cells)
     return table
 
 
 def cell(line: Line, title: str) -> str:
     value = line.value(title)
-    return f"[{STYLES[line.figures[title].verdict]}]{value}[/]" if line.is_bad(title) else value
+    return f"[{terminal.STYLES[line.figures[title].verdict]}]{value}[/]" if line.is_bad(title) else value
 
 
 def show_problems(console: Console, problems: Iterable[tuple[Verdict, str, str]]) -> None:
     for verdict, where, text in problems:
-        console.print(f"  {coloured(verdict)} {shown(where)}: {shown(text)}")
+        console.print(f"  {terminal.coloured(verdict)} {shown(where)}: {shown(text)}")
 
 
 def fleet_problems(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
@@ -79,10 +70,10 @@ def fleet_problems(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
 
 def summary(fleet: FleetReport) -> str:
     devices = sum(len(node.report.devices) for node in fleet.nodes if node.report)
-    counts = counted(verdict for node in fleet.nodes for verdict in node.verdicts)
+    counts = terminal.counted(verdict for node in fleet.nodes for verdict in node.verdicts)
     failed = sum(1 for node in fleet.nodes if node.report is None)
     nodes = f"{len(fleet.nodes)} nodes" + (f", {failed} without a report" if failed else "")
-    stopped = f"\n{STOPPED_EARLY}" if fleet.stopped else ""
+    stopped = f"\n{terminal.STOPPED_EARLY}" if fleet.stopped else ""
     return f"{nodes}, {devices} devices: {counts}; {fleet.seconds:.0f} s{stopped}"
 
 
@@ -94,11 +85,11 @@ def show_any(report: Report | FleetReport, write_files: Callable[[], None] = lam
         if isinstance(report, FleetReport):
             show_fleet(report)
         else:
-            show(report)
+            terminal.show(report)
             if len(report.devices) > 1:
                 show_all_devices(report)
     return code_of(report)
 
 
 def code_of(report: Report | FleetReport) -> int:
-    return fleet_exit_code(report) if isinstance(report, FleetReport) else exit_code(report)
+    return fleet_exit_code(report) if isinstance(report, FleetReport) else terminal.exit_code(report)

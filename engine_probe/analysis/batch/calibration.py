@@ -12,17 +12,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from engine_probe.analysis.batch import step_prices
 from engine_probe.analysis.batch.prediction_interval import RATE, prices_of
 from engine_probe.analysis.batch.request_times import request_ns, request_prices
-from engine_probe.analysis.batch.step_prices import (
-    StepSample,
-    beside_host,
-    calibrated,
-    every_step,
-    graph_sizes,
-    predicted_ns,
-    with_tokens,
-)
 from engine_probe.analysis.run.latencies import LATENCIES, answered, without_further
 from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.token_times import update_end_ns
@@ -50,15 +42,15 @@ def calibrated_on(recordings: Sequence[Recorded]) -> StepTimes:
     used = [each for each in recordings if each.iterations.num_rows]
     requests = request_prices([(each.iterations, each.requests) for each in used])
     whole = [steps_alone(each, requests) for each in used]
-    times = calibrated(
-        [with_tokens(steps, each.facts, each.iterations) for steps, each in zip(whole, used, strict=True)],
+    times = step_prices.calibrated(
+        [step_prices.with_tokens(steps, each.facts, each.iterations) for steps, each in zip(whole, used, strict=True)],
         starts_of(used),
     )
     first = used[0].facts
     return msgspec.structs.replace(
         times,
-        overlaps=beside_host(first),
-        graph_sizes=graph_sizes(first),
+        overlaps=step_prices.beside_host(first),
+        graph_sizes=step_prices.graph_sizes(first),
         requests=requests,
         errors=figure_scatter(used, whole, times) if len(used) >= FEWEST_RECORDINGS else {},
     )
@@ -71,23 +63,23 @@ def starts_of(recordings: Sequence[Recorded]) -> list[int]:
     return [known.index(each) for each in made]
 
 
-def steps_alone(recording: Recorded, requests: Mapping[str, Price]) -> StepSample:
+def steps_alone(recording: Recorded, requests: Mapping[str, Price]) -> step_prices.StepSample:
     """Return every step without the host's time for requests before it."""
-    whole = every_step(recording.facts, recording.iterations, recording.requests, recording.workers)
+    whole = step_prices.every_step(recording.facts, recording.iterations, recording.requests, recording.workers)
     spent = request_ns(recording.iterations, requests)
     host = None if whole.host_ns is None else whole.host_ns - spent
     return replace(whole, ns=whole.ns - spent, host_ns=host)
 
 
 def figure_scatter(
-    recordings: Sequence[Recorded], samples: Sequence[StepSample], times: StepTimes
+    recordings: Sequence[Recorded], samples: Sequence[step_prices.StepSample], times: StepTimes
 ) -> dict[str, Spread]:
     """Return for each figure how far it lies from what is predicted, beyond how far the whole time lies from that."""
     prices = msgspec.to_builtins(times)
     device, host = (prices_of(prices[part]) for part in ("prices", "host"))
     logs: dict[str, list[float]] = {}
     for recording, steps in zip(recordings, samples, strict=True):
-        expected = predicted_ns(steps, device, host)
+        expected = step_prices.predicted_ns(steps, device, host)
         expected = np.where(expected > 0, expected, steps.ns)
         slower = float(np.log(steps.ns.sum() / expected.sum()))
         busy = expected * ratios(steps, times.scatter) + request_ns(recording.iterations, times.requests)
@@ -102,7 +94,7 @@ def figure_scatter(
     }
 
 
-def ratios(steps: StepSample, scatter: Mapping[str, tuple[float, ...]], seed: int = 0) -> Reals:
+def ratios(steps: step_prices.StepSample, scatter: Mapping[str, tuple[float, ...]], seed: int = 0) -> Reals:
     """Draw a ratio for each step, as a twin does."""
     chance = np.random.default_rng(seed)
     drawn = np.ones(len(steps))

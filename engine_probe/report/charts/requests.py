@@ -7,14 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.latencies import (
-    PHASES,
-    PREEMPTED,
-    answered,
-    request_spans,
-    time_per_output_token,
-    time_to_first_token,
-)
+from engine_probe.analysis.run import latencies
 from engine_probe.analysis.run.timeline import thinned
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Chart, Lines, Series, Spans, moments, numbers
@@ -30,16 +23,16 @@ def request_charts(run: Run, name: str, points: int) -> Iterator[Chart]:
     if run.preemptions.num_rows:
         yield preemption_timeline(run.preemptions, origin_ns(run), points, name)
     if run.requests.num_rows:
-        yield from by_prompt(answered(run.measured_requests))
+        yield from by_prompt(latencies.answered(run.measured_requests))
 
 
 def gantt(requests: pa.Table, preemptions: pa.Table, origin: int, name: str) -> Spans:
     """Return the phases of requests by arrival; of many, an even choice with the slowest and most preempted."""
     chosen = drawn_requests(requests)
     rows = requests.take(pa.array(chosen)).append_column("row", pa.array(range(len(chosen)), pa.int64()))
-    kinds = [*(phase for phase, _, _ in PHASES), PREEMPTED]
+    kinds = [*(phase for phase, _, _ in latencies.PHASES), latencies.PREEMPTED]
     spans: list[tuple[int, int, float, float]] = []
-    for phase, table in request_spans(rows, preemptions, "row"):
+    for phase, table in latencies.request_spans(rows, preemptions, "row"):
         for span in table.to_pylist():
             spans.append((span["row"], kinds.index(phase), *relative(span["begin_ns"], span["end_ns"], origin)))
     if len(chosen) == requests.num_rows:
@@ -74,8 +67,8 @@ def drawn_requests(requests: pa.Table) -> npt.NDArray[np.int64]:
 
 def by_prompt(requests: pa.Table) -> Iterator[Lines]:
     """Yield TTFT and TPOT of each request by prompt length, if prompts differ in length."""
-    yield from over_prompts(requests, "TTFT", "Time to first token", time_to_first_token(requests))
-    yield from over_prompts(requests, "TPOT", "Time per output token", time_per_output_token(requests))
+    yield from over_prompts(requests, "TTFT", "Time to first token", latencies.time_to_first_token(requests))
+    yield from over_prompts(requests, "TPOT", "Time per output token", latencies.time_per_output_token(requests))
 
 
 def over_prompts(requests: pa.Table, name: str, meaning: str, ns: pa.ChunkedArray) -> Iterator[Lines]:

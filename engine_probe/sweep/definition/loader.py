@@ -10,26 +10,12 @@ import msgspec
 from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
 from engine_probe.evaluation.money.price_list import with_prices_read
-from engine_probe.files.config_file import (
-    RESULT_FILE,
-    check_numbers,
-    convert,
-    flat,
-    put,
-    read_asked,
-    settle,
-)
+from engine_probe.files import config_file
 from engine_probe.files.safe_read import read_toml
 from engine_probe.sweep.argument_search.checks import check_search
+from engine_probe.sweep.definition import checks
 from engine_probe.sweep.definition.axes import MODEL, check_axis
 from engine_probe.sweep.definition.checkpoints import check_checkpoints, points_here
-from engine_probe.sweep.definition.checks import (
-    check_adaptive,
-    check_points,
-    check_reach,
-    check_saturated,
-    check_together,
-)
 from engine_probe.sweep.definition.integrity_check import check_comparable
 from engine_probe.sweep.definition.perplexity_points import check_quality
 from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, apart, points
@@ -55,11 +41,13 @@ def shipped_names() -> list[str]:
 
 def find_sweep(name: str) -> Path:
     """Return the file of a sweep named by its path, by the folder of an earlier sweep, or by a shipped name."""
-    for path in (Path(name), shipped_sweeps().get(name), Path(name) / RESULT_FILE):
+    for path in (Path(name), shipped_sweeps().get(name), Path(name) / config_file.RESULT_FILE):
         if path and path.is_file():
             return path
     if Path(name).is_dir():
-        raise InputError(f"{name} holds no {RESULT_FILE}, so no sweep was written there: give a sweep's folder or file")
+        raise InputError(
+            f"{name} holds no {config_file.RESULT_FILE}, so no sweep was written there: give a sweep's folder or file"
+        )
     hint = suggestion(name, shipped_names(), f": the shipped sweeps are {', '.join(shipped_names())}")
     raise InputError(f"there is no sweep {name!r}{hint}; you may also give the path of a TOML file")
 
@@ -69,27 +57,27 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
     path = find_sweep(name)
     if model is not None:
         check_model(model)
-    document = read_asked(path) if path.suffix == ".json" else read_toml(path)
+    document = config_file.read_asked(path) if path.suffix == ".json" else read_toml(path)
     try:
-        document["axes"] = flat(document.get("axes", {}))
-        settle(document, settings)
+        document["axes"] = config_file.flat(document.get("axes", {}))
+        config_file.settle(document, settings)
         if path.suffix == ".toml":  # what a sweep wrote says itself whether it held its load
             hold_by_default(document)
         if model is not None:
             replace_model(document, model)
-        check_numbers(document)
-        sweep = convert(document, SweepFile, SECTIONS)
+        config_file.check_numbers(document)
+        sweep = config_file.convert(document, SweepFile, SECTIONS)
         for axis in sweep.axes:
             check_axis(axis, WorkloadSection.__struct_fields__)
         check_search(sweep)
         sweep = with_prices(sweep)
-        check_adaptive(sweep)
-        check_saturated(sweep)
+        checks.check_adaptive(sweep)
+        checks.check_saturated(sweep)
         found = points(sweep)
-        check_together(sweep, found)
-        check_points(apart(points_here(sweep)))
+        checks.check_together(sweep, found)
+        checks.check_points(apart(points_here(sweep)))
         check_comparable(sweep, found)
-        check_reach(sweep, found)
+        checks.check_reach(sweep, found)
         sets_model = model is not None or any(MODEL in setting.partition("=")[0] for setting in settings)
         check_checkpoints(sweep, other_models=path.suffix == ".json" or sets_model)
         check_quality(sweep)
@@ -134,4 +122,4 @@ def replace_model(document: dict[str, Any], model: str) -> None:
             f"--model {model}: the model is an axis of this sweep ({MODEL} = {json.dumps(axis)}): fix it with "
             f"--set {MODEL}={model}, or change the axis with --set 'axes.{MODEL}=[...]'"
         )
-    put(document, MODEL, model)
+    config_file.put(document, MODEL, model)

@@ -18,16 +18,7 @@ from engine_probe.recordings.live_reader import Moment
 from engine_probe.report.renderers.live import FittingLine
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
-from engine_probe.sweep.execution.events import (
-    BestSoFar,
-    Event,
-    GroupEnded,
-    LogText,
-    MeasuredBefore,
-    Moved,
-    Placed,
-    SearchEnded,
-)
+from engine_probe.sweep.execution import events
 from engine_probe.sweep.progress.progress_lines import (
     found_line,
     live_figures,
@@ -87,9 +78,9 @@ class GroupState:
         total = self.point.output_tokens if self.point else None
         return (self.moment.output_tokens if self.moment and self.point else 0), total
 
-    def update(self, event: Event, todo: list[Point]) -> None:
+    def update(self, event: events.Event, todo: list[Point]) -> None:
         match event:
-            case Placed(host=host, gpus=gpus):
+            case events.Placed(host=host, gpus=gpus):
                 self.host, self.gpus = host, gpus
             case StartStep(text):
                 self.doing, self.point = text, None
@@ -101,7 +92,7 @@ class GroupState:
                 self.point, self.moment = todo[number], None
             case Moment() | Scoring():
                 self.moment = event
-            case Moved():
+            case events.Moved():
                 self.host, self.gpus, self.point, self.doing = "", (), None, "waiting for another machine"
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self.doing, self.point = "next point", None
@@ -116,14 +107,14 @@ class FleetState:
         self._done = self._measured = 0
         self._began = time.monotonic()
 
-    def update(self, event: Event, group: int | None) -> GroupState | None:
+    def update(self, event: events.Event, group: int | None) -> GroupState | None:
         """Take an event. Return the state of its engine group; None if it has none, or has ended."""
         if isinstance(event, Row):
             self._done += 1
             self._measured += group is not None
         if group is None:
             return None
-        if isinstance(event, GroupEnded):
+        if isinstance(event, events.GroupEnded):
             self.groups.pop(group, None)
             return None
         state = self.groups.setdefault(group, GroupState())
@@ -155,7 +146,7 @@ class FleetTerminal(PictureScreen):
         self._drawing = threading.Lock()  # rich draws the picture in a thread of its own
         super().__init__(console)  # last, because it draws the picture
 
-    def show(self, event: Event, group: int | None = None) -> None:
+    def show(self, event: events.Event, group: int | None = None) -> None:
         with self._drawing:
             state = self._fleet.update(event, group)
         where = f" [dim]{escape(state.place)}[/]" if state and state.place else ""
@@ -164,9 +155,9 @@ class FleetTerminal(PictureScreen):
                 self._console.print(f"  {mark_of(event)} {escape(result_line(event))}{where}")
             case Notice(text):
                 self._console.print(f"  {escape(text)}{where}")
-            case Moved():
+            case events.Moved():
                 self._console.print(f"  [yellow]↻[/] {escape(moved_line(event))}")
-            case SearchEnded() | BestSoFar():
+            case events.SearchEnded() | events.BestSoFar():
                 self._console.print(escape(found_line(event)))
 
     def picture(self) -> Group:
@@ -201,14 +192,14 @@ class FleetPlain:
 
     def __exit__(self, *error: object) -> None: ...
 
-    def show(self, event: Event, group: int | None = None) -> None:
+    def show(self, event: events.Event, group: int | None = None) -> None:
         state = self._fleet.update(event, group)
-        if isinstance(event, MeasuredBefore):
+        if isinstance(event, events.MeasuredBefore):
             self._print(f"{self._fleet.place_in(event.number)}: measured before")
         if state is not None:
             self._show_of_group(event, state)
 
-    def _show_of_group(self, event: Event, group: GroupState) -> None:
+    def _show_of_group(self, event: events.Event, group: GroupState) -> None:
         match event:
             case StartStep(text) | Notice(text):
                 self._print(text, group)
@@ -224,11 +215,11 @@ class FleetPlain:
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._print(result_line(event), group)
                 self._print(self._fleet.summary(time.monotonic()))
-            case Moved():
+            case events.Moved():
                 self._print(moved_line(event))
-            case SearchEnded() | BestSoFar():
+            case events.SearchEnded() | events.BestSoFar():
                 self._print(found_line(event))
-            case LogText(text) if self._verbose:
+            case events.LogText(text) if self._verbose:
                 for line in text.splitlines():
                     self._print(line, group)
             case None | Moment() | Scoring():
@@ -245,6 +236,6 @@ class FleetPlain:
         print_line(f"{place}{line}")
 
 
-def moved_line(event: Moved) -> str:
+def moved_line(event: events.Moved) -> str:
     where = f"{event.host}: " if event.host else ""
     return f"{where}{event.reason}; {event.point} is measured again on another machine"
