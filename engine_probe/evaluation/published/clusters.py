@@ -21,7 +21,8 @@ class PublishedPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def name(self) -> str:
         ranks = f" TP {self.tensor_parallel_size}" if self.tensor_parallel_size > 1 else ""
-        return f"{self.engines} × {self.model}{ranks}"
+        precision = f" {self.precision}" if self.precision else ""
+        return f"{self.engines} × {self.model}{precision}{ranks}"
 
     @property
     def gpus(self) -> int:

@@ -20,8 +20,8 @@ KINDS = (
     ("price", "price", "price_ratio"),
 )
 COSTS = (
-    ("7b_tokens_s", "price per token/s, 7B", "cost_ratio_7b"),
-    ("70b_tokens_s", "price per token/s, 70B", "cost_ratio_70b"),
+    ("7b_tokens_s", "cost per token, 7B", "cost_ratio_7b"),
+    ("70b_tokens_s", "cost per token, 70B", "cost_ratio_70b"),
 )
 
 
@@ -90,7 +90,7 @@ def cost_row(document: PublishedDocument, fleets: Fleets, end: str, what: str, r
     claim = document.stated(ratio)
     return FleetRow(
         what,
-        "USD",
+        "USD per token/s",
         ("1 ×", stated_words(claim, unit=True)),
         stated_words(claim, unit=True),
         (costs[0], costs[1]),
@@ -154,4 +154,4 @@ def stated_words(row: Stated, unit: bool = False) -> str:
     words = range_words(found)
     if row.value is None and (row.low is None or row.high is None):
         words = f"at {'least' if row.low is not None else 'most'} {words}"
-    return f"{words} {row.unit}".strip() if unit else words
+    return f"{words} {'×' if row.unit == 'times' else row.unit}".strip() if unit else words

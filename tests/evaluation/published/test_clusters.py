@@ -55,10 +55,10 @@ def test_links_are_compared_in_both_directions(rows: dict[str, FleetRow]) -> Non
 
 
 def test_a_token_costs_more_on_the_dearer_fleet_by_the_documents_own_figures(rows: dict[str, FleetRow]) -> None:
-    of_7b, of_70b = rows["price per token/s, 7B"], rows["price per token/s, 70B"]
+    of_7b, of_70b = (rows[f"cost per token, {size}"] for size in ("7B", "70B"))
     assert of_7b.ratio == pytest.approx((400 / 64 / (80 / 54), 400 / 64 / (60 / 54)))
     assert of_70b.ratio == pytest.approx((400 / 18 / (80 / 13.2), 400 / 18 / (60 / 13.2)))
-    assert (of_7b.published_ratio, of_70b.published_ratio) == ("0.4 times", "0.15 times")
+    assert (of_7b.published_ratio, of_70b.published_ratio) == ("0.4 ×", "0.15 ×")
     assert of_7b.doubt
     assert of_70b.doubt
 
@@ -68,6 +68,10 @@ def test_the_published_sums_are_those_of_single_engines(reference: Reference) ->
     totals = [[document.stated(part.key).value for part in cluster.parts] for cluster in reference.clusters]
     assert totals == [[12 * 4500], [6 * 3000], [4 * 4500, 4 * 3000]]
     assert [cluster.gpus for cluster in reference.clusters] == [12, 12, 12]
+    assert [part.name for part in reference.clusters[2].parts] == [
+        "4 × llama-3-8b bfloat16",
+        "4 × llama-3-70b awq TP 2",
+    ]
 
 
 @pytest.mark.lengthy

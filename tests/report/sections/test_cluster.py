@@ -48,6 +48,15 @@ def test_each_number_of_engines_is_held_against_one(tmp_path: Path) -> None:
     assert both.efficiency == pytest.approx(1 / 1.25, abs=0.01)
     assert cell(tmp_path, 1, "efficiency") == f"{both.efficiency:.0%}"
     assert "2 engines: " in told(tmp_path)
+    (table,) = document(tmp_path).verdict.tables
+    assert "Efficiency" in table.note
+
+
+def test_efficiency_is_explained_only_where_it_stands(tmp_path: Path) -> None:
+    write_cluster_sweep(tmp_path, {2: [1.0, 1.0]})
+    (table,) = document(tmp_path).verdict.tables
+    assert "efficiency" not in [column.title for column in table.columns]
+    assert "Efficiency" not in table.note
 
 
 @pytest.mark.lengthy

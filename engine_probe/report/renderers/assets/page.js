@@ -78,7 +78,7 @@
 
   // The interval of each value that has one, and the repeats themselves as rings.
   const drawWhiskers = (series) => (u) => series.forEach((line, number) => {
-    if (!line.low?.length || !u.series[number + 1].show) return;
+    if (!(line.low?.length || line.each?.length) || !u.series[number + 1].show) return;
     u.ctx.save();
     u.ctx.globalAlpha = 0.65;
     u.ctx.beginPath();
@@ -87,10 +87,10 @@
     u.ctx.strokeStyle = seriesColour(line);
     u.ctx.lineWidth = devicePixelRatio;
     u.ctx.setLineDash([]);
-    line.low.forEach((low, at) => {
+    const cap = 4 * devicePixelRatio, to = (value) => u.valToPos(value, `y${line.axis}`, true);
+    line.low?.forEach((low, at) => {
       if (low == null) return;
-      const x = u.valToPos(u.data[0][at], "x", true), cap = 4 * devicePixelRatio, top = u.bbox.top, floor = top + u.bbox.height;
-      const to = (value) => u.valToPos(value, `y${line.axis}`, true);
+      const x = u.valToPos(u.data[0][at], "x", true), top = u.bbox.top, floor = top + u.bbox.height;
       u.ctx.beginPath();
       u.ctx.moveTo(x, Math.min(floor, to(low)));
       u.ctx.lineTo(x, Math.max(top, to(line.high[at])));
@@ -100,7 +100,12 @@
         u.ctx.lineTo(x, edge);
         u.ctx.lineTo(x + cap, edge + back);
       }
-      for (const value of line.each?.[at] || []) {
+      u.ctx.stroke();
+    });
+    line.each?.forEach((values, at) => {
+      const x = u.valToPos(u.data[0][at], "x", true);
+      u.ctx.beginPath();
+      for (const value of values) {
         u.ctx.moveTo(x + cap * 0.75, to(value));
         u.ctx.arc(x, to(value), cap * 0.75, 0, 2 * Math.PI);
       }
@@ -143,8 +148,8 @@
     const known = told.filter((value) => value != null);
     return known.length ? known.map((value, place) => shown(value, place === known.length - 1 ? spec.y[spec.series[first - 1].axis].unit : "")).join(" / ") : "–";
   };
-  const interval = (line, at) => line.low?.[at] == null ? ""
-    : ` (${shown(line.low[at])} to ${shown(line.high[at])})${line.each?.[at]?.length ? `: ${line.each[at].map((value) => shown(value)).join(" / ")}` : ""}`;
+  const interval = (line, at) => (line.low?.[at] == null ? "" : ` (${shown(line.low[at])} to ${shown(line.high[at])})`)
+    + (line.each?.[at]?.length > 1 ? `: ${line.each[at].map((value) => shown(value)).join(" / ")}` : "");
 
   const drawLines = (spec, place, width) => {
     const series = spec.series.map((line) => {

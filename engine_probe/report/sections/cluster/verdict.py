@@ -35,9 +35,9 @@ COLUMNS = (
 )
 NOTE = (
     "Load: concurrent requests, if no unit is given. Latencies are over all requests of all engines. Spread: how far "
-    "the fastest engine of a kind lies above the slowest. Efficiency: throughput as a share of so many times that of "
-    "one engine."
+    "the fastest engine of a kind lies above the slowest."
 )
+OF_EFFICIENCY = " Efficiency: throughput as a share of so many times that of one engine."
 
 
 def cluster_verdict(swept: Swept) -> Section:
@@ -152,7 +152,8 @@ def cluster_table(levels: Sequence[ClusterLevel]) -> Table:
     efficiencies = {level.engines: level.efficiency for level in scaling_of(levels)}
     rows = [row for level in levels for row in cluster_rows(level, efficiencies)]
     filled = [place for place in range(len(COLUMNS)) if any(row[place] != "-" for row in rows)]
-    return table([COLUMNS[place] for place in filled], [[row[place] for place in filled] for row in rows], note=NOTE)
+    note = NOTE + (OF_EFFICIENCY if efficiencies else "")
+    return table([COLUMNS[place] for place in filled], [[row[place] for place in filled] for row in rows], note=note)
 
 
 def cluster_rows(level: ClusterLevel, efficiencies: dict[int, float]) -> Iterator[list[str]]:
