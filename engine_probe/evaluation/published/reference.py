@@ -10,6 +10,7 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.published.claims import MEASURES, Claim
 from engine_probe.evaluation.published.clusters import PublishedCluster, PublishedFleet
 from engine_probe.evaluation.published.figures import FIGURES
+from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.safe_read import read_toml
 from engine_probe.workload.load import CONCURRENCY, USERS
 
@@ -83,6 +84,16 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return unit == self.load_in or (unit == USERS and self.load_in == CONCURRENCY)
 
 
+SECTIONS: dict[str, Keys] = {
+    "": Reference,
+    "figures[]": Published,
+    "precisions[]": PublishedPrecision,
+    "claims[]": Claim,
+    "clusters[]": PublishedCluster,
+    "fleets[]": PublishedFleet,
+}
+
+
 def shipped() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
@@ -93,10 +104,12 @@ def read_reference(name: str) -> Reference:
     if path is None:
         raise InputError(f"--reference {name}: no such file, and shipped are {', '.join(shipped())}")
     try:
-        reference = msgspec.convert(read_toml(path), Reference)
+        document = read_toml(path)
     except InputError as error:
         raise InputError(f"--reference {error}") from error
-    except msgspec.ValidationError as error:
+    try:
+        reference = convert(document, Reference, SECTIONS, "a reference")
+    except InputError as error:
         raise InputError(f"--reference {path}: {error}") from error
     for number, figure in enumerate(reference.figures):
         check_known(figure.what, FIGURES, f"{path}: figures[{number}].what")

@@ -38,11 +38,14 @@ def check_kind(folder: str, kind: str) -> None:
     """Refuse a checkpoint of another quantization, by its config.json."""
     path = Path(folder).expanduser() / "config.json"
     config = read_json(path)
-    found = kinds(config if isinstance(config, dict) else {})
-    if missing := [word for word in kind.split() if word not in found]:
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is {shown(config)}, expected an object: give the folder of a model")
+    found = kinds(config)
+    if not found.issuperset(kind.split()):
+        has = "not quantised" if found == {NOT_QUANTISED} else " ".join(sorted(found))
         raise InputError(
-            f"{path} says that the weights are {' '.join(sorted(found))}, and checkpoints.{folder} expects "
-            f"{' '.join(missing)}: give the folder of such weights"
+            f"{path} says that the weights are {has}, and checkpoints.{folder} expects {words(kind)}: "
+            "give a folder that holds them"
         )
 
 

@@ -102,6 +102,10 @@ def test_another_number_of_engines_has_no_ratio(reference: Reference, tmp_path: 
             "engine_gpus_70b = 1\n",
             "fleets has 1 entries: two are compared, or none",
         ),
+        ('load_in = "requests/min"\n', 'load_in is "requests/min", expected concurrent requests or requests/s'),
+        ('[[figures]]\nmodel = "m"\nwhat = "speed_up"\nvalue = -1\n', r"figures\[0\].value is -1, expected"),
+        ('[[figures]]\nmodel = "m"\nwhat = "ttft_p50_s"\nvalue = 1\n', r"figures\[0\].what is 'ttft_p50_s': known"),
+        ('[[figures]]\nmodel = "m"\nwhat = "speed_up"\nvalue = 1\nunit = "s"\n', r"figures\[0\].unit is not known"),
     ],
 )
 def test_a_table_that_is_not_one_is_refused(tmp_path: Path, text: str, sentence: str) -> None:

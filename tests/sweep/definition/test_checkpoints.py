@@ -84,8 +84,8 @@ def test_what_a_folder_is_said_to_be_it_may_be(
     ("kind", "quantization", "sentence"),
     [
         ("awq", GPTQ, "says that the weights are desc_act gptq int4, and checkpoints."),
-        ("awq", None, "says that the weights are none, and checkpoints."),
-        ("int8", FP8, "expects int8: give the folder of such weights"),
+        ("awq", None, "says that the weights are not quantised, and checkpoints."),
+        ("int8", FP8, "expects INT8 weights: give a folder that holds them"),
         ("int7", INT8, "is 'int7': known are none, int8"),
         ("", INT8, "is '': known are none, int8"),
     ],
@@ -95,6 +95,14 @@ def test_a_folder_that_is_something_else_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(sentence)):
         read_sweep(str(write(kind, quantization)))
+
+
+def test_a_configuration_that_is_no_object_is_refused(write: Callable[..., Path]) -> None:
+    file = write("awq")
+    (config,) = file.parent.rglob("config.json")
+    config.write_text("[1]")
+    with pytest.raises(InputError, match=r"config.json is \[1\], expected an object: give the folder of a model"):
+        read_sweep(str(file))
 
 
 def test_a_folder_that_no_point_uses_is_refused_unless_other_models_are_named(write: Callable[..., Path]) -> None:
