@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from tokenizers import Tokenizer
 
 from engine_probe.commands.sweep.plan import command
 from engine_probe.engine.models.catalogue import catalogue_config
+from engine_probe.engine.models.embedded import embedded_model
 from engine_probe.errors import InputError
 from tests.support.recordings.run_folders import ran, write_run
 
@@ -97,7 +99,7 @@ def test_a_page_has_the_chart(tmp_path: Path) -> None:
         ),
         ((*L40S, "--money", "nowhere"), "there is no price list 'nowhere'"),
         ((*L40S, "--answer-lengths", "/nowhere"), "--answer-lengths /nowhere: there is no such folder or file"),
-        ((*L40S, "--answer-lengths", __file__), "only a model's tokenizer counts the tokens of texts"),
+        ((*L40S, "--answer-lengths", __file__), "a file ends in .jsonl, .json or .csv"),
         ((*L40S, "--answer-lengths", __file__, "--output-len", 3), "are both given: leave one of them out"),
         ((*L40S, "--json", "plan", "--html", "plan"), "plan is named twice"),
     ],
@@ -203,3 +205,32 @@ def test_answers_are_as_long_as_recorded_ones(tmp_path: Path) -> None:
     assert "the longest of 2 has 300" in " ".join(found.output.split())
     refused = plan(*L40S, "--answer-lengths", trace, "--max-model-len", 800)
     assert "its longest answer has 300 tokens" in str(refused.exception)
+
+
+def test_answers_are_as_long_as_those_of_a_data_set(tmp_path: Path) -> None:
+    """Of 50 and 70 tokens by the file itself, or of as many as the model's tokenizer makes of its texts."""
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("".join(f'{{"prompt": "hello", "output_tokens": {length}}}\n' for length in (50, 70)))
+    assert json.loads(plan(*L40S, "--answer-lengths", lines, "--json").output)["output_len"] == 60
+
+    talk = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "abc" * 40}]
+    chats, tasks = tmp_path / "chats.json", tmp_path / "tasks.json"
+    chats.write_text(json.dumps([{"conversations": talk * 2}, {"conversations": talk}]))
+    tasks.write_text(json.dumps([{"instruction": "Hi", "output": "abc" * 40}]))
+    on_l40s = ("--model", "tiny", "--device", "L40S", "--input-len", 64)
+    counted = [json.loads(plan(*on_l40s, "--answer-lengths", file, "--json").output) for file in (chats, tasks)]
+    tokenizer = Tokenizer.from_file(f"{embedded_model('tiny')}/tokenizer.json")
+    assert [found["output_len"] for found in counted] == [len(tokenizer.encode("abc" * 40).ids)] * 2
+    assert "the longest of 3 has" in " ".join(plan(*on_l40s, "--answer-lengths", chats).output.split())
+
+
+def test_texts_need_the_models_tokenizer(tmp_path: Path) -> None:
+    chats = tmp_path / "tasks.json"
+    chats.write_text(json.dumps([{"instruction": "Hi", "output": "Hello."}]))
+    refused = plan(*L40S, "--answer-lengths", chats)
+    assert isinstance(refused.exception, InputError)
+    assert "only the tokenizer of llama-3.1-8b counts the tokens of its texts" in str(refused.exception)
+    without = tmp_path / "lines.jsonl"
+    without.write_text('{"prompt": "hello"}\n')
+    refused = plan(*L40S, "--answer-lengths", without)
+    assert "does not give the length of its answers" in str(refused.exception)

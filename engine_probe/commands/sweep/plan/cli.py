@@ -53,7 +53,8 @@ class WithSlo(reading_options.WithGoodput):
     "--answer-lengths",
     metavar="FOLDER|FILE",
     type=FILE,
-    help="Take them from a recording, or a trace (Mooncake's .jsonl, BurstGPT's .csv).",
+    help="Take them from a recording, a trace (Mooncake's .jsonl, BurstGPT's .csv) or a data set (ShareGPT's or "
+    "Alpaca's .json, .jsonl with prompt and output_tokens).",
 )
 @load(
     "--requests-per-second",
@@ -103,7 +104,7 @@ def command(
             f"--requests-per-second {requests_per_second:g} chooses among GPUs: add --slo, such as tpot:50"
         )
     given = {name: value for name, value in arguments.items() if value is not None}
-    output_len, words = length_of(output_len, answer_lengths, input_len, given)
+    output_len, words = length_of(output_len, answer_lengths, model, input_len, given)
     found = planned(model, names, given, (input_len, output_len), prices)
     chosen = None if not limits else choice(model, names, given, found, (limits, requests_per_second))
     document = plan_document(found, words, chosen)
@@ -112,7 +113,7 @@ def command(
 
 
 def length_of(
-    output_len: int | None, place: Path | None, input_len: int, given: dict[str, Any]
+    output_len: int | None, place: Path | None, model: str, input_len: int, given: dict[str, Any]
 ) -> tuple[int, tuple[str, ...]]:
     """Return the tokens of an answer, and what they rest on if they are read."""
     from engine_probe.commands.sweep.plan.answer_lengths import answer_lengths
@@ -123,7 +124,7 @@ def length_of(
         raise InputError(
             f"--output-len {output_len} and --answer-lengths {place} are both given: leave one of them out"
         )
-    found, most = answer_lengths(place), given.get("max_model_len")
+    found, most = answer_lengths(place, model), given.get("max_model_len")
     if most is not None and input_len + found.longest > most:
         raise InputError(
             f"--answer-lengths {place}: its longest answer has {found.longest:,} tokens, and --input-len {input_len:,} "
