@@ -58,7 +58,7 @@ def of_recordings(place: Path) -> list[int]:
 
 def of_file(place: Path, model: str) -> list[int]:
     kind = format_of(place)
-    if kind in ("mooncake", "burstgpt"):
+    if kind == "mooncake" or kind == "burstgpt":
         sessions, _ = answered(Trace(str(place), kind))
         return [turn.output_len for session in sessions for turn in session.turns]
     count = counter(place, model)
