@@ -1,7 +1,7 @@
 """How vLLM divides a KV pool among the layers of a model: groups that each take blocks of their own from one pool.
 
-A group's layers keep every token, the tokens of a sliding window, or a recurrent state of fixed size. A block is as
-large as the largest group needs, so that each fits any group.
+A group's layers keep every token, the tokens of a sliding window or of a chunk, or a recurrent state of fixed size. A
+block is as large as the largest group needs, so that each fits any group.
 """
 
 from __future__ import annotations
@@ -20,11 +20,27 @@ class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: int | None = None  # tokens; None: every token is kept
     state_bytes: float = 0.0  # of a layer's recurrent state; 0: it keeps tokens
     state_blocks: int = 0  # that a request holds of a state
+    chunk: int | None = None  # tokens; a token attends to those of its own chunk alone. None: no such chunks
+
+    @property
+    def keeps_every_token(self) -> bool:
+        return not self.state_blocks and self.window is None and self.chunk is None
+
+    @property
+    def kept(self) -> str:
+        """Say what a layer keeps."""
+        if self.state_blocks:
+            return "a state"
+        if self.chunk is not None:
+            return f"chunks of {self.chunk:,}"
+        return "every token" if self.window is None else f"a window of {self.window:,}"
 
     def blocks_of(self, tokens: int, in_flight: int) -> int:
         """Return the most blocks that vLLM provides for a request of so many tokens."""
         if self.state_blocks:
             return self.state_blocks
+        if self.chunk is not None:
+            return -(-min(self.chunk + in_flight, tokens) // self.block_size)
         if self.window is None:
             return -(-tokens // self.block_size)
         # One more, because a window may begin and end inside a block.
@@ -42,9 +58,7 @@ class KvLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Say what the layers keep."""
         kept: dict[str, int] = {}
         for group in self.groups:
-            kind = "a state" if group.state_blocks else "every token" if group.window is None else "a window"
-            kind += f" of {group.window:,}" if group.window is not None else ""
-            kept[kind] = kept.get(kind, 0) + group.layers
+            kept[group.kept] = kept.get(group.kept, 0) + group.layers
         return ", ".join(f"{layers} layers keep {kind}" for kind, layers in kept.items())
 
     @property
@@ -65,7 +79,8 @@ class KvLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def is_alike(self) -> bool:
         """Return whether all layers keep the same: then blocks and tokens are proportional."""
-        return len(self.groups) == 1 and not self.groups[0].state_blocks
+        first, *others = self.groups
+        return not others and not first.state_blocks and first.chunk is None
 
     def blocks_of(self, tokens: int, in_flight: int) -> int:
         """Return the blocks that vLLM provides for a request of so many tokens."""
@@ -78,9 +93,9 @@ class KvLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for group in self.groups
         )
 
-    def bytes_attended(self, context: Callable[[int | None], float]) -> float:
-        """Return the bytes that an answer's token attends to; `context` says how many tokens through a window."""
-        return sum(group.layers * group.token_bytes * context(group.window) for group in self.groups)
+    def bytes_attended(self, context: Callable[[KvGroup], float]) -> float:
+        """Return the bytes that an answer's token attends to; `context` says how many tokens in a group's layers."""
+        return sum(group.layers * group.token_bytes * context(group) for group in self.groups)
 
 
 def same_in_all_layers(layers: int, bytes_per_token: float, block_size: int, window: int | None) -> KvLayout:

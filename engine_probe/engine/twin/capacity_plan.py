@@ -14,7 +14,7 @@ from typing import Any
 from engine_probe.engine.memory_model import RankMemory, batch_limits, memory_of_rank
 from engine_probe.engine.models.built_model import BuiltModel
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
-from engine_probe.engine.models.kv_layout import KvLayout
+from engine_probe.engine.models.kv_layout import KvGroup, KvLayout
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS, parallel_size, rank_count, weight_shards
 from engine_probe.engine.twin.kernels.derived_times import ALL_REDUCES, captured_sizes, hidden_size
 from engine_probe.engine.twin.step_times import Price, Source, StepTimes
@@ -85,9 +85,11 @@ class Plan:
         """Return how many of them run at the same time, which max_num_seqs limits, too. 0 if vLLM does not start."""
         return min(self.held, self.most_running) if self.fits else 0
 
-    def mean_context(self, window: int | None = None) -> float:
-        """Return the tokens that an answer's token attends to, on average; a window bounds those of each."""
-        last = self.input_len + self.output_len
+    def mean_context(self, group: KvGroup) -> float:
+        """Return the tokens that an answer's token attends to, on average; a window or a chunk bounds those of each."""
+        last, window, chunk = self.input_len + self.output_len, group.window, group.chunk
+        if chunk is not None:
+            return (within_chunks(last, chunk) - within_chunks(self.input_len, chunk)) / self.output_len
         if window is None or window >= last:
             return self.input_len + self.output_len / 2
         growing = max(0, window - self.input_len)  # answer's tokens before the window is full
@@ -128,6 +130,12 @@ class Plan:
         """Return the least seconds of the all-reduces of so many tokens. 0 where the link is not known."""
         rate = self.rates.link_bytes_per_second
         return 0.0 if rate is None else tokens * self.reduced_bytes / rate
+
+
+def within_chunks(tokens: int, chunk: int) -> int:
+    """Return how many tokens of its chunk are before each of the first tokens of a request, in sum."""
+    whole, rest = divmod(tokens, chunk)
+    return (whole * chunk * (chunk - 1) + rest * (rest - 1)) // 2
 
 
 def capacity_plan(
@@ -220,12 +228,12 @@ def least_times(plan: Plan) -> StepTimes:
 def whole_context_bytes(plan: Plan) -> float:
     """Return the bytes that an answer's token reads for each token before it, however many these are.
 
-    Windows in some layers end somewhere: leaving them out keeps times the least.
+    Windows and chunks in some layers end somewhere: leaving them out keeps times the least.
     """
     layout = plan.memory.layout
     if layout.is_alike:
         return layout.bytes_per_token
-    return sum(group.layers * group.token_bytes for group in layout.groups if group.window is None)
+    return sum(group.layers * group.token_bytes for group in layout.groups if group.keeps_every_token)
 
 
 def least_terms(plan: Plan) -> Iterator[Source]:
@@ -239,7 +247,7 @@ def least_terms(plan: Plan) -> Iterator[Source]:
     layout = plan.memory.layout
     cache = f"{whole_context_bytes(plan) / 1024:.4g} KiB a token, {memory}"
     if not layout.is_alike:
-        cache += f"; {layout.words}: what windows read is left out"
+        cache += f"; {layout.words}: what windows or chunks read is left out"
     yield Source("KV cache", "bytes of the tokens that answers attend to / memory bandwidth", cache)
     if layout.state_bytes:
         states = f"{layout.state_bytes / 1e6:.3g} MB a request, {memory}"

@@ -6,6 +6,7 @@ import pytest
 
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import GIB
+from engine_probe.engine.models.kv_layout import KvGroup
 from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan, least_times
 from engine_probe.engine.twin.step_work import StepWork
 
@@ -59,7 +60,14 @@ def test_answers_attend_to_the_window_at_most(window: int, mean: float) -> None:
     config = {**catalogue_config("mistral-7b"), "sliding_window": window}
     found = capacity_plan(config, {}, ("GPU", 80 * GIB), {"bfloat16": 1e15}, 1e12, (512, 256))
     assert found is not None
-    assert found.mean_context(found.memory.window) == pytest.approx(mean, abs=4)
+    assert found.mean_context(found.memory.layout.groups[0]) == pytest.approx(mean, abs=4)
+
+
+@pytest.mark.parametrize(("chunk", "mean"), [(4096, 640), (640, 0.5 * 576 + 0.5 * 64), (512, 128), (100, 50)])
+def test_answers_attend_to_their_chunk_at_most(chunk: int, mean: float) -> None:
+    """Of 512 + 256 tokens: with chunks of 640 the first half of the answer ends a chunk, and the other begins one."""
+    found = plan("llama-3.1-8b", 80, (512, 256), max_model_len=4096)
+    assert found.mean_context(KvGroup(1, 16, 100.0, chunk=chunk)) == pytest.approx(mean, abs=4)
 
 
 def test_what_does_not_fit_holds_nothing() -> None:

@@ -248,7 +248,39 @@ MIXED: dict[str, dict[str, Any]] = {
         "mamba_d_state": 16,
         "mamba_expand": 2,
     },
+    "zamba2": {
+        "architectures": ["Zamba2ForCausalLM"],
+        "model_type": "zamba2",
+        "hidden_act": "gelu",
+        "layers_block_type": ["mamba", "mamba", "hybrid", "mamba"],
+        "hybrid_layer_ids": [2],
+        "mamba_d_state": 16,
+        "mamba_d_conv": 4,
+        "mamba_expand": 2,
+        "n_mamba_heads": 8,
+        "mamba_headdim": 32,
+        "mamba_ngroups": 1,
+        "num_mem_blocks": 1,
+        "use_shared_attention_adapter": False,
+        "adapter_rank": 16,
+        "use_mem_rope": True,
+        "attention_hidden_size": 256,
+        "attention_head_dim": 64,
+        "num_key_value_heads": 4,
+    },
+    "llama4": {
+        "architectures": ["Llama4ForCausalLM"],
+        "model_type": "llama4_text",
+        "head_dim": 32,
+        "attention_chunk_size": 64,
+        "no_rope_layers": [1, 1, 1, 0],
+        "num_local_experts": 4,
+        "num_experts_per_tok": 1,
+        "interleave_moe_layer_step": 1,
+        "intermediate_size_mlp": 256,
+    },
 }
+LAYERS = {"zamba2": 5}  # a hybrid layer is two: a state, and attention beside it
 DESCRIBED = """
 import json
 from vllm.v1.core.kv_cache_utils import get_kv_cache_groups, get_max_concurrency_for_kv_cache_config
@@ -287,6 +319,8 @@ def test_a_pool_is_divided_among_layers_as_vllm_divides_it(in_own_process: InOwn
         "qwen3_next": "3 layers keep a state, 1 layers keep every token",
         "jamba": "3 layers keep a state, 1 layers keep every token",
         "granitemoehybrid": "3 layers keep a state, 1 layers keep every token",
+        "zamba2": "1 layers keep every token, 4 layers keep a state",
+        "llama4": "3 layers keep chunks of 64, 1 layers keep every token",
     }
 
 
@@ -314,12 +348,22 @@ answer = {{
 
 @pytest.mark.parametrize(
     ("kind", "manager"),
-    [("qwen3_next", "MambaManager"), ("granitemoehybrid", "MambaManager"), ("gpt_oss", "SlidingWindowManager")],
+    [
+        ("qwen3_next", "MambaManager"),
+        ("granitemoehybrid", "MambaManager"),
+        ("zamba2", "MambaManager"),
+        ("gpt_oss", "SlidingWindowManager"),
+        ("llama4", "ChunkedLocalAttentionManager"),
+    ],
 )
 def test_a_twin_has_layers_that_keep_different_things(
     kind: str, manager: str, in_own_process: InOwnProcess, tmp_path: Path
 ) -> None:
-    arguments = {**NO_WEIGHTS, "block_size": 16, "num_gpu_blocks_override": 128, "max_model_len": 512}
+    arguments = {**NO_WEIGHTS, "block_size": 16, "num_gpu_blocks_override": 192, "max_model_len": 512}
     lines = HYBRID_TWIN.format(model=folder_of(tmp_path / kind, MIXED[kind]), arguments=arguments)
     found = in_own_process("tiny", SHORT, lines)
-    assert found == {"managers": ["FullAttentionManager", manager], "layers": 4, "answered": [40] * 6}
+    assert found == {
+        "managers": sorted(["FullAttentionManager", manager]),
+        "layers": LAYERS.get(kind, 4),
+        "answered": [40] * 6,
+    }

@@ -68,11 +68,12 @@ def group_of(config: Any, names: Sequence[str], spec: KVCacheSpec) -> KvGroup:
         blocks = first.max_memory_usage_bytes(config) // first.page_size_bytes
         size = sum(one.real_page_size_bytes for one in each) / layers
         return KvGroup(layers, first.block_size, state_bytes=size, state_blocks=blocks)
-    if not isinstance(first, AttentionSpec) or isinstance(first, ChunkedLocalAttentionSpec):
+    if not isinstance(first, AttentionSpec):
         raise InputError(f"what {type(first).__name__} keeps of a request is not known here")
     size = sum(one.real_page_size_bytes / one.block_size for one in each) / layers
     window = first.sliding_window if isinstance(first, SlidingWindowSpec) else None
-    return KvGroup(layers, first.block_size, size, window)
+    chunk = first.attention_chunk_size if isinstance(first, ChunkedLocalAttentionSpec) else None
+    return KvGroup(layers, first.block_size, size, window, chunk=chunk)
 
 
 def geometry_of(config: Any, model: torch.nn.Module) -> Geometry:
