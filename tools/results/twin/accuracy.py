@@ -1,21 +1,23 @@
 """How far twins lie from a real engine, on points that had no part in their fit: errors, and whether intervals hold.
 
 Usage: `python -m tools.results.twin.accuracy --write docs/results/twin/accuracy.md`, in the root of the repository,
-where nothing else runs: some twenty minutes. In each of three rounds every engine is started anew and records every
-point once, those for the fit and held-out ones in turns. The fit has all rounds, and so knows by how much one start
-differs from another; what was measured in the second round, with fitted recordings before and after it, is compared,
-and seen beside the third. --keep FOLDER leaves the recordings there, and what was measured there before is only
-predicted anew: a measurement may be divided. With --kernels FILE of `engine_probe validate --json` the same points are
-also predicted from measured kernels alone.
+where nothing else runs: some twenty minutes. In each of a few rounds every engine is started anew and records every
+point once, held-out ones between recordings whose work is known: those for the fit, or anchors that have no part in it.
+The fit has all rounds. A machine whose speed drifts measures the same point otherwise each time; so the median over the
+rounds is compared, once as measured, and once with each measurement divided by how much slower than on average of the
+rounds the recordings just before and after it were. No held-out point tells anything of its own. --keep FOLDER leaves
+the recordings there, and what was measured there before is only predicted anew: a measurement may be divided. With
+--kernels FILE of `engine_probe validate --json` the same points are also predicted from measured kernels alone.
 """
 
+import math
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import NamedTuple
 
 import msgspec
@@ -29,14 +31,21 @@ from engine_probe.commands.sweep.twin import limits, step_times
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.recordings.run import Run
-from tools.results.result_page import head_commit, options, show
-from tools.results.twin.accuracy_points import ENGINES, ROUNDS, Case, Engine, seed, sweep_text
+from tools.results.result_page import head_commit, options, show, table
+from tools.results.twin.accuracy_points import ENGINES, ROUNDS, Engine, seed, sweep_text
 
 MODELS = ("smollm2", "tiny")
 AIMS = {"E2EL p50": 0.067, "TTFT p50": 0.10, RATE: 0.10}
 COVERAGE = 0.9
-COMPARED = 1  # the second round, counted from zero
 FIGURES = (RATE, "TTFT p50", "TPOT p50", "ITL p50", "ITL p99", "E2EL p50")
+
+
+class Measured(NamedTuple):
+    """One figure of a point in one round, and how fast the machine was."""
+
+    value: float
+    drift: float = 1.0  # how much longer the recordings beside it took than on average of the rounds
+    pace: float = 1.0  # predicted over recorded time of the point's own steps
 
 
 class Compared(NamedTuple):
@@ -45,29 +54,42 @@ class Compared(NamedTuple):
     engine: str
     case: str
     figure: str
-    measured: float
-    again: float  # in the third round
+    measured: tuple[Measured, ...]  # round by round
     predicted: float
     low: float
     high: float
-    pace: float = 1.0  # predicted over recorded time of the point's own steps
 
     @property
-    def change(self) -> float:
-        return self.again / self.measured - 1
+    def value(self) -> float:
+        return median(each.value for each in self.measured)
 
     @property
     def error(self) -> float:
-        return self.predicted / self.measured - 1
+        return self.predicted / self.value - 1
+
+    @property
+    def error_beside_anchors(self) -> float:
+        """Return the error with each round's drift taken out, as the recordings beside the point tell it."""
+        return self.predicted / median(self._at(each, each.drift) for each in self.measured) - 1
 
     @property
     def error_at_pace(self) -> float:
         """Return the error that is left if the machine had been as fast as at the fitted recordings."""
-        return (1 + self.error) * (self.pace if self.figure == RATE else 1 / self.pace) - 1
+        return self.predicted / median(self._at(each, 1 / each.pace) for each in self.measured) - 1
 
     @property
-    def inside(self) -> bool:
-        return self.low <= self.measured <= self.high
+    def change(self) -> float:
+        """Return by how much the median of every second round differs from that of the others."""
+        values = [each.value for each in self.measured]
+        return median(values[1::2]) / median(values[::2]) - 1 if len(values) > 1 else 0.0
+
+    @property
+    def inside(self) -> int:
+        """Return how many of the measurements lie in the interval."""
+        return sum(self.low <= each.value <= self.high for each in self.measured)
+
+    def _at(self, each: Measured, slower: float) -> float:
+        return each.value * (slower if self.figure == RATE else 1 / slower)
 
 
 def swept(text: str, folder: Path, *more: str) -> dict[int, list[Run]]:
@@ -93,30 +115,45 @@ class Accuracy(NamedTuple):
     times: StepTimes  # of the calibrated twin
 
 
-def model_accuracy(model: str, place: Path, kernels: Path | None) -> Accuracy:
-    measured: dict[int, list[Run]] = {}
-    for number in range(1, ROUNDS + 1):
-        for engine in ENGINES:
-            print(f"{model}, {engine.name}: measuring {len(engine.cases)} points, round {number}", file=sys.stderr)
-            found = swept(sweep_text(model, engine, engine.cases), place / f"{model} {engine.name} {number}")
-            for name, runs in found.items():
-                measured.setdefault(name, []).extend(runs)
-    fitted = [run for each in ENGINES for case in each.cases if case.fitted for run in measured[seed(each, case)]]
-    times = step_times(fitted)
+def recorded_rounds(models: Sequence[str], place: Path, rounds: int) -> dict[str, dict[int, list[Run]]]:
+    """Return each model's recordings by their seeds, round by round; the models take turns as well."""
+    found: dict[str, dict[int, list[Run]]] = {model: {} for model in models}
+    for number in range(1, rounds + 1):
+        for model in models:
+            for engine in ENGINES:
+                print(f"round {number}: {model}, {engine.name}, {len(engine.cases)} points", file=sys.stderr)
+                text = sweep_text(model, engine, range(len(engine.cases)))
+                for name, runs in swept(text, place / f"{model} {engine.name} {number}").items():
+                    found[model].setdefault(name, []).extend(runs)
+    return found
+
+
+def model_accuracy(model: str, measured: Mapping[int, list[Run]], place: Path, kernels: Path | None) -> Accuracy:
+    times = step_times(
+        [
+            run
+            for engine in ENGINES
+            for number, case in enumerate(engine.cases)
+            if case.fitted
+            for run in measured[seed(engine, number)]
+        ]
+    )
     calibrated, derived = list[Compared](), list[Compared]()
     for engine in ENGINES:
         print(f"{model}, {engine.name}: predicting", file=sys.stderr)
-        held_out = [case for case in engine.cases if not case.fitted]
+        held_out = [number for number, case in enumerate(engine.cases) if case.held_out]
         text = sweep_text(model, engine, held_out)
-        own = limits(measured[seed(engine, held_out[0])][COMPARED].facts)
+        own = limits(measured[seed(engine, held_out[0])][0].facts)
         twin = msgspec.json.encode(Twin("the points for the fit", times, own)).decode()
         shutil.rmtree(place / f"{model} {engine.name} predicted", ignore_errors=True)
         predicted = swept(text, place / f"{model} {engine.name} predicted", "--set", f"engine.twin={twin}")
-        paces = {case.name: pace(measured[seed(engine, case)][COMPARED], times) for case in held_out}
-        calibrated += compared(engine, held_out, measured, predicted, paces)
+        paces = {
+            number: [pace(run, times) for run in measured[seed(engine, number)]] for number in range(len(engine.cases))
+        }
+        calibrated += compared(engine, measured, predicted, paces)
         if kernels is not None and engine is ENGINES[0]:
             by_kernels = swept(text, place / f"{model} {engine.name} derived", "--twin", str(kernels))
-            derived += compared(engine, held_out, measured, by_kernels, {})
+            derived += compared(engine, measured, by_kernels, paces)
     return Accuracy(calibrated, derived, times)
 
 
@@ -128,23 +165,44 @@ def pace(run: Run, times: StepTimes) -> float:
     return float(expected.sum() / steps.ns.sum())
 
 
+def drifts(engine: Engine, number: int, paces: Mapping[int, Sequence[float]]) -> list[float]:
+    """Return for each round how much slower than on average the recordings before and after a point were.
+
+    Those that are themselves held out tell nothing.
+    """
+    beside = [
+        near for near in (number - 1, number + 1) if 0 <= near < len(engine.cases) and not engine.cases[near].held_out
+    ]
+    slower = [
+        [1 / own * len(paces[near]) / sum(1 / each for each in paces[near]) for own in paces[near]] for near in beside
+    ]
+    return [math.exp(mean(map(math.log, both))) for both in zip(*slower, strict=True)]
+
+
 def compared(
     engine: Engine,
-    cases: Iterable[Case],
-    measured: dict[int, list[Run]],
-    predicted: dict[int, list[Run]],
-    paces: dict[str, float],
+    measured: Mapping[int, list[Run]],
+    predicted: Mapping[int, list[Run]],
+    paces: Mapping[int, Sequence[float]],
 ) -> Iterator[Compared]:
-    for case in cases:
-        of_case = seed(engine, case)
-        *real, guess = (run.summary() for run in (*measured[of_case][COMPARED:], *predicted[of_case]))
+    for number, case in enumerate(engine.cases):
+        if not case.held_out:
+            continue
+        real = [run.summary() for run in measured[seed(engine, number)]]
+        (guess,) = (run.summary() for run in predicted[seed(engine, number)])
+        speeds = list(zip(drifts(engine, number, paces), paces[number], strict=True))
         for figure in FIGURES:
-            one, again, other = (value_of(summary, figure) for summary in (*real, guess))
+            values, other = [value_of(summary, figure) for summary in real], value_of(guess, figure)
             found = guess.interval(figure, other)
-            if one is not None and again is not None and other is not None and found is not None:
+            known = [value for value in values if value is not None]
+            if other is not None and found is not None and len(known) == len(speeds):
                 # Open arrivals set the tokens per second, whatever the pace of steps.
-                own = 1.0 if figure == RATE and "open_loop" in case.arrivals(1) else paces.get(case.name, 1.0)
-                yield Compared(engine.name, case.name, figure, one, again, other, *found, own)
+                is_given = figure == RATE and "open_loop" in case.arrivals(1)
+                each = (
+                    Measured(value, *((1.0, 1.0) if is_given else own))
+                    for value, own in zip(known, speeds, strict=True)
+                )
+                yield Compared(engine.name, case.name, figure, tuple(each), other, *found)
 
 
 def value_of(summary: Summary, figure: str) -> float | None:
@@ -156,32 +214,38 @@ def value_of(summary: Summary, figure: str) -> float | None:
 
 def verdict(rows: Sequence[Compared]) -> Iterator[str]:
     """Yield the figures that the issue names, with its aims."""
-    yield "| | median error | aim | two measurements differ by | error at the recorded pace |"
-    yield "|---|--:|--:|--:|--:|"
-    for figure in (*AIMS, *(figure for figure in FIGURES if figure not in AIMS)):
+
+    def of(figure: str) -> Iterator[str]:
         own = [row for row in rows if row.figure == figure]
-        cells = [
-            f"{median(abs(getattr(row, name)) for row in own):.1%}" for name in ("error", "change", "error_at_pace")
-        ]
-        cells.insert(1, f"{AIMS[figure]:.1%}" if figure in AIMS else "-")
-        yield f"| {figure} | {' | '.join(cells)} |"
-    yield f"| figures inside their 90 % intervals, of {len(rows)} | {coverage(rows):.0%} | {COVERAGE:.0%} | - | - |"
+        yield figure
+        for name in ("error", "error_beside_anchors", "change", "error_at_pace"):
+            yield f"{median(abs(getattr(row, name)) for row in own):.1%}"
+        yield f"{AIMS[figure]:.1%}" if figure in AIMS else "-"
+
+    titles = ("", "median error", "drift taken out", "halves of the rounds differ by", "at the recorded pace", "aim")
+    yield from table(titles, map(of, (*AIMS, *(figure for figure in FIGURES if figure not in AIMS))))
+    count = sum(len(row.measured) for row in rows)
+    yield f"| inside their 90 % intervals, of {count} measurements | {coverage(rows):.0%} | | | | {COVERAGE:.0%} |"
 
 
 def coverage(rows: Sequence[Compared]) -> float:
-    return sum(row.inside for row in rows) / len(rows)
+    return sum(row.inside for row in rows) / sum(len(row.measured) for row in rows)
 
 
 def every_figure(rows: Sequence[Compared]) -> Iterator[str]:
-    yield "| engine | point | figure | measured | again | predicted | error | interval | |"
-    yield "|---|---|---|--:|--:|--:|--:|--:|---|"
-    for row in rows:
+    def of(row: Compared) -> tuple[str, ...]:
         scale, unit = (1.0, "") if row.figure == RATE else (1e-6, " ms")
-        numbers = (f"{value * scale:,.4g}" for value in (row.measured, row.again, row.predicted))
-        span = f"{row.low * scale:,.4g} to {row.high * scale:,.4g}{unit}"
-        outside = "" if row.inside else "outside"
-        cells = (row.engine, row.case, row.figure, *numbers, f"{row.error:+.1%}", span, outside)
-        yield f"| {' | '.join(cells)} |"
+        values = [each.value for each in row.measured]
+        middle, least, most, predicted, low, high = (
+            f"{value * scale:,.4g}" for value in (row.value, min(values), max(values), row.predicted, row.low, row.high)
+        )
+        errors = f"{row.error:+.1%}", f"{row.error_beside_anchors:+.1%}"
+        inside = f"{row.inside} of {len(values)}"
+        cells = (row.engine, row.case, row.figure, middle, f"{least} to {most}", predicted, *errors)
+        return (*cells, f"{low} to {high}{unit}", inside)
+
+    titles = ("engine", "point", "figure", "measured", "least to most", "predicted", "error", "drift taken out")
+    yield from table((*titles, "interval", "inside"), map(of, rows), words=(0, 1, 2))
 
 
 def fitted_words(times: StepTimes) -> str:
@@ -198,8 +262,13 @@ def fitted_words(times: StepTimes) -> str:
     )
 
 
-def document(found: dict[str, Accuracy], commit: str) -> Iterator[str]:
-    yield from ("# How far a twin's predictions lie from what was measured", "", MADE.format(commit=commit), "")
+def document(found: dict[str, Accuracy], commit: str, rounds: int) -> Iterator[str]:
+    yield from (
+        "# How far a twin's predictions lie from what was measured",
+        "",
+        MADE.format(commit=commit, rounds=rounds),
+        "",
+    )
     every = [row for accuracy in found.values() for row in accuracy.calibrated]
     yield from ("## All models", "", *verdict(every), "", NOTES)
     for model, accuracy in found.items():
@@ -215,19 +284,23 @@ def document(found: dict[str, Accuracy], commit: str) -> Iterator[str]:
 
 MADE = """\
 Made by `python -m tools.results.twin.accuracy` at {commit}: a real engine on two CPU cores, and twins of it. Step
-times are fitted to six points of the plain engine, each recorded since three starts of it; the others are held out,
-and those with prefix caching and short chunks run on engines that the fit never saw. Each of three rounds starts every
-engine, and fitted and held-out points take turns in it. Errors are those of the second round's measurement, "again" is
-the third's."""
+times are fitted to six points of the plain engine, each recorded since {rounds} starts of it; the others are held out,
+and those with prefix caching and short chunks run on engines that the fit never saw. Each of {rounds} rounds starts
+every engine, and models, fitted and held-out points take turns in it. Errors are those of the median over the
+rounds."""
 NOTES = """\
-- No prediction can be nearer than two measurements of the same point are to each other.
-- The last column takes the machine's speed out: each figure is divided by how much longer the point's own steps should
-  have taken than they did, in sum. It uses what was held out, and so is no accuracy, but shows the cause of an error:
-  what is left comes from the model, the rest from a machine that was faster or slower than at the fitted recordings.
+- With drift taken out, each round's measurement is first divided by how much slower than on average of the rounds the
+  recordings just before and after it were: those for the fit and, on the other engines, anchors. It tells how far the
+  model is off on a machine whose speed changes within minutes, and uses nothing of a held-out point.
+- Two halves are every second round and the others: no prediction can be much nearer than their medians are to each
+  other.
+- At the recorded pace, each measurement is divided by how much longer the point's own steps took than they should have,
+  in sum. It uses what was held out, and so is no accuracy, but shows the cause of an error: what is left comes from
+  which steps are predicted, and not from how long all of them take.
 - An interval covers what nine of ten measurements should show: the noise of a recording, that of the fitted ones as far
   as they draw the prediction along, what one start of the engine differs from another, and what a figure scatters by
-  itself. Where prices are known, it does (`tests/analysis/batch/test_interval_coverage.py`). All figures of one point
-  are wrong together, so that the share here is a rough check.
+  itself. Where prices are known, it does (`tests/analysis/batch/test_interval_coverage.py`). Every round's measurement
+  counts; all figures of one point are wrong together, so that the share here is a rough check.
 - Steps scatter in a twin as they did in the recordings, which ITL p99 shows."""
 DERIVED = """\
 - Kernels in plain torch on a CPU are not those of vLLM's CPU build, which packs weights; the host, sampling and what
@@ -243,12 +316,18 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, metavar="FOLDER", help="leave the recordings in FOLDER, and take those that are there"
     )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help="how often each point is recorded")
     asked = parser.parse_args()
+    if asked.rounds < 2:
+        parser.error(
+            f"--rounds {asked.rounds}: one round does not tell by how much measurements differ: give 2 or more"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         place = asked.keep or Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
-        found = {model: model_accuracy(model, place, asked.kernels) for model in asked.models}
-    show(document(found, head_commit()), asked.write)
+        runs = recorded_rounds(asked.models, place, asked.rounds)
+        found = {model: model_accuracy(model, runs[model], place, asked.kernels) for model in asked.models}
+    show(document(found, head_commit(), asked.rounds), asked.write)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The points that twin_accuracy measures and predicts, and the sweep files that ask for them."""
+"""The points that `accuracy` measures and predicts, and the sweep files that ask for them."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ hold = false
 # What tiny is asked, and how often, in multiples of what smollm2 is: its steps are shorter by as much, and a recording
 # of a fifth of a second tells more of the machine's moment than of the engine.
 SPEEDS = {"tiny": 8}
-ROUNDS = 3  # in each of which every engine is started anew
+ROUNDS = 4  # in each of which every engine is started anew
 
 
 class Case(NamedTuple):
@@ -32,6 +32,11 @@ class Case(NamedTuple):
     output_len: int
     requests: int
     fitted: bool = False  # a recording that step times are fitted to
+    anchor: bool = False  # tells how fast the machine is beside the points before and after it, and nothing else
+
+    @property
+    def held_out(self) -> bool:
+        return not (self.fitted or self.anchor)
 
 
 def users(number: int) -> Callable[[int], str]:
@@ -50,8 +55,11 @@ def shared(prefix: int, tokens: int) -> str:
     return f'{{ kind = "shared_prefix", prefix_len = {prefix}, input_len = {tokens} }}'
 
 
+ANCHOR = Case("4 users, an anchor", users(4), random(64), 16, 12, anchor=True)
+
+
 class Engine(NamedTuple):
-    """One engine with its points, those for the fit and held-out ones in turns."""
+    """One engine with its points: held-out ones in turns with those for the fit, or with anchors."""
 
     name: str
     budget: int  # max_num_batched_tokens
@@ -77,6 +85,7 @@ ENGINES = (
             Case("3 users, prompts of 32, answers of 96", users(3), random(32), 96, 6),
             Case("2 requests/s", rate(2.0), random(64), 32, 12, fitted=True),
             Case("3 requests/s, prompts of 96", rate(3.0), random(96), 24, 16),
+            ANCHOR,
         ),
     ),
     Engine(
@@ -84,8 +93,11 @@ ENGINES = (
         512,
         True,
         (
+            ANCHOR,
             Case("6 users, 96 of 128 tokens shared", users(6), shared(96, 32), 24, 18),
+            ANCHOR,
             Case("12 users, 160 of 192 tokens shared", users(12), shared(160, 32), 32, 24),
+            ANCHOR,
         ),
     ),
     Engine(
@@ -93,27 +105,31 @@ ENGINES = (
         96,
         False,
         (
+            ANCHOR,
             Case("4 users, prompts of 192 in chunks", users(4), random(192), 24, 12),
+            ANCHOR,
             Case("12 users, prompts of 64 in chunks", users(12), random(64), 32, 24),
+            ANCHOR,
         ),
     ),
 )
 
 
-def sweep_text(model: str, engine: Engine, cases: Sequence[Case]) -> str:
-    """Return a sweep file of these points; each has a seed of its own, by which it is found again."""
+def sweep_text(model: str, engine: Engine, places: Sequence[int]) -> str:
+    """Return a sweep file of the points at these places; each has a seed of its own, by which it is found again."""
     head = HEAD.format(model=model, budget=engine.budget, caching=str(engine.caching).lower())
-    first, *others = (settings(engine, case, SPEEDS.get(model, 1)) for case in cases)
+    first, *others = (settings(engine, place, SPEEDS.get(model, 1)) for place in places)
     lines = ["[axes]", *(f"{name} = [{value}]" for name, value in first.items())]
     for other in others:
         lines += ["[[include]]", *(f"{name} = {value}" for name, value in other.items())]
     return head + "\n".join(lines) + "\n"
 
 
-def settings(engine: Engine, case: Case, speed: int) -> dict[str, str]:
+def settings(engine: Engine, place: int, speed: int) -> dict[str, str]:
     """Return the values of a point's axes, as TOML."""
+    case = engine.cases[place]
     return {
-        '"workload.seed"': str(seed(engine, case)),
+        '"workload.seed"': str(seed(engine, place)),
         '"workload.prompts"': case.prompts,
         '"workload.output_len"': str(case.output_len),
         '"workload.num_prompts"': str(case.requests * speed),
@@ -121,5 +137,5 @@ def settings(engine: Engine, case: Case, speed: int) -> dict[str, str]:
     }
 
 
-def seed(engine: Engine, case: Case) -> int:
-    return 100 * ENGINES.index(engine) + engine.cases.index(case)
+def seed(engine: Engine, place: int) -> int:
+    return 100 * ENGINES.index(engine) + place
