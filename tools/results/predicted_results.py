@@ -258,7 +258,7 @@ OF_WITHHELD = """\
 OF_SATURATION = """\
 - `sweep NAME --twin "H100 NVL"`: vLLM's scheduler and block manager, the pool of the memory model, and the least step
   times by the datasheet. Where pools fill and requests wait follows from the scheduler. Throughput is a bound; where
-  it peaks rests on costs that the bound leaves out (sampling, launches, attention's products).
+  it peaks rests on costs that the bound leaves out (sampling, launches).
 - The lengths of answers were derived from the published occupancies (`tools/shipped_data/answer_lengths.py`): the
   shares check the scheduler, not the lengths."""
 OF_SPLIT = """\
@@ -273,8 +273,7 @@ OF_BOUNDS = """\
 - The document contradicts itself: 32 requests that each get a token every 12 ms get 2,667 tokens/s, not 4,500; every
   18 ms 1,778 and not 2,800; every 11 ms 2,909 and not 4,800. Its 72 GB of weights for each of two cards do not fit
   48 GB, and it gives the peak of a 7B model as 4,500 in one place and as 4,800 in another.
-- A time above its bound says nothing against a figure: what launches, attention's products and the host take is not in
-  a bound."""
+- A time above its bound says nothing against a figure: what launches and the host take is not in a bound."""
 OF_L4 = """\
 - Not vLLM: a Transformers backend that answers one request after the other. It reaches three quarters of what the
   memory of an L4 allows a single request; from there only batching gains, as the bounds of 2 and 3 requests show.
