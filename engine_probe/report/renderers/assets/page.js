@@ -59,22 +59,40 @@
     if (right - left > u.ctx.measureText(region.label).width) u.ctx.fillText(region.label, (left + right) / 2, u.bbox.top + 5 * devicePixelRatio);
   });
 
-  const drawMarks = (marks) => (u) => marks.forEach((mark, number) => {
-    const x = u.valToPos(mark.at, "x", true);
-    if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) return;
-    u.ctx.strokeStyle = u.ctx.fillStyle = colour("c6");
+  // All lines first, then the labels, which stay readable over lines and inside the plot.
+  const drawMarks = (marks) => (u) => {
+    const right = u.bbox.left + u.bbox.width;
+    const places = marks.map((mark) => u.valToPos(mark.at, "x", true));
+    const shown = (x) => x >= u.bbox.left && x <= right;
+    u.ctx.strokeStyle = colour("c6");
     u.ctx.lineWidth = 1.5 * devicePixelRatio;
     u.ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
-    u.ctx.beginPath();
-    u.ctx.moveTo(x, u.bbox.top);
-    u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
-    u.ctx.stroke();
-    const late = x > u.bbox.left + u.bbox.width / 2;
+    places.filter(shown).forEach((x) => {
+      u.ctx.beginPath();
+      u.ctx.moveTo(x, u.bbox.top);
+      u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
+      u.ctx.stroke();
+    });
+    u.ctx.setLineDash([]);
+    u.ctx.fillStyle = colour("c6");
+    u.ctx.strokeStyle = colour("card");
+    u.ctx.lineWidth = 4 * devicePixelRatio;
+    u.ctx.lineJoin = "round";
     u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
-    u.ctx.textAlign = late ? "right" : "left";
+    u.ctx.textAlign = "left";
     u.ctx.textBaseline = "bottom";
-    u.ctx.fillText(`${mark.label}: ${mark.at}`, x + (late ? -4 : 4) * devicePixelRatio, u.bbox.top + u.bbox.height - (4 + 16 * number) * devicePixelRatio);
-  });
+    marks.forEach((mark, number) => {
+      const x = places[number];
+      if (!shown(x)) return;
+      const label = `${mark.label}: ${mark.at.toLocaleString("en")}`;
+      const wide = u.ctx.measureText(label).width, space = 4 * devicePixelRatio;
+      const late = x > u.bbox.left + u.bbox.width / 2;
+      const left = Math.max(u.bbox.left + space, Math.min(late ? x - space - wide : x + space, right - wide));
+      const y = u.bbox.top + u.bbox.height - (4 + 16 * number) * devicePixelRatio;
+      u.ctx.strokeText(label, left, y);
+      u.ctx.fillText(label, left, y);
+    });
+  };
 
   // The interval of each value that has one, and the repeats themselves as rings.
   const drawWhiskers = (series) => (u) => series.forEach((line, number) => {
@@ -132,7 +150,7 @@
   const aligned = (spec, width) => spec.sync && width >= 480;
   const SIDE = 60, LABEL = 20;
   const room = (_, values) => 20 + 7 * Math.max(2, ...(values || []).map((value) => String(value ?? "").length));
-  const markers = (spec) => ({ width: 3, dash: (_, number) => spec.series[number - 1]?.style === "dashed" ? "dashed" : spec.series[number - 1]?.style === "dots" ? "dotted" : "solid", fill: () => "transparent" });
+  const markers = (spec) => ({ width: 3, dash: (_, number) => ["dashed", "until"].includes(spec.series[number - 1]?.style) ? "dashed" : spec.series[number - 1]?.style === "dots" ? "dotted" : "solid", fill: () => "transparent" });
 
   const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
 
