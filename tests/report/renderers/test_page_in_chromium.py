@@ -150,6 +150,34 @@ def test_a_zoom_leaves_the_words_of_the_axes_their_colour(opened: Open) -> None:
         assert figure.locator(".plot").evaluate(COLOURS_BELOW_THE_PLOT) == []
 
 
+SPIED = """() => { const told = []; const draw = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, ...rest) {
+    told.push({ text, left: x, right: x + this.measureText(text).width, canvas: this.canvas.width });
+    return draw.call(this, text, x, ...rest);
+}; return told; }"""
+REDRAWN = """place => { const told = (%s)(); place.plot.redraw();
+return new Promise(done => setTimeout(() => done(told), 100)); }"""
+
+
+def test_the_label_of_a_mark_stays_inside_a_narrow_plot(browser: Any, tmp_path: Path) -> None:
+    sweep, reference = write_sweep(tmp_path / "sweep", (1, 2, 4, 8, 12, 20)), tmp_path / "toy.toml"
+    figures = "".join(
+        f'[[figures]]\nmodel = "tiny"\nwhat = "kv_saturation"\nvalue = {load}\n' for load in (7, 12, 19)
+    )
+    reference.write_text(f'title = "A toy"\nsource = "a paper"\n[setting]\ngpu = "L40S"\n{figures}')
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(command, [str(sweep), "--reference", str(reference), "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    sheet = browser.new_page(viewport={"width": 400, "height": 800})
+    sheet.goto(page.as_uri())
+    kv = sheet.locator("figure", has=sheet.get_by_role("heading", name="KV occupancy", exact=True))
+    drawn = kv.locator(".plot").evaluate(REDRAWN % SPIED)
+    labels = [each for each in drawn if each["text"].startswith("published")]
+    sheet.close()
+    assert [label["text"].rpartition(": ")[2] for label in labels] == ["7", "12", "19"]
+    assert all(label["left"] >= 0 and label["right"] <= label["canvas"] for label in labels)
+
+
 def test_counts_have_whole_ticks(opened: Open) -> None:
     sheet = opened("run")
     place = sheet.locator("figure", has=sheet.get_by_role("heading", name="Admission, queueing")).locator(".plot")
