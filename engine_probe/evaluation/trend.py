@@ -89,9 +89,11 @@ def check(folders: Sequence[Path], found: Sequence[Opened]) -> None:
     if twice := next((place for place in places if places.count(place) > 1), None):
         raise InputError(f"{twice} is named twice: each measurement counts once")
     for folder, each in zip(folders, found, strict=True):
-        if each.kind != found[0].kind or not each.points:
+        if each.kind != found[0].kind:
             what = f"{folders[0]} is a {found[0].kind} and {folder} a {each.kind}"
-            raise InputError(f"{what}: --trend follows several runs, or several sweeps, with complete points")
+            raise InputError(f"{what}: --trend follows several runs, or several sweeps")
+        if not each.points:
+            raise InputError(f"{folder} has no complete point: finish it first (sweep --resume), or leave it out")
 
 
 def labels_of(axis: str, found: Sequence[Opened]) -> list[str]:

@@ -137,6 +137,7 @@ def test_the_page_and_the_notebook_draw_each_figure_with_its_change(sweeps: list
     compare(*sweeps, "--trend", "time", "--html", page)
     text = page.read_text()
     assert text.count('"label":"changed, p ') >= 3
+    assert text.count('"label":"changed, p ') == text.count('"names_its_place":false')
     assert "Worse from" in html_of(trend_over(sweeps, "time"))
 
 
@@ -160,7 +161,11 @@ def test_what_cannot_be_followed_is_refused(
 
 
 @pytest.mark.lengthy
-def test_a_run_among_sweeps_and_a_sweep_named_twice_are_refused(sweeps: list[Path]) -> None:
+def test_a_run_among_sweeps_and_a_sweep_named_twice_are_refused(sweeps: list[Path], tmp_path: Path) -> None:
     mixed = compare(sweeps[0], sweeps[1], sweeps[2] / "points/p1", "--trend", "time")
     assert "a run: --trend follows several runs, or several sweeps" in str(mixed.exception)
+    (empty := tmp_path / "empty").mkdir()
+    (empty / "sweep.json").write_text(json.dumps(json.loads((sweeps[0] / "sweep.json").read_text()) | {"points": []}))
+    none = str(compare(sweeps[0], sweeps[1], empty, "--trend", "time").exception)
+    assert "empty has no complete point" in none
     assert "is named twice" in str(compare(sweeps[0], sweeps[1], sweeps[0], "--trend", "time").exception)

@@ -41,11 +41,12 @@ class Series(msgspec.Struct, frozen=True):
     follows: bool = False  # shares the legend entry of the series before it, and is shown and hidden with it
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """A labelled vertical line, dashed."""
 
     label: str
     at: float
+    names_its_place: bool = True  # with the label: `break-even: 27`; False: the place is no value that is read
 
 
 class Lines(msgspec.Struct, frozen=True, tag="lines", tag_field="kind"):

@@ -161,9 +161,7 @@ return new Promise(done => setTimeout(() => done(told), 100)); }"""
 
 def test_the_label_of_a_mark_stays_inside_a_narrow_plot(browser: Any, tmp_path: Path) -> None:
     sweep, reference = write_sweep(tmp_path / "sweep", (1, 2, 4, 8, 12, 20)), tmp_path / "toy.toml"
-    figures = "".join(
-        f'[[figures]]\nmodel = "tiny"\nwhat = "kv_saturation"\nvalue = {load}\n' for load in (7, 12, 19)
-    )
+    figures = "".join(f'[[figures]]\nmodel = "tiny"\nwhat = "kv_saturation"\nvalue = {load}\n' for load in (7, 12, 19))
     reference.write_text(f'title = "A toy"\nsource = "a paper"\n[setting]\ngpu = "L40S"\n{figures}')
     page = tmp_path / "page.html"
     done = CliRunner().invoke(command, [str(sweep), "--reference", str(reference), "--html", str(page)])

@@ -84,7 +84,7 @@
     marks.forEach((mark, number) => {
       const x = places[number];
       if (!shown(x)) return;
-      const label = `${mark.label}: ${mark.at.toLocaleString("en")}`;
+      const label = mark.names_its_place === false ? mark.label : `${mark.label}: ${mark.at.toLocaleString("en")}`;
       const wide = u.ctx.measureText(label).width, space = 4 * devicePixelRatio;
       const late = x > u.bbox.left + u.bbox.width / 2;
       const left = Math.max(u.bbox.left + space, Math.min(late ? x - space - wide : x + space, right - wide));

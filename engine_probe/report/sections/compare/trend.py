@@ -106,7 +106,8 @@ def figure_cell(trend: Trend, place: int) -> Cell:
 def points_section(found: TrendOver) -> Section:
     """Return what changed at single points."""
     parts = []
-    for name, trends in single(found):
+    # Full names: under a heading of its own "20" would not tell what it counts.
+    for name, trends in found.points.items() if found.together else ():
         changed = tuple(replace(each, tone="plain") for each in changed_sentences(found, trends, ""))
         parts.append(Section(name, sentences=changed or says(["No change is shown."], "soft")))
     return Section("Single points", parts=tuple(parts))
@@ -118,8 +119,11 @@ def trend_charts(found: TrendOver) -> Iterator[Lines]:
     place = "Of the geometric mean over all points. " if found.together else ""
     names = "" if found.axis == TIME else f" {labels(found)}."
     for trend in found.main:
-        note = f"{place}Whiskers: where an occasion would be found again (95 %), by the scatter between changes.{names}"
-        marks = [Mark(f"changed, p {shift.p:.2g}", (xs[shift.at - 1] + xs[shift.at]) / 2) for shift in trend.shifts]
+        note = f"{place}Whiskers: 95 % interval of one measurement, by the scatter between changes.{names}"
+        marks = [
+            Mark(f"changed, p {shift.p:.2g}", (xs[shift.at - 1] + xs[shift.at]) / 2, names_its_place=False)
+            for shift in trend.shifts
+        ]
         relative = trend.values[0] > 0
         unit = Axis("against the first", "%") if relative else Axis(trend.metric.title, trend.metric.unit)
         yield Lines(trend.metric.title, note, axis, [unit], numbers(xs), [*series(trend, relative)], marks=marks)
