@@ -17,7 +17,6 @@ from engine_probe.report.document import (
     Section,
     Sentence,
     Table,
-    cell_words,
 )
 from engine_probe.report.renderers.forest_plot import forest
 from page_kit import page as kit
@@ -130,10 +129,10 @@ def table_html(table: Table, level: int) -> Html:
 
 
 def cell_html(cell: Cell | str) -> str:
-    words = cell_words(cell)
-    if isinstance(cell, str) or cell.tone == "plain":
-        return words
-    return element("span", words, class_=f"tone {cell.tone}")
+    if isinstance(cell, str):
+        return cell
+    words = cell.text if cell.tone == "plain" else element("span", cell.text, class_=f"tone {cell.tone}")
+    return joined((words, " ", element("span", cell.below, class_="soft"))) if cell.below else words
 
 
 def bar_html(bar: Bar) -> Iterator[Html]:
