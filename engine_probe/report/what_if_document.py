@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine_probe.analysis.batch.prediction_interval import figure_of
 from engine_probe.analysis.compare.decisions import SameDecisions, same_decisions
 from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.statistics.student import Interval
 from engine_probe.recordings.run import Run
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
 from engine_probe.report.sections.load.prediction import with_prediction
@@ -45,7 +47,8 @@ ROWS = (
 
 NOTE = (
     "Second lines: unchanged against the recording; a change against the same engine unchanged, predicted against "
-    "predicted and measured against measured."
+    "predicted and measured against measured. ± is where nine of ten measurements of a predicted figure lie: an error "
+    "that the unchanged engine has, too, is in it."
 )
 
 
@@ -128,21 +131,33 @@ def columns(found: WhatIf) -> tuple[Column, ...]:
 def rows(found: WhatIf) -> Iterator[tuple[Cell | str, ...]]:
     for row in ROWS:
         recorded, unchanged = (row.of(each.summary()) for each in (found.recorded, found.unchanged))
-        cells: list[Cell | str] = [written(row, recorded), written(row, unchanged, recorded)]
+        within = within_words(row, found.unchanged)
+        cells: list[Cell | str] = [written(row, recorded), written(row, unchanged, recorded, within)]
         measured = {name: row.of(run.summary()) for name, run in found.measured.items()}
         if measured:
             cells.append(written(row, measured[""], recorded))
         for name, run in found.changed.items():
-            cells.append(written(row, row.of(run.summary()), unchanged))
+            cells.append(written(row, row.of(run.summary()), unchanged, within_words(row, run)))
             if name in measured:
                 cells.append(written(row, measured[name], measured[""]))
         yield (row.title, *cells)
 
 
-def written(row: Row, value: float | None, against: float | None = None) -> Cell | str:
+def written(row: Row, value: float | None, against: float | None = None, within: str = "") -> Cell | str:
     if value is None:
         return "-"
-    return Cell(row.words(value), below=change_words(against, value) if against else "")
+    return Cell(row.words(value) + within, below=change_words(against, value) if against else "")
+
+
+def within_words(row: Row, run: Run) -> str:
+    """Say how far nine of ten measurements may lie from a predicted figure. Empty for counts, and for a recording."""
+    found, value = interval_of(row, run), row.of(run.summary())
+    return f" ± {found[1] / value - 1:.0%}" if found and value else ""
+
+
+def interval_of(row: Row, run: Run) -> Interval | None:
+    figure, summary = figure_of(row.key), run.summary()
+    return None if figure is None else summary.interval(figure, row.of(summary))
 
 
 def change_words(before: float, after: float) -> str:
@@ -169,4 +184,9 @@ def what_if_json(found: WhatIf) -> dict[str, Any]:
 
 def figures(run: Run) -> dict[str, Any]:
     summary = run.summary()
-    return {"folder": str(run.folder), **{row.key: row.of(summary) for row in ROWS}}
+    within = {row.key: found for row in ROWS if (found := interval_of(row, run))}
+    return {
+        "folder": str(run.folder),
+        **{row.key: row.of(summary) for row in ROWS},
+        **({"intervals_90": within} if within else {}),
+    }

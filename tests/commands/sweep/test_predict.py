@@ -171,6 +171,11 @@ def test_the_report_sets_the_models_own_error_beside_the_change(run: Run, tmp_pa
     assert written["changed"]["max_num_seqs=4"]["peak_running"] == 4
     assert list(written["measured"]) == ["unchanged", "max_num_seqs=4"]
     assert written["same_decisions"]["steps"] == written["same_decisions"]["recorded"]
+    low, high = written["unchanged"]["intervals_90"]["ttft_p50_ms"]
+    middle = written["unchanged"]["ttft_p50_ms"]
+    assert low < middle < high
+    assert f" ± {high / middle - 1:.0%}" in text
+    assert "intervals_90" not in written["recorded"]
 
 
 def test_changes_are_told_in_per_cent_or_as_a_factor() -> None:
