@@ -200,7 +200,10 @@ def layout_of(config: Config, arguments: Arguments) -> tuple[KvLayout, str]:
 def layout_built(built: BuiltModel, arguments: Arguments) -> tuple[KvLayout, str]:
     """Return the same of what vLLM's code built."""
     if (size := parallel_size(arguments, "pipeline_parallel_size")) > 1:
-        raise InputError(f"pipeline_parallel_size = {size}: what each stage of such a model keeps is not modelled")
+        raise InputError(
+            f"pipeline_parallel_size = {size}: what each stage of such a model keeps is not modelled: "
+            "use tensor_parallel_size"
+        )
     asked, computed = str(arguments.get("kv_cache_dtype", "auto")), built.geometry.dtype
     return built.layout(parallel_size(arguments, "tensor_parallel_size")), computed if asked == "auto" else asked
 

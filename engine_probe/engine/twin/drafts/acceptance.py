@@ -78,7 +78,7 @@ def check_drafts(arguments: Mapping[str, Any], measured: Acceptance | None) -> A
     if (method := drafting.get("method")) not in (METHOD, ON_DEVICE):
         raise InputError(
             f'{name}.method = {method!r}: a twin has drafts of method "{METHOD}" or "{ON_DEVICE}" only, because the '
-            "step time and the KV cache of a drafting model are not known"
+            "step time and the KV cache of a drafting model are not known: use one of them, or leave it out"
         )
     if arguments.get("async_scheduling") and method != ON_DEVICE:
         raise InputError(

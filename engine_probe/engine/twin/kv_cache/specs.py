@@ -60,7 +60,10 @@ def specs_of_model_code(config: Any) -> dict[str, KVCacheSpec]:
     from engine_probe.engine.twin.kv_cache.model_code import built_model
 
     if (stages := config.parallel_config.pipeline_parallel_size) > 1:
-        raise InputError(f"pipeline_parallel_size = {stages}: what each stage of such a model keeps is not modelled")
+        raise InputError(
+            f"pipeline_parallel_size = {stages}: what each stage of such a model keeps is not modelled: "
+            "use tensor_parallel_size"
+        )
     _, specs = built_model(config)
     return specs
 
