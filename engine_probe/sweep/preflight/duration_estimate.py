@@ -17,7 +17,9 @@ from engine_probe.sweep.preflight import pool_demand
 from engine_probe.sweep.preflight.asked_requests import asked_requests
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.pool_demand import answer_tokens
-from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Steps
+from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Replay, Steps
+from engine_probe.workload.spec import Prompts
+from engine_probe.workload.traces.trace_file import Trace, answered
 
 CACHED_BYTES = GIB  # smaller weights may be read from a processor's cache and not from memory
 SMALL_BYTES = GIB // 8  # where weights are smaller, neither reading nor multiplying them tells anything of the time
@@ -105,7 +107,11 @@ def limited(seconds: float, point: Point) -> float:
 def arriving(point: Point) -> float:
     """Return the seconds until the last request arrives, however fast answers come."""
     arrivals, sessions, stop = point.workload.arrivals, point.workload.sessions, point.stop
-    if sessions is None or stop.requests is not None or stop.steady is not None:
+    if stop.requests is not None or stop.steady is not None:
+        return 0.0
+    if isinstance(arrivals, Replay):
+        return replayed(point.workload.prompts, sessions) / arrivals.speed
+    if sessions is None:
         return 0.0
     match arrivals:
         case OpenLoop() | Constant():
@@ -117,6 +123,16 @@ def arriving(point: Point) -> float:
             spread = min(arrivals.spread_seconds, arrivals.pace_seconds)  # a wider spread only makes it later
             return rounds * arrivals.pace_seconds + spread * user / arrivals.users
     return 0.0
+
+
+def replayed(trace: Prompts | None, sessions: int | None) -> float:
+    """Return the recorded seconds until the last request of a trace, its pauses included, if answers took no time."""
+    if not isinstance(trace, Trace) or not trace.file.is_file():
+        return 0.0
+    found = answered(trace)[0][:sessions]
+    pauses = ((session.timestamp_seconds, session.turns[1:]) for session in found)
+    ends = [begun + sum(turn.pause_seconds for turn in later) for begun, later in pauses]
+    return max(ends) - found[0].timestamp_seconds if found else 0.0
 
 
 def alike(one: Point, other: Point) -> bool:

@@ -31,12 +31,13 @@ from engine_probe.sweep.preflight.duration_estimate import (
 from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
 from engine_probe.text_format import long_duration
-from engine_probe.workload.arrivals import ClosedLoop, OpenLoop
+from engine_probe.workload.arrivals import ClosedLoop, OpenLoop, Replay
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.spec import Sampling
 from engine_probe.workload.stop import Steady, Stop
+from engine_probe.workload.traces.trace_file import Trace
 
 GB = 1e9
 LLAMA = EngineSection("llama-3.1-8b", {"max_model_len": 4096})
@@ -166,6 +167,27 @@ def test_the_arrivals_of_conversations_are_those_of_their_first_turns() -> None:
 
 def test_weights_that_a_cache_may_hold_say_nothing_of_time() -> None:
     assert estimate(asked(1, engine=EngineSection("tiny")), [], DeviceSpeed(GB)) is None
+
+
+def test_a_replayed_trace_takes_its_recorded_times_and_pauses(tmp_path: Path) -> None:
+    """Its second session begins 4 s after the first and pauses for 3 s; the first one's pause ends before that."""
+    lines = [
+        {"session_id": "a", "timestamp": 1000, "input_length": 8, "output_length": 8},
+        {"session_id": "a", "delay": 5000, "input_length": 8, "output_length": 8},
+        {"session_id": "b", "timestamp": 5000, "input_length": 8, "output_length": 8},
+        {"session_id": "b", "delay": 3000, "input_length": 8, "output_length": 8},
+    ]
+    (tmp_path / "trace.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    trace = Trace(str(tmp_path / "trace.jsonl"), "sessions")
+
+    def at_least(speed: float, sessions: int | None = None) -> Estimate | None:
+        return estimate(
+            Point(LLAMA, WorkloadSection(num_prompts=sessions, prompts=trace, arrivals=Replay(speed))), [], None
+        )
+
+    assert at_least(1.0) == Estimate(7.0, "at least")
+    assert at_least(2.0) == Estimate(3.5, "at least")
+    assert at_least(1.0, 1) == Estimate(5.0, "at least")
 
 
 def test_arrivals_and_the_time_limit_count() -> None:
@@ -343,8 +365,8 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_it_says_what_it_does_not_know(tmp_path: Path) -> None:
-    words = ["agent_sessions", "--dry-run", "--like", str(tmp_path)]  # of tiny, which no device's rates bound
+    words = ["engine_arguments", "--dry-run", "--like", str(tmp_path)]
     outcome = CliRunner().invoke(command, words, env={"COLUMNS": "120"})
     assert outcome.exit_code == 0
-    assert "points without a time" in outcome.output
+    assert "No time: how fast this machine" in outcome.output
     assert "Predicted" not in outcome.output
