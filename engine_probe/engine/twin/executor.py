@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from vllm.v1.outputs import DraftTokenIds, ModelRunnerOutput
@@ -26,18 +26,19 @@ COMPUTED: Future[None] = Future()
 COMPUTED.set_result(None)
 
 
-class DeviceFuture(Future[Any]):
-    """A result that is there once the device has computed it: asking for it moves the clock to that moment."""
+class DeviceResult(NamedTuple):
+    """A result that is there once the device has computed it: asking for it moves the clock to that moment.
 
-    def __init__(self, clock: VirtualClock, value: Any, end_ns: int) -> None:
-        super().__init__()
-        self._clock, self._value, self._end_ns = clock, value, end_ns
+    vLLM asks for no more of a `Future`, which would make a lock in every step.
+    """
 
-    def result(self, timeout: float | None = None) -> Any:
-        self._clock.advance_to(self._end_ns)
-        if not self.done():
-            self.set_result(self._value)
-        return super().result(timeout)
+    clock: VirtualClock
+    value: Any
+    end_ns: int
+
+    def result(self) -> Any:
+        self.clock.advance_to(self.end_ns)
+        return self.value
 
 
 class TwinExecutor(SubstituteExecutor):
@@ -109,7 +110,7 @@ class TwinExecutor(SubstituteExecutor):
         else:
             output = self._sample(asked)
         if non_block:
-            return DeviceFuture(self.clock, output, self._free_ns)
+            return DeviceResult(self.clock, output, self._free_ns)
         self.clock.advance_to(self._free_ns)
         return output
 
