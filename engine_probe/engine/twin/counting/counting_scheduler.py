@@ -1,10 +1,10 @@
 """vLLM's scheduler without its work for requests of which a step changes nothing but counters.
 
 A running request that computes its next token, and does not end soon, is counted: two numbers of all such requests
-stand for their counters. When its next token begins or fills a KV block, it is brought up to date and gets the block
-from vLLM's own `allocate_slots()`. All other requests (arriving, computing prompts, ending, aborted) go through vLLM's
-own `schedule()` and `update_from_output()`, with the limits lowered by what the counted ones take. Where the free
-blocks might not suffice for a step, nothing is counted, and vLLM decides who is preempted.
+stand for their counters. When its next token begins or fills a KV block, it is brought up to date, and vLLM's own
+block manager and pool give it that block. All other requests (arriving, computing prompts, ending, aborted) go through
+vLLM's own `schedule()` and `update_from_output()`, with the limits lowered by what the counted ones take. Where the
+free blocks might not suffice for a step, nothing is counted, and vLLM decides who is preempted.
 
 `docs/results/twin/faithfulness.md` compares every decision with a real engine's.
 """
@@ -68,6 +68,8 @@ class CountingScheduler(Scheduler):  # type: ignore[misc]  # as above
         self._counted = CountedRequests(self.block_size, self.max_model_len, is_asynchronous, token)
         self._counted_tokens: dict[str, int] = {}  # replaced, never changed, when a request joins or leaves
         self._flights: deque[Flight] = deque()  # the oldest first
+        self._empty = vars(SchedulerOutput.make_empty())
+        (self._manager,) = self.kv_cache_manager.coordinator.single_type_managers
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         counted = self._counted
@@ -81,7 +83,7 @@ class CountingScheduler(Scheduler):  # type: ignore[misc]  # as above
             return output
         for request in counted.due():
             self._bring_up_to_date(request)
-            assert self.kv_cache_manager.allocate_slots(request, 1) is not None
+            self._give_slot(request)
         rest = self._schedule_others(others) if others or self._may_admit() else None
         if rest is None:
             self.current_step += 1
@@ -165,14 +167,19 @@ class CountingScheduler(Scheduler):  # type: ignore[misc]  # as above
             self.max_num_scheduled_tokens, config.max_num_batched_tokens, self.max_num_active_reqs = before
 
     def _merged(self, rest: SchedulerOutput | None) -> CountedOutput:
-        own, scheduled = rest or SchedulerOutput.make_empty(), self._counted_tokens
-        if own.num_scheduled_tokens:
-            every = {**own.num_scheduled_tokens, **scheduled}
+        own, scheduled = vars(rest) if rest else self._empty, self._counted_tokens
+        if rest and rest.num_scheduled_tokens:
+            every = {**rest.num_scheduled_tokens, **scheduled}
             scheduled = {name: every[name] for each in self.running if (name := each.request_id) in every}
-        output = CountedOutput(**vars(own))
-        output.num_scheduled_tokens = scheduled
-        output.total_num_scheduled_tokens += len(self._counted)
-        output.counted, output.context, output.rest = self._counted_tokens, self._counted.context, rest
+        output = CountedOutput.__new__(CountedOutput)  # the constructor would set each of 25 fields, in every step
+        output.__dict__.update(
+            own,
+            num_scheduled_tokens=scheduled,
+            total_num_scheduled_tokens=own["total_num_scheduled_tokens"] + len(self._counted),
+            counted=self._counted_tokens,
+            context=self._counted.context,
+            rest=rest,
+        )
         return output
 
     def update_from_output(self, scheduler_output: SchedulerOutput, model_runner_output: Any) -> dict[int, Any]:
@@ -211,6 +218,16 @@ class CountingScheduler(Scheduler):  # type: ignore[misc]  # as above
         outputs = CountedOutputs([*constant, *read])
         outputs.read = read
         return outputs
+
+    def _give_slot(self, request: Request) -> None:
+        """Do what vLLM's `allocate_slots(request, 1)` does where a block is free and nothing is skipped or shared."""
+        manager, name, tokens = self._manager, request.request_id, request.num_computed_tokens + 1
+        manager.allocate_new_blocks(name, tokens, tokens)
+        full = min(tokens, request.num_tokens) // manager.block_size
+        if manager.enable_caching and full > (cached := manager.num_cached_block.get(name, 0)):
+            blocks, group = manager.req_to_blocks[name], manager.kv_cache_group_id
+            manager.block_pool.cache_full_blocks(request, blocks, cached, full, manager.block_size, group)
+            manager.num_cached_block[name] = full
 
     def _bring_up_to_date(self, request: Request) -> None:
         self._delivered(request, self._counted.bring_up_to_date(request))
