@@ -131,6 +131,11 @@ class ArgumentSearch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
         return self.trials + 2 * self.confirm
 
     @property
+    def most_failed(self) -> int:
+        """Return how many settings that cannot run are replaced by others."""
+        return self.trials // 2
+
+    @property
     def settings(self) -> int | None:
         """Return how many settings there are. None if a range holds real numbers."""
         total = 1

@@ -2,7 +2,9 @@
 
 A trial is one point; with [adaptive] it is a search for the load, and counts at the best load that it measured. Repeats
 are points at that load, so that no luck among loads is in the gain. A setting whose engine does not start is a trial
-that failed. It is not tried again when the search is resumed.
+that failed: the search learns from it and asks for another one in its place, up to a limit. It is not tried again when
+the search is resumed. A resumed search begins with the settings of its rows, so that it goes on also where another
+version of a library would suggest others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,9 +47,11 @@ class ArgumentTrials:
         folders: PointFolders,
         points: list[Point],
         failed: Mapping[str, Unmeasured],
+        earlier: Sequence[Setting] = (),
     ) -> None:
         self._search, self._adaptive, self._base = search, adaptive, base
         self._folders, self._points, self._failed = folders, points, failed
+        self._earlier = list(earlier)  # settings of an interrupted search, in their order
         self._slo = search.slo if adaptive is None else adaptive.slo
         self._trials: list[Trial] = []
         self._workloads: dict[str, WorkloadSection] = {}  # by the setting's name, at its best load
@@ -55,7 +59,7 @@ class ArgumentTrials:
     def groups(self) -> Iterator["TrialGroup"]:
         """Yield each trial as an engine group; its rows are recorded before the next is asked for."""
         yield self._trial(None)
-        while len(self._trials) < self._search.trials and (setting := suggest(self._search, self._trials)):
+        while wants_more(self._search, self._trials) and (setting := self._next_setting()):
             yield self._trial(setting)
         best = challenger(self._trials)
         for repeat in range(1, self._search.confirm + 1) if best else ():
@@ -64,6 +68,10 @@ class ArgumentTrials:
             sides = [(None, first), (other.setting, other)] if first.score else [(other.setting, other)]
             for setting, side in sides if repeat % 2 else reversed(sides):  # so that a steady drift favours neither
                 yield self._repeat(setting, self._workloads[side.name], repeat)
+
+    def _next_setting(self) -> Setting | None:
+        """Return the setting that an interrupted search tried next, then what is suggested. None if all were tried."""
+        return self._earlier.pop(0) if self._earlier else suggest(self._search, self._trials)
 
     def _trial(self, setting: Setting | None) -> "TrialGroup":
         point = trial_point(self._search, self._base, setting)
@@ -96,7 +104,7 @@ class ArgumentTrials:
 
     def best_so_far(self) -> BestSoFar | None:
         """Say where the search is. None while the best is measured again."""
-        last, done = self._trials[-1], len(self._trials)
+        last, done = self._trials[-1], sum(trial.score is not None for trial in self._trials)
         if last.repeat:
             return None
         best = max((each for each in self._trials if each.is_feasible), key=lambda each: each.value, default=None)
@@ -145,6 +153,12 @@ class OnePoint:
 
     def record(self, row: Row) -> None:
         """Take its row, after which nothing is left."""
+
+
+def wants_more(search: ArgumentSearch, trials: Sequence[Trial]) -> bool:
+    """Return whether fewer settings were measured than asked for, and not too many could not run."""
+    measured = sum(trial.score is not None for trial in trials)
+    return measured < search.trials and len(trials) - measured <= search.most_failed
 
 
 def trial_point(search: ArgumentSearch, base: Point, setting: Setting | None, repeat: int = 0, load: str = "") -> Point:

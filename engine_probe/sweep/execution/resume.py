@@ -1,6 +1,6 @@
 """Resuming in a folder: a sweep that does not ask for a point that is finished there is refused before it starts."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import put
 from engine_probe.record.run_folder import COMPLETE
-from engine_probe.sweep.argument_search.space import ArgumentSearch
+from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, own_setting
 from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
@@ -40,7 +40,20 @@ def kept_of_trials(folder: Path, sweep: SweepFile, base: Point, failed: Mapping[
     """Return the rows of trials that differ from the base by what is searched alone; refuse others."""
     search, axis = sweep.search, sweep.adaptive.axis if sweep.adaptive else ""
     assert search is not None
-    return [*kept(folder, lambda row: with_arguments_of(row, search, base, axis)), *failed.values()]
+    found = [*kept(folder, lambda row: with_arguments_of(row, search, base, axis)), *failed.values()]
+    order = {row["id"]: number for number, row in enumerate(rows_of(folder, lambda row: True))}
+    return sorted(found, key=lambda row: order[row.id])
+
+
+def settings_tried(rows: Sequence[Row], search: ArgumentSearch, base: Point) -> list[Setting]:
+    """Return the settings of an interrupted search besides the first, in the order in which they were tried."""
+    first = own_setting(search, base.engine.arguments)
+    found: list[Setting] = []
+    for row in rows:
+        setting = own_setting(search, row.point.engine.arguments)
+        if not row.point.repeat and setting is not None and setting != first and setting not in found:
+            found.append(setting)
+    return found
 
 
 def kept(folder: Path, point_of: Callable[[dict[str, Any]], Point | None]) -> list[Row]:

@@ -24,7 +24,14 @@ from engine_probe.sweep.execution.left_out import Reasons, without_checkpoint
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile
-from engine_probe.sweep.execution.resume import check_grid, failed_rows, kept_of_search, kept_of_trials, untried_ids
+from engine_probe.sweep.execution.resume import (
+    check_grid,
+    failed_rows,
+    kept_of_search,
+    kept_of_trials,
+    settings_tried,
+    untried_ids,
+)
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.execution.skip_saturated import SkipSaturated
 from engine_probe.sweep.replicas.replica_set import ReplicaSet
@@ -101,9 +108,11 @@ class _SweepRun:
         search, (base,) = self._sweep.search, points(self._sweep)
         assert search is not None
         failed = failed_rows(self._folder)
-        self._results.kept.extend(kept_of_trials(self._folder, self._sweep, base, failed))
+        kept = kept_of_trials(self._folder, self._sweep, base, failed)
+        self._results.kept.extend(kept)
         self._results.save()
-        trials = ArgumentTrials(search, self._sweep.adaptive, base, self._folders, self._todo, failed)
+        earlier = settings_tried(kept, search, base)
+        trials = ArgumentTrials(search, self._sweep.adaptive, base, self._folders, self._todo, failed, earlier)
         for number, group in enumerate(trials.groups()):
             self.measure_group(number, group)
 

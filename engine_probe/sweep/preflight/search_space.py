@@ -50,7 +50,8 @@ def points_line(sweep: SweepFile, search: ArgumentSearch) -> str:
         f"A search over {known} settings for the highest {search.objective}{within}: {search.trials} trials{repeats}"
     )
     if loads is None:
-        return f"{asked}, {search.points} points, each on an engine of its own."
+        replaced = f"a setting that cannot run is replaced by another one, {search.most_failed} times at most"
+        return f"{asked}, {search.points} points, each on an engine of its own; {replaced}."
     return (
         f"{asked}, each on an engine of its own. Each trial searches {loads.axis} from {loads.first} to {loads.last}; "
         "repeats are at the best load alone."

@@ -36,7 +36,7 @@ FILE: dict[str, Any] = {
         "trials": 7,
         "confirm": 2,
         "arguments": {
-            "max_num_seqs": {"low": 1, "high": 32, "log": True},
+            "max_num_seqs": {"low": 1, "high": 24, "log": True},
             "num_gpu_blocks_override": {"low": 5, "high": 120},
         },
     },
@@ -187,6 +187,35 @@ def test_more_trials_go_on_from_those_that_are_there(whole: Any, tmp_path: Path)
     engines = SimulatedEngines()
     run(sweep_of(trials=7, confirm=0), folder, engines)
     assert [point.key for point in engines.started] == [row["id"] for row in rows(whole[0])[4:7]]
+
+
+@pytest.mark.lengthy
+def test_a_resumed_search_keeps_its_settings_where_others_would_be_suggested(
+    whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update of the library that suggests them."""
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep_of(), tmp_path, SimulatedEngines(stop_after=5))
+    before = [row["id"] for row in rows(tmp_path)]
+    monkeypatch.setattr(suggest, "START_EACH", 0)
+    engines = SimulatedEngines()
+    run(sweep_of(seed=9), tmp_path, engines)
+    assert [row["id"] for row in rows(tmp_path)][: len(before)] == before
+    assert len(engines.started) == len(whole[1].started) - 5
+
+
+@pytest.mark.lengthy
+def test_a_setting_that_cannot_run_is_replaced_but_not_for_ever(tmp_path: Path) -> None:
+    """More than 24 sequences do not start: with trials = 4, the third of them ends the search."""
+    spans = {
+        "max_num_seqs": {"choices": [1, 25, 26, 27, 28, 29]},
+        "num_gpu_blocks_override": {"low": 60, "high": 61},
+    }
+    run(sweep_of(arguments=spans, trials=4, confirm=0), tmp_path, SimulatedEngines())
+    found = trials_of(open_sweep(tmp_path))
+    assert found is not None
+    assert len(found.failed) == 3
+    assert len(found.searched) - len(found.failed) < 4
 
 
 def test_a_folder_of_another_workload_is_refused(tmp_path: Path) -> None:
