@@ -37,7 +37,7 @@ FILE: dict[str, Any] = {
         "confirm": 2,
         "arguments": {
             "max_num_seqs": {"low": 1, "high": 24, "log": True},
-            "num_gpu_blocks_override": {"low": 5, "high": 120},
+            "num_gpu_blocks_override": {"low": 8, "high": 120},
         },
     },
 }
