@@ -76,7 +76,7 @@ class ServingCurve:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedLevel:
     """A level among those of all curves."""
 
     curve: ServingCurve
@@ -98,7 +98,7 @@ class Stretch:
     after: float  # tokens/s per user; not part of it
     to: float
     name: str
-    levels: tuple[Placed, ...]  # of the frontier, from the highest throughput to the highest interactivity
+    levels: tuple[PlacedLevel, ...]  # of the frontier, from the highest throughput to the highest interactivity
 
     @property
     def rivals(self) -> tuple[str, ...]:
@@ -110,16 +110,16 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Frontier:
-    placed: tuple[Placed, ...]  # every level, curve after curve
+    placed: tuple[PlacedLevel, ...]  # every level, curve after curve
 
     @property
-    def levels(self) -> list[Placed]:
+    def levels(self) -> list[PlacedLevel]:
         """Return the levels on the frontier, from the highest throughput to the highest interactivity."""
         found = [placed for placed in self.placed if placed.status == "frontier"]
         return sorted(found, key=lambda placed: placed.level.per_user.mean)
 
     @property
-    def dominated(self) -> list[Placed]:
+    def dominated(self) -> list[PlacedLevel]:
         return [placed for placed in self.placed if placed.status == "dominated"]
 
     @property
@@ -143,7 +143,7 @@ class Frontier:
         return found
 
 
-def run_length(name: str, levels: Sequence[Placed]) -> int:
+def run_length(name: str, levels: Sequence[PlacedLevel]) -> int:
     """Return at how many of the first levels a curve is best, or not shown to be worse."""
     return next((place for place, placed in enumerate(levels) if name not in placed.candidates), len(levels))
 
@@ -197,15 +197,17 @@ def frontier(curves: Sequence[ServingCurve]) -> Frontier:
     return Frontier(tuple(placed(curve, level, levels) for curve, level in levels))
 
 
-def placed(curve: ServingCurve, level: ServingLevel, levels: Sequence[tuple[ServingCurve, ServingLevel]]) -> Placed:
+def placed(
+    curve: ServingCurve, level: ServingLevel, levels: Sequence[tuple[ServingCurve, ServingLevel]]
+) -> PlacedLevel:
     better = [(other.name, each) for other, each in levels if exceeds(each.least, level.most)]
     if better:
         name, best = max(better, key=lambda pair: pair[1].per_gpu.mean)
-        return Placed(curve, level, "dominated", best, name)
+        return PlacedLevel(curve, level, "dominated", best, name)
     if any(exceeds(each.means, level.means) for _, each in levels):
-        return Placed(curve, level, "not told apart")
+        return PlacedLevel(curve, level, "not told apart")
     rivals = (other.name for other, each in levels if other is not curve and reaches(each.most, level.least))
-    return Placed(curve, level, "frontier", rivals=tuple(dict.fromkeys(rivals)))
+    return PlacedLevel(curve, level, "frontier", rivals=tuple(dict.fromkeys(rivals)))
 
 
 def exceeds(one: tuple[float, float], other: tuple[float, float]) -> bool:

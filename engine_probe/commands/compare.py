@@ -139,7 +139,7 @@ def command(
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonShown:
     """What was compared, for gates, and how it is shown."""
 
     found: Sequence[Comparison]
@@ -149,24 +149,24 @@ class Compared:
 
 def side_by_side(
     folders: Sequence[Path], others: Sequence[Path], earlier: Sequence[Path], gates: Sequence[Gate], slo: Slo | None
-) -> Compared:
+) -> ComparisonShown:
     from engine_probe.evaluation.comparison import compare_each
     from engine_probe.evaluation.occasions import compare_occasions
     from engine_probe.report.compare_document import compare_document
     from engine_probe.report.renderers.json_comparison import comparison_figures
 
     found = [compare_occasions(folders, others, slo)] if others else compare_each(folders[0], folders[1:], slo, earlier)
-    return Compared(found, lambda: compare_document(found, gates), lambda: comparison_figures(found, gates))
+    return ComparisonShown(found, lambda: compare_document(found, gates), lambda: comparison_figures(found, gates))
 
 
-def followed(folders: Sequence[Path], axis: str, gates: Sequence[Gate], slo: Slo | None) -> Compared:
+def followed(folders: Sequence[Path], axis: str, gates: Sequence[Gate], slo: Slo | None) -> ComparisonShown:
     """Return the trend over an axis; its gates are those of the last measurement."""
     from engine_probe.evaluation.trend import trend_over
     from engine_probe.report.compare_document import trend_document
     from engine_probe.report.renderers.json_comparison import trend_figures
 
     found = trend_over(folders, axis, slo)
-    return Compared([found.last], lambda: trend_document(found, gates), lambda: trend_figures(found, gates))
+    return ComparisonShown([found.last], lambda: trend_document(found, gates), lambda: trend_figures(found, gates))
 
 
 def check_sides(
@@ -192,7 +192,7 @@ def asked_slo(limits: Sequence[str], prices: str | None, cost_per_hour: str | No
     return slo if priced is None else msgspec.structs.replace(slo or Slo(), prices=priced)
 
 
-def show(compared: Compared, gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:
+def show(compared: ComparisonShown, gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.report.renderers.junit import junit
     from engine_probe.report.renderers.markdown import markdown

@@ -24,8 +24,8 @@ from kernels_bench.options import FILE
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from engine_probe.overhead.paired import Estimate
-    from engine_probe.overhead.probe import Cost, Costs
+    from engine_probe.overhead.paired import PairedEstimate
+    from engine_probe.overhead.probe import Costs, StepCost
 
 
 what, output = under("What is measured"), under("Output")
@@ -122,7 +122,7 @@ def cost_table(costs: Costs) -> Table:
     for cost in costs.core:
         table.add_column(f"{cost.running} running", justify="right", no_wrap=True)
 
-    def row(name: str, figure: Callable[[Cost], str]) -> None:
+    def row(name: str, figure: Callable[[StepCost], str]) -> None:
         table.add_row(name, *map(figure, costs.core))
 
     row("step, probe off", lambda cost: microseconds(cost.step_ns))
@@ -158,7 +158,7 @@ def microseconds(ns: float) -> str:
     return f"{ns / 1e3:.1f}" if abs(ns) < 1e5 else f"{ns / 1e3:.0f}"
 
 
-def interval(found: Estimate, form: Callable[[float], str] = microseconds) -> str:
+def interval(found: PairedEstimate, form: Callable[[float], str] = microseconds) -> str:
     return f"{form(found.median)} [{form(found.low)}, {form(found.high)}]".replace("[", "\\[")
 
 

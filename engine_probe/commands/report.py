@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReportOptions:
     """What a report is held against."""
 
     slo: Slo | None
@@ -134,7 +134,7 @@ def command(
     slo = read_goodput(list(limits), percentile)
     at = find_prices(prices).parent if prices is not None else Path()
     priced = prices_of(prices, cost_per_hour, price_per_million)
-    asked = Asked(judged_with(slo, priced), priced, at, scores, reference)
+    asked = ReportOptions(judged_with(slo, priced), priced, at, scores, reference)
     made = report_experiment(folders, asked) if several else report_one(folder, asked)
     write(made, page, figures, text, verbose)
     sys.exit(made.code)
@@ -194,7 +194,7 @@ def report_forward_passes(path: Path) -> Made:
     return Made(document, lambda: document, lambda: pass_figures(passes), PASSES_MORE, code=0)
 
 
-def report_one(folder: Path, asked: Asked) -> Made:
+def report_one(folder: Path, asked: ReportOptions) -> Made:
     from engine_probe.recordings.suite import is_suite
     from engine_probe.recordings.sweep import is_sweep
 
@@ -206,7 +206,7 @@ def report_one(folder: Path, asked: Asked) -> Made:
     return report_run(folder, asked)
 
 
-def report_run(folder: Path, asked: Asked) -> Made:
+def report_run(folder: Path, asked: ReportOptions) -> Made:
     from engine_probe.evaluation.money.costs import run_money
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
@@ -221,7 +221,7 @@ def report_run(folder: Path, asked: Asked) -> Made:
     return Made(document, lambda: document, lambda: run_figures(run, found, money), RUN_MORE, code)
 
 
-def report_sweep(folder: Path, asked: Asked) -> Made:
+def report_sweep(folder: Path, asked: ReportOptions) -> Made:
     """Return the report of a sweep; its code is 1 where a point that was watched has no whole recording."""
     from engine_probe.evaluation.money.costs import sweep_money
     from engine_probe.evaluation.published.reference import read_reference
@@ -247,7 +247,7 @@ def report_sweep(folder: Path, asked: Asked) -> Made:
     )
 
 
-def report_experiment(folders: Sequence[Path], asked: Asked) -> Made:
+def report_experiment(folders: Sequence[Path], asked: ReportOptions) -> Made:
     """Return the report of several sweeps; its code is 1 where one of their points has no whole recording."""
     from engine_probe.evaluation.money.costs import sweep_money
     from engine_probe.evaluation.published.reference import read_reference
@@ -273,7 +273,7 @@ def report_experiment(folders: Sequence[Path], asked: Asked) -> Made:
     )
 
 
-def report_suite(folder: Path, asked: Asked) -> Made:
+def report_suite(folder: Path, asked: ReportOptions) -> Made:
     """Return the report of a suite, in the order of its document; its code is 1 where a sweep is not complete."""
     from engine_probe.evaluation.money.costs import Money, sweep_money
     from engine_probe.evaluation.published.reference import read_reference

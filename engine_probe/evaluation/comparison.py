@@ -54,7 +54,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Held:
+class GateResult:
     """Holds the result of one gate at one point."""
 
     gate: Gate
@@ -114,12 +114,12 @@ class Comparison(NotebookView):
         pooled = pool([pair.changes for pair in self.pairs if pair.point is not None or not self.occasions])
         return Pair(f"all {len(self.pairs)} points together", pooled, is_whole=True) if pooled else None
 
-    def held(self, gates: Sequence[Gate]) -> Iterator[Held]:
+    def held(self, gates: Sequence[Gate]) -> Iterator[GateResult]:
         """Yield the result of every gate at every point, and at all points together."""
         for gate in gates:
             for name in self.missing:
                 text = answer_words(gate, "not measured", name, "no complete results on both sides")
-                yield Held(gate, None, name, "not measured", None, text)
+                yield GateResult(gate, None, name, "not measured", None, text)
             if gate.is_level:
                 yield from self.held_rates(gate)
                 continue
@@ -138,9 +138,9 @@ class Comparison(NotebookView):
             for (pair, change), judged in zip(changed, answers, strict=True):
                 told = f"{percent(change)} {self.why(judged, change)}" if gate.limit is None else after(judged, change)
                 text = answer_words(gate, judged.answer, pair.name, told)
-                yield Held(gate, pair, pair.name, judged.answer, judged.p, text)
+                yield GateResult(gate, pair, pair.name, judged.answer, judged.p, text)
 
-    def held_rates(self, gate: Gate) -> Iterator[Held]:
+    def held_rates(self, gate: Gate) -> Iterator[GateResult]:
         """Yield whether each point's success rate is within a bound, and that of all points together."""
         known = [(pair, pair.success) for pair in self.pairs if pair.success is not None]
         if not known:
@@ -151,14 +151,14 @@ class Comparison(NotebookView):
         for pair in self.pairs:
             if pair.success is None and pair.point is not None:
                 text = answer_words(gate, "not measured", pair.name, "whether aborted requests failed is not known")
-                yield Held(gate, pair, pair.name, "not measured", None, text)
+                yield GateResult(gate, pair, pair.name, "not measured", None, text)
         if (together := self.together) is not None and len(known) > 1:
             known.append((together, summed([found for _, found in known])))
         for pair, found in known:
             answer = gate.judge_rate(found).answer
             hint = "; more requests would decide" if answer == "open" else ""
             text = answer_words(gate, answer, pair.name, f"{found.words}{hint}")
-            yield Held(gate, pair, pair.name, answer, None, text)
+            yield GateResult(gate, pair, pair.name, answer, None, text)
 
     def why(self, judged: Judged, change: Change) -> str:
         """Return the test behind an answer, and for an open one what would decide it."""
@@ -171,7 +171,7 @@ class Comparison(NotebookView):
         drift = " with the known drift" if change.earlier else ""
         return f"(one-sided p {judged.p:.2g}{drift}){hint}"
 
-    def worth_saying(self, gates: Sequence[Gate]) -> list[Held]:
+    def worth_saying(self, gates: Sequence[Gate]) -> list[GateResult]:
         """Return the results of all gates that did not pass."""
         return [held for held in self.held(gates) if held.answer != "holds"]
 
@@ -189,13 +189,13 @@ def answer_words(gate: Gate, answer: Outcome, point: str, reason: str) -> str:
     return f"{ANSWERS[answer]} {gate.text}: {f'{point}, ' if point else ''}{reason}"
 
 
-def without(gate: Gate, pair: Pair, has: Has) -> Held:
+def without(gate: Gate, pair: Pair, has: Has) -> GateResult:
     """Return the result of a gate whose metric a point lacks: not measured if one side has it, else open."""
     if has == "neither":
         reason = f"neither side has {gate.metric} (too few requests for this percentile)"
-        return Held(gate, pair, pair.name, "open", None, answer_words(gate, "open", pair.name, reason))
+        return GateResult(gate, pair, pair.name, "open", None, answer_words(gate, "open", pair.name, reason))
     text = answer_words(gate, "not measured", pair.name, f"only {has} has {gate.metric}")
-    return Held(gate, pair, pair.name, "not measured", None, text)
+    return GateResult(gate, pair, pair.name, "not measured", None, text)
 
 
 def compare(before: str | PathLike[str], after: str | PathLike[str]) -> Comparison:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.answers.integrity.answers import Pair, aligned
-from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind, compare
+from engine_probe.analysis.answers.integrity.answers import AnswerPair, aligned
+from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind, compare
 from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
 from engine_probe.analysis.answers.integrity.margin_noise import MarginNoise, margin_shifts
 from engine_probe.analysis.answers.integrity.token_steps import TokenStep, TokenSteps
@@ -23,7 +23,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelIntegrity:
     """All runs at one load."""
 
     load: float
@@ -49,12 +49,12 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangedAnswer:
     """A request whose answer changed, failed or was disturbed, with the step that made the token in question."""
 
     load: float
     point: str  # its id
-    comparison: Comparison
+    comparison: ComparedAnswer
     step: TokenStep | None
 
 
@@ -65,8 +65,8 @@ class CurveIntegrity:
     label: str
     unit: str
     reference_load: float
-    levels: tuple[Level, ...]
-    changes: tuple[Change, ...]
+    levels: tuple[LevelIntegrity, ...]
+    changes: tuple[ChangedAnswer, ...]
     noise: MarginNoise | None
     tests: tuple[Dependence, ...]
     first_moved: int | None  # shortest sequence, in tokens, at which a margin had moved; None if none did
@@ -89,7 +89,7 @@ class CurveIntegrity:
         return sum(change.comparison.is_fault for change in self.changes)
 
     @property
-    def repeat(self) -> Level | None:
+    def repeat(self) -> LevelIntegrity | None:
         """Return the repeats of the reference's own load, which show the engine's noise. None without repeats."""
         return next((level for level in self.levels if level.load == self.reference_load), None)
 
@@ -171,9 +171,9 @@ def steps_of(run: Run) -> TokenSteps:
     return TokenSteps(run.facts, run.iterations, run.requests, run.preemptions, run.workers)
 
 
-def level(load: float, runs: Sequence[ComparedRun]) -> Level:
+def level(load: float, runs: Sequence[ComparedRun]) -> LevelIntegrity:
     compared = [run.compared for run in runs]
-    return Level(
+    return LevelIntegrity(
         load,
         len(runs),
         {kind: sum(each.count(kind) for each in compared) for kind in Kind},
@@ -184,14 +184,14 @@ def level(load: float, runs: Sequence[ComparedRun]) -> Level:
     )
 
 
-def preempted(requests: pa.Table, compared: Compared) -> int:
+def preempted(requests: pa.Table, compared: HeldToReference) -> int:
     """Return how many of the compared requests were preempted."""
     ids = {each.request_id for each in compared.comparisons}
     told = zip(requests["request_id"].to_pylist(), requests["preemptions"].to_pylist(), strict=True)
     return sum(count > 0 for request_id, count in told if request_id in ids)
 
 
-def changes(points: Sequence[SweptPoint], runs: Sequence[ComparedRun]) -> Iterator[Change]:
+def changes(points: Sequence[SweptPoint], runs: Sequence[ComparedRun]) -> Iterator[ChangedAnswer]:
     """Yield all but the identical, undisturbed requests, with the step of their first other or disturbed token."""
     for point, run in zip(points, runs, strict=True):
         for each in run.compared.comparisons:
@@ -199,7 +199,7 @@ def changes(points: Sequence[SweptPoint], runs: Sequence[ComparedRun]) -> Iterat
                 continue
             token = each.token if each.token is not None else each.disturbed_token
             step = None if token is None else run.steps.at(each.request_id, token)
-            yield Change(run.load, point.id, each, step)
+            yield ChangedAnswer(run.load, point.id, each, step)
 
 
 def first_moved(runs: Sequence[ComparedRun], noise: MarginNoise | None) -> int | None:
@@ -212,7 +212,7 @@ def first_moved(runs: Sequence[ComparedRun], noise: MarginNoise | None) -> int |
     return min((length for length in lengths if length is not None), default=None)
 
 
-def sequence_at(pair: Pair, requests: pa.Table, least: float) -> int | None:
+def sequence_at(pair: AnswerPair, requests: pa.Table, least: float) -> int | None:
     """Return the tokens of prompt and answer when a margin first moved so far. None if it never did."""
     places = np.flatnonzero(margin_shifts(pair) > least)
     if not len(places):
@@ -251,7 +251,7 @@ def figures(found: CurveIntegrity) -> dict[str, Any]:
     }
 
 
-def _of_comparison(each: Comparison) -> dict[str, Any]:
+def _of_comparison(each: ComparedAnswer) -> dict[str, Any]:
     return {
         "request_id": each.request_id,
         "prompt_id": each.prompt_id,

@@ -18,7 +18,7 @@ from engine_probe.text_format import counted
 
 
 @dataclass(frozen=True)
-class Engine:
+class ScoredEngine:
     """Holds the figures of one engine; relative ones are to the first engine's."""
 
     name: str
@@ -34,7 +34,7 @@ class Engine:
     kv_tokens: int | None  # size of the KV pool
 
 
-def engines(swept: Swept) -> list[Engine]:
+def engines(swept: Swept) -> list[ScoredEngine]:
     """Return the engines that scored the text, in the order of the sweep file."""
     if not swept.texts:
         return []
@@ -71,12 +71,12 @@ def engine(
     rate_of: Rate,
     base_rates: Sequence[float],
     base_weights: int | None,
-) -> Engine:
+) -> ScoredEngine:
     at, rates = best(points, rate_of)
     rate, base = repeated(rates), repeated(base_rates)
     weights_bytes = weights(points)
     kv = next((point.run.facts["kv"] for point in points if point.run), None)
-    return Engine(
+    return ScoredEngine(
         name=name,
         text=text,
         change=change if isinstance(change, Change) else None,

@@ -6,7 +6,14 @@ from functools import cached_property
 from typing import Any
 
 from engine_probe.analysis.answers.quality.language import WITHOUT_LINGUA, LanguageDetector, language_detector
-from engine_probe.analysis.answers.quality.load_effect import PairedChange, Rate, Shares, paired_changes, rate, shares
+from engine_probe.analysis.answers.quality.load_effect import (
+    ChangedShare,
+    MeanShare,
+    Shares,
+    paired_changes,
+    rate,
+    shares,
+)
 from engine_probe.analysis.answers.quality.verdicts import FAULTS, Verdicts, all_not_judged, judge
 from engine_probe.errors import InputError
 from engine_probe.evaluation.scores import Scores
@@ -52,7 +59,7 @@ class QualityLevel:
     load: float
     answers: tuple[JudgedAnswer, ...]
 
-    def rate(self, name: str, group: tuple[str, str] = (ALL, ALL)) -> Rate | None:
+    def rate(self, name: str, group: tuple[str, str] = (ALL, ALL)) -> MeanShare | None:
         """Return the share of answers with a verdict, of a language and a subject. None if none was judged."""
         return rate(list(verdicts_of(in_group(self.answers, group), name)))
 
@@ -71,7 +78,7 @@ class CurveQuality:
         return groups_of([answer for level in self.levels for answer in level.answers])
 
     @cached_property
-    def changes(self) -> tuple[PairedChange, ...]:
+    def changes(self) -> tuple[ChangedShare, ...]:
         return paired_changes({name: self.shares(name) for name in (CORRECT, *FAULTS) if self.varies(name)})
 
     def shares(self, name: str) -> dict[float, Shares]:

@@ -39,7 +39,7 @@ LIMIT = 0.01  # of the engine's step time
 KEPT = (None, KeepAnswers(), KeepAnswers("tokens"))
 
 
-class Cost(msgspec.Struct, frozen=True):
+class DriverCost(msgspec.Struct, frozen=True):
     """Holds the CPU time of one workload, of the thread that drives it."""
 
     name: str
@@ -108,7 +108,7 @@ class ReplayingEngine:
         return next(self._outputs)
 
 
-def measure(engine: Any, name: str, arrivals: Arrivals, num_prompts: int, stream: bool = False) -> Cost:
+def measure(engine: Any, name: str, arrivals: Arrivals, num_prompts: int, stream: bool = False) -> DriverCost:
     workload = Workload(
         RandomPrompts(INPUT_LEN),
         arrivals,
@@ -123,7 +123,7 @@ def measure(engine: Any, name: str, arrivals: Arrivals, num_prompts: int, stream
     alone = statistics.median(each[0] for each in rounds)
     checksum = statistics.median(each[1] - each[0] for each in rounds)
     tokens = [each[2] - each[1] for each in rounds]
-    return Cost(name, len(recording.outputs), recording.step_ns, round(alone), round(checksum), tokens)
+    return DriverCost(name, len(recording.outputs), recording.step_ns, round(alone), round(checksum), tokens)
 
 
 def replay_ns(plan: Plan, outputs: list[list[Any]], kept: KeepAnswers | None) -> int:
@@ -137,7 +137,7 @@ def replay_ns(plan: Plan, outputs: list[list[Any]], kept: KeepAnswers | None) ->
     return now() - before
 
 
-def measure_all(num_prompts: int) -> Iterator[Cost]:
+def measure_all(num_prompts: int) -> Iterator[DriverCost]:
     engine = build_engine(MOST_RUNNING, MAX_MODEL_LEN)
     measure(engine, "warm-up", ClosedLoop(8), 16)
     yield measure(engine, "concurrency 1", ClosedLoop(1), num_prompts // 10)
@@ -162,7 +162,7 @@ def main() -> int:
     return int(any(max(cost.share, cost.tokens_interval[1]) >= LIMIT for cost in costs))
 
 
-def row(cost: Cost) -> str:
+def row(cost: DriverCost) -> str:
     step, driver, checksum = (ns / cost.steps / 1000 for ns in (cost.step_ns, cost.driver_ns, cost.checksum_ns))
     low, high = cost.tokens_interval
     return (

@@ -31,7 +31,7 @@ class ColdCaches:
         np.add(self._memory, 1.0, out=self._memory)
 
 
-class Estimate(msgspec.Struct, frozen=True):
+class PairedEstimate(msgspec.Struct, frozen=True):
     """A median and its 95 % interval."""
 
     median: float
@@ -49,13 +49,13 @@ class Estimate(msgspec.Struct, frozen=True):
         return MET if self.low >= limit else MISSED if self.high < limit else UNTOLD
 
 
-def estimate(halves: Any) -> Estimate:
+def estimate(halves: Any) -> PairedEstimate:
     """Return the mean of the medians of both halves (an array with a row for each)."""
     samples = np.asarray(halves, dtype=np.float64)
     return _with_interval(float(np.median(samples, axis=1).mean()), resampled_medians(samples))
 
 
-def ratio(over: Any, under: Any) -> Estimate:
+def ratio(over: Any, under: Any) -> PairedEstimate:
     """Return how many times the one is of the other, which came from the same pairs; infinite if that is below zero."""
     above, below = (np.asarray(halves, dtype=np.float64) for halves in (over, under))
     return _with_interval(
@@ -78,6 +78,6 @@ def _quotient(over: Any, under: Any) -> Any:
     return np.where(np.asarray(under) > 0, over / np.where(np.asarray(under) > 0, under, 1), np.inf)
 
 
-def _with_interval(median: float, draws: Reals) -> Estimate:
+def _with_interval(median: float, draws: Reals) -> PairedEstimate:
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
-    return Estimate(median, float(low), float(high))
+    return PairedEstimate(median, float(low), float(high))

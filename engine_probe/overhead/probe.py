@@ -24,7 +24,7 @@ import pyarrow as pa
 from engine_probe.hook.patches import Patches
 from engine_probe.overhead import worker
 from engine_probe.overhead.engine import build_engine
-from engine_probe.overhead.paired import SEED, ColdCaches, Estimate, estimate, ratio
+from engine_probe.overhead.paired import SEED, ColdCaches, PairedEstimate, estimate, ratio
 from engine_probe.probe import Probe
 from engine_probe.record.schema import SCHEMAS
 
@@ -39,31 +39,33 @@ CORE_NS, TIMES_CHEAPER = {1: 5_000.0, 256: 10_000.0}, {1: 10.0, 256: 50.0}  # bu
 WORKER_NS = 15_000.0
 
 
-class Cost(msgspec.Struct, frozen=True):
+class StepCost(msgspec.Struct, frozen=True):
     """Holds the costs at one number of running requests, in ns per iteration: medians with their intervals."""
 
     running: int
     pairs: int
     step_ns: float  # engine.step() without the probe and without statistics
     schedule_ns: float  # schedule() alone
-    hot_path_ns: Estimate  # in the probe's replacements of the scheduler's methods
-    probe_ns: Estimate  # of the whole step
+    hot_path_ns: PairedEstimate  # in the probe's replacements of the scheduler's methods
+    probe_ns: PairedEstimate  # of the whole step
     probe_counted_ns: float  # by the probe's own clock
-    uncounted_ns: Estimate  # of the whole step, without what the probe's own clock counted in it
-    statistics_ns: Estimate  # disable_log_stats=False
-    details_ns: Estimate  # ... and enable_logging_iteration_details
-    times_cheaper: Estimate  # details / probe, of the whole step
-    hot_path_times_cheaper: Estimate  # details / hot path
-    of_schedule: Estimate  # hot path / schedule() of the same steps: much the same on a fast and on a slow machine
+    uncounted_ns: PairedEstimate  # of the whole step, without what the probe's own clock counted in it
+    statistics_ns: PairedEstimate  # disable_log_stats=False
+    details_ns: PairedEstimate  # ... and enable_logging_iteration_details
+    times_cheaper: PairedEstimate  # details / probe, of the whole step
+    hot_path_times_cheaper: PairedEstimate  # details / hot path
+    of_schedule: (
+        PairedEstimate  # hot path / schedule() of the same steps: much the same on a fast and on a slow machine
+    )
     snapshot_ns: float  # a metrics snapshot every 200 ms, divided among the steps between two
     disk_bytes: float  # per iteration, of closed iterations files without the size of empty ones
 
 
 class Costs(msgspec.Struct, frozen=True):
-    worker_ns: Estimate  # of a step and rank, phases on
-    passing_ns: Estimate  # the same with hooks that only pass the calls on
-    collective_ns: Estimate  # of one collective, which an eager CPU engine with tensor parallelism times
-    core: tuple[Cost, ...]
+    worker_ns: PairedEstimate  # of a step and rank, phases on
+    passing_ns: PairedEstimate  # the same with hooks that only pass the calls on
+    collective_ns: PairedEstimate  # of one collective, which an eager CPU engine with tensor parallelism times
+    core: tuple[StepCost, ...]
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -72,14 +74,14 @@ class Budget(msgspec.Struct, frozen=True):
     what: str
     unit: str
     limit: float
-    found: Estimate
+    found: PairedEstimate
     verdict: str
 
 
 def budgets(costs: Costs) -> Iterator[Budget]:
     """Judge the costs that have a budget."""
 
-    def most(what: str, limit: float, found: Estimate) -> Budget:
+    def most(what: str, limit: float, found: PairedEstimate) -> Budget:
         return Budget(what, "ns", limit, found, found.at_most(limit))
 
     for cost in costs.core:
@@ -205,7 +207,7 @@ class Half:
         self.disk_bytes = (table["bytes"] - empty_file_bytes()) / table["rows"]
 
 
-def measure(subjects: Subjects, running: int, pairs: int, folder: Path, tick: Callable[[], None]) -> Cost:
+def measure(subjects: Subjects, running: int, pairs: int, folder: Path, tick: Callable[[], None]) -> StepCost:
     """Measure one row of the table; `tick` is called after each pair."""
     halves = [Half(subjects, number, folder / f"{running}-{number}") for number in (0, 1)]
     with subjects.filled(running):  # once, because where an engine's objects lie in memory changes its steps
@@ -219,7 +221,7 @@ def measure(subjects: Subjects, running: int, pairs: int, folder: Path, tick: Ca
     hot_path = [half.hot_path for half in halves]
     more = {name: steps[name] - steps["off"] for name in ("probe", "statistics", "details")}
     step_ns = float(np.median(steps["off"]))
-    return Cost(
+    return StepCost(
         running=running,
         pairs=pairs // 2 * 2,
         step_ns=step_ns,

@@ -15,7 +15,7 @@ from engine_probe.telemetry.sampler import PERIOD_SECONDS, Sampler
 LIMIT = 0.01  # of one core
 
 
-class Cost(msgspec.Struct, frozen=True):
+class TelemetryCost(msgspec.Struct, frozen=True):
     """Holds the CPU time of `opening`, which is spent once, and of an average sample."""
 
     devices: int
@@ -29,7 +29,7 @@ class Cost(msgspec.Struct, frozen=True):
         return self.sample_ns / 1e9 / self.period_seconds
 
 
-def measure(seconds: float, period_seconds: float) -> Cost:
+def measure(seconds: float, period_seconds: float) -> TelemetryCost:
     """Sample in this thread at the sampler's own pace; without pauses the caches would be warmer than in a real run."""
     recorder = Recorder()
     sampler = Sampler(recorder, period_seconds)
@@ -46,7 +46,7 @@ def measure(seconds: float, period_seconds: float) -> Cost:
         recorder.telemetry.clear()
     facts = sampler.stop()
     sampler.close()
-    return Cost(len(facts["devices"]), sampler.samples, opening_ns, spent_ns / sampler.samples, period_seconds)
+    return TelemetryCost(len(facts["devices"]), sampler.samples, opening_ns, spent_ns / sampler.samples, period_seconds)
 
 
 def main() -> int:

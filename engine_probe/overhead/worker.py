@@ -16,7 +16,7 @@ from typing import Any
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.workers.collectives import CollectiveTimes
 from engine_probe.hook.workers.step_rows import attach, detach
-from engine_probe.overhead.paired import SEED, ColdCaches, Estimate, estimate
+from engine_probe.overhead.paired import SEED, ColdCaches, PairedEstimate, estimate
 
 WARM_UP = 20
 OUTPUT = SimpleNamespace(total_num_scheduled_tokens=1)  # what a step reads of a SchedulerOutput
@@ -68,7 +68,7 @@ class Runner(Chilled):
         return "tokens"
 
 
-class Worker:
+class StandInWorker:
     """Stands in for vLLM's worker."""
 
     rank = 0
@@ -104,7 +104,7 @@ class Group(Chilled):
 
 
 @contextmanager
-def hooked_worker(worker: Worker, folder: Path) -> Iterator[None]:
+def hooked_worker(worker: StandInWorker, folder: Path) -> Iterator[None]:
     if reason := attach(worker, str(folder)):
         raise RuntimeError(reason)
     yield
@@ -114,7 +114,7 @@ def hooked_worker(worker: Worker, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def passed_on(worker: Worker, folder: Path) -> Iterator[None]:
+def passed_on(worker: StandInWorker, folder: Path) -> Iterator[None]:
     """Replace what the hook replaces, by functions that do nothing."""
 
     def passing(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,17 +143,17 @@ def hooked_group(group: Group, folder: Path) -> Iterator[None]:
     times.close()
 
 
-def measure(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:
+def measure(pairs: int, folder: Path, tick: Callable[[], None]) -> PairedEstimate:
     """Return what the hook adds to a step of a worker."""
-    return added((Worker(), Worker()), hooked_worker, pairs, folder / "worker", tick)
+    return added((StandInWorker(), StandInWorker()), hooked_worker, pairs, folder / "worker", tick)
 
 
-def measure_passing(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:
+def measure_passing(pairs: int, folder: Path, tick: Callable[[], None]) -> PairedEstimate:
     """Return what replacements that do nothing add to a step of a worker."""
-    return added((Worker(), Worker()), passed_on, pairs, folder / "passing", tick)
+    return added((StandInWorker(), StandInWorker()), passed_on, pairs, folder / "passing", tick)
 
 
-def measure_collective(pairs: int, folder: Path, tick: Callable[[], None]) -> Estimate:
+def measure_collective(pairs: int, folder: Path, tick: Callable[[], None]) -> PairedEstimate:
     """Return what the hook adds to a collective."""
     return added((Group(), Group()), hooked_group, pairs, folder / "collective", tick)
 
@@ -164,7 +164,7 @@ def added(
     pairs: int,
     folder: Path,
     tick: Callable[[], None],
-) -> Estimate:
+) -> PairedEstimate:
     """Return what a hook adds to a step; each of two like subjects is hooked for half of the pairs."""
     order, halves = random.Random(SEED), []
     for half in (0, 1):

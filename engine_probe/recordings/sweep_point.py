@@ -27,7 +27,7 @@ FAILED = "failed"  # the status of a row whose point could not be measured
 NO_RECORDING = "no recording"  # the reason of a row that gives none
 
 
-class Clock(msgspec.Struct, frozen=True):
+class DriverClock(msgspec.Struct, frozen=True):
     started_ns: int
     ended_ns: int
 
@@ -43,7 +43,9 @@ class Clock(msgspec.Struct, frozen=True):
 def probed(run: Run, asked: Mapping[str, Any]) -> Timed | None:
     """Return how long a recorded point took by the driver's clock. None if the driver did not run it."""
     try:
-        return Timed(pair_of(asked), probed=True, seconds=msgspec.convert(run.facts.get("outcome"), Clock).seconds)
+        return Timed(
+            pair_of(asked), probed=True, seconds=msgspec.convert(run.facts.get("outcome"), DriverClock).seconds
+        )
     except msgspec.ValidationError:
         return None
 
@@ -155,7 +157,7 @@ def open_point(
         return point
     try:
         if unprobed:
-            seconds = read_json_as(place / DRIVEN_FILE, Clock).seconds
+            seconds = read_json_as(place / DRIVEN_FILE, DriverClock).seconds
             return replace(point, timed=Timed(pair_of(asked), probed=False, seconds=seconds))
         run = load(place)
         if run.status != COMPLETE:

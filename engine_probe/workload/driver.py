@@ -36,7 +36,7 @@ class Delivery(msgspec.Struct, gc=False):
         return self.handed_ns - self.planned_ns
 
 
-class Level(msgspec.Struct):
+class UserLevel(msgspec.Struct):
     """Holds when a level of users began and ended, on the monotonic clock of recordings."""
 
     users: int
@@ -44,7 +44,7 @@ class Level(msgspec.Struct):
     ended_ns: int | None = None  # None: the run ended before
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class PlanOutcome(msgspec.Struct, frozen=True):
     """Holds what became of a plan."""
 
     started_ns: int
@@ -57,7 +57,7 @@ class Outcome(msgspec.Struct, frozen=True):
     why: StopReason = "answered"
     steps: int = 0
     not_asked: int = 0  # later turns of measured conversations that ended with a turn that was not answered
-    levels: list[Level] = []  # of arrivals in steps
+    levels: list[UserLevel] = []  # of arrivals in steps
 
     @property
     def aborted(self) -> int:
@@ -105,7 +105,7 @@ class _Driver:
         self._further = self._answered_tokens = self._not_asked = 0
         self._history: dict[int, list[int]] = {}  # session -> its tokens so far, if it has further turns
         self._asked_ns: dict[int, int] = {}  # session -> when its user asked, if users keep a pace
-        self._levels: list[Level] = []
+        self._levels: list[UserLevel] = []
         self._unanswered_in_level = self._next_session = 0  # the next session waits for a free user
         self._arrives = plan.loop is None and not plan.steps  # whether sessions come by the clock
         if plan.steps:
@@ -235,7 +235,7 @@ class _Driver:
 
     def _begin_level(self, when_ns: int) -> None:
         step = self._plan.steps[len(self._levels)]
-        self._levels.append(Level(step.users, when_ns))
+        self._levels.append(UserLevel(step.users, when_ns))
         self._unanswered_in_level = step.sessions
         for number in range(self._next_session, self._next_session + step.users):
             heappush(self.due, (when_ns, number, 0))
@@ -277,9 +277,9 @@ class _Driver:
         for request, tokens in zip(requests, so_far, strict=True):
             self._end(request, outcome, tokens)
 
-    def outcome(self, why: StopReason, steps: int) -> Outcome:
+    def outcome(self, why: StopReason, steps: int) -> PlanOutcome:
         never_handed = self._plan.num_requests - len(self._lateness_ns) + self._further - self._not_asked
-        return Outcome(
+        return PlanOutcome(
             started_ns=self.started_ns,
             ended_ns=self._now(),
             never_handed=never_handed,
@@ -310,7 +310,7 @@ def drive(
     now: Callable[[], int] | None = None,
     sleep: Callable[[float], None] | None = None,
     deliveries: list[Delivery] | None = None,
-) -> Outcome:
+) -> PlanOutcome:
     """Step the engine until all measured requests have ended or a stop condition is met.
 
     Before each step, requests that are due are handed over, and those whose deadline has passed are aborted. `engine`

@@ -62,7 +62,7 @@ class Loop(msgspec.Struct, frozen=True):
     spread_ns: int
 
 
-class Step(msgspec.Struct, frozen=True):
+class UserStep(msgspec.Struct, frozen=True):
     """Describes a level of users, and the time without requests behind it."""
 
     users: int
@@ -81,7 +81,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     max_concurrency: int | None
     notes: list[str]
     deadline_ns: int | None = None  # after a request is handed over; then it is aborted
-    steps: list[Step] = []  # of levels of users, one after another
+    steps: list[UserStep] = []  # of levels of users, one after another
     measured: int | None = None  # sessions whose last answer ends the run; those behind them only hold the load
 
     @property
@@ -188,9 +188,9 @@ def request_id(workload: Workload, session: int) -> str:
     return f"{FURTHER if further else ''}{session}"
 
 
-def steps_of(arrivals: Steps) -> list[Step]:
+def steps_of(arrivals: Steps) -> list[UserStep]:
     pause_ns = nanoseconds(arrivals.pause_seconds)
-    return [Step(users, users * arrivals.requests, pause_ns) for users in arrivals.levels]
+    return [UserStep(users, users * arrivals.requests, pause_ns) for users in arrivals.levels]
 
 
 def nanoseconds(seconds: float) -> int:

@@ -8,7 +8,7 @@ from zlib import crc32
 from engine_probe.errors import InputError
 from engine_probe.workload.answers import AnswerLog
 from engine_probe.workload.dataset_file import Dataset, Encode, Texts
-from engine_probe.workload.driver import NO_STOP, Delivery, Outcome, SteadyCheck, drive
+from engine_probe.workload.driver import NO_STOP, Delivery, PlanOutcome, SteadyCheck, drive
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions
 from engine_probe.workload.request_plan import WITHOUT_TOKENIZER, Plan, Request, check_fits, make_plan
@@ -78,7 +78,7 @@ def run_plan(
     is_steady: SteadyCheck | None = None,
     answers: AnswerLog | None = None,
     deliveries: list[Delivery] | None = None,
-) -> Outcome:
+) -> PlanOutcome:
     engine, logprobs = llm.llm_engine, answers is not None and answers.kept.logprobs
     parameters = sampling_parameters(plan, can_seed(engine), logprobs)
     return drive(engine, plan, parameters, stop, is_steady, answers, deliveries=deliveries)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from engine_probe.overhead.paired import MET, MISSED, UNTOLD, ColdCaches, Estimate, estimate, ratio
+from engine_probe.overhead.paired import MET, MISSED, UNTOLD, ColdCaches, PairedEstimate, estimate, ratio
 
 
 def noisy(cost: float, pairs: int = 1000, between: float = 50.0, seed: int = 3) -> np.ndarray:
@@ -36,7 +36,7 @@ def test_a_ratio_comes_from_the_same_pairs() -> None:
 
 
 def test_a_verdict_needs_the_whole_interval() -> None:
-    found = Estimate(6.0, 4.0, 8.0)
+    found = PairedEstimate(6.0, 4.0, 8.0)
     assert [found.at_most(limit) for limit in (8.0, 5.0, 3.9)] == [MET, UNTOLD, MISSED]
     assert [found.at_least(limit) for limit in (4.0, 5.0, 8.1)] == [MET, UNTOLD, MISSED]
 

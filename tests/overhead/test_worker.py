@@ -5,20 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.overhead.paired import Estimate
-from engine_probe.overhead.worker import OUTPUT, Group, Worker, hooked_worker, measure, measure_collective, passed_on
+from engine_probe.overhead.paired import PairedEstimate
+from engine_probe.overhead.worker import (
+    OUTPUT,
+    Group,
+    StandInWorker,
+    hooked_worker,
+    measure,
+    measure_collective,
+    passed_on,
+)
 
-Measure = Callable[[int, Path, Callable[[], None]], Estimate]
+Measure = Callable[[int, Path, Callable[[], None]], PairedEstimate]
 
 
 def test_what_makes_the_caches_cold_is_not_counted() -> None:
-    stand_in = Worker()
+    stand_in = StandInWorker()
     step_ns = min(stand_in.step_ns() for _ in range(20))
     assert 0 < step_ns < stand_in.model_runner.chilling_ns / 20
 
 
 def test_hooks_that_pass_on_replace_what_ours_replace(tmp_path: Path) -> None:
-    worker = Worker()
+    worker = StandInWorker()
 
     def replaced() -> set[str]:
         return vars(worker).keys() | vars(worker.model_runner).keys()
@@ -44,5 +52,5 @@ def test_each_subject_is_hooked_for_half_of_the_pairs(measured: Measure, files: 
     assert len(ticks) == 100
     assert 0 < found.low <= found.median <= found.high < 1e6
     assert len(list(tmp_path.glob(files))) == 2
-    assert vars(Worker()).keys() == {"model_runner"}
+    assert vars(StandInWorker()).keys() == {"model_runner"}
     assert "_all_reduce_out_place" not in vars(Group())

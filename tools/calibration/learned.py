@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 
 from engine_probe.analysis.curve.growth import CERTAINTIES, DOUBT, followed, regions_of
 from engine_probe.analysis.curve.likelihood import Likelihood
-from engine_probe.analysis.curve.posterior import Sampler
+from engine_probe.analysis.curve.posterior import CurveSampler
 from engine_probe.analysis.curve.regions import LETTERS
 from engine_probe.analysis.curve.saturation import scatter
 from engine_probe.analysis.curve.shapes import ENDS
@@ -62,7 +62,7 @@ def simulated(index: int, seed: int) -> Learned | None:
     measured = sweep.levels()
     loads = np.array([level.load for level in measured])
     rates = np.array([level.output_tokens_per_s for level in measured])
-    curves = Sampler(loads, Likelihood(rates, scatter(measured))).draw()
+    curves = CurveSampler(loads, Likelihood(rates, scatter(measured))).draw()
     if curves is None:
         return None
     ends = np.array([list(ENDS).index(family.end) for family in curves.families])[curves.kinds]

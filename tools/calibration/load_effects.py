@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from engine_probe.analysis.compare.load_effect import Effects, Outcome, RunSeen, effects
+from engine_probe.analysis.compare.load_effect import Effects, RunSeen, TestedFigure, effects
 from tools.calibration.claims import Claim
 from tools.calibration.simulated.noise import KINDS, LEVEL_BY_LEVEL, draw_factors
 from tools.calibration.simulated.shapes import between
@@ -19,7 +19,8 @@ def load_effect(rng: np.random.Generator, index: int) -> tuple[str, list[Claim]]
     kind, changes = list(KINDS)[index % len(KINDS)], bool(index // len(KINDS) % 2)
     levels, repeats = int(rng.integers(5, 16)), int(rng.integers(1, 6))
     found = effects(
-        list(runs(rng, kind, levels, repeats, CHANGE if changes else 0.0)), [Outcome(name, "ms") for name in FIGURES]
+        list(runs(rng, kind, levels, repeats, CHANGE if changes else 0.0)),
+        [TestedFigure(name, "ms") for name in FIGURES],
     )
     return kind, list(effect_claims(found, changes))
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import nct, norm, t
 
-from engine_probe.analysis.curve.shapes import FAMILIES, MOST_PARAMETERS, Family, Span
+from engine_probe.analysis.curve.shapes import FAMILIES, MOST_PARAMETERS, BreakRange, Family
 from tools.calibration.simulated.noise import Reals, covariance_of_levels
 from tools.calibration.simulated.sweeps import Sweep
 
@@ -44,7 +44,11 @@ def least_distance(sweep: Sweep) -> float:
     """Return the squared distance of the truth from the closest fitted curve of any scale, in units of the noise."""
     loads = np.array(sweep.loads, dtype=np.float64)
     covariance = covariance_of_levels(sweep.condition, sweep.deviation, *sweep.rates.shape, sweep.uneven)
-    whiten, truth, span = np.linalg.inv(np.linalg.cholesky(covariance)), np.log(sweep.shape.rate(loads)), Span(loads)
+    whiten, truth, span = (
+        np.linalg.inv(np.linalg.cholesky(covariance)),
+        np.log(sweep.shape.rate(loads)),
+        BreakRange(loads),
+    )
     scale = whiten.sum(axis=1, keepdims=True)
     scale /= np.linalg.norm(scale)
 

@@ -16,7 +16,7 @@ import numpy as np
 import engine_probe
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import GIB
-from engine_probe.engine.twin.capacity_plan import Plan
+from engine_probe.engine.twin.capacity_plan import CapacityPlan
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.reference import Published, read_reference
 from engine_probe.sweep.preflight.device_plan import plan_on
@@ -49,7 +49,7 @@ class Curve(NamedTuple):
     waiting_begins: float | None
 
 
-def planned(model: str, lengths: tuple[int, int] = (128, 128), gpu: str = GPU, **arguments: Any) -> Plan:
+def planned(model: str, lengths: tuple[int, int] = (128, 128), gpu: str = GPU, **arguments: Any) -> CapacityPlan:
     return plan_on(model, gpu, {**THEIRS, **arguments}, lengths)[0]
 
 

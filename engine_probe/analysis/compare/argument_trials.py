@@ -112,7 +112,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Effect:
+class ArgumentEffect:
     """What one argument did to the objective, over all measured settings of the search."""
 
     argument: str
@@ -162,7 +162,7 @@ class ArgumentTrials:
         return [trial for trial in self.searched if trial.score and not trial.is_feasible]
 
     @cached_property
-    def effects(self) -> list[Effect]:
+    def effects(self) -> list[ArgumentEffect]:
         """Return the effect of each argument; none where too few settings were measured."""
         measured = [trial for trial in self.searched if trial.score]
         names = [name for name in self.first.setting if len({str(trial.setting[name]) for trial in measured}) > 1]
@@ -171,7 +171,7 @@ class ArgumentTrials:
         return corrected([effect_of(name, measured) for name in names])
 
 
-def effect_of(name: str, measured: Sequence[Trial]) -> Effect:
+def effect_of(name: str, measured: Sequence[Trial]) -> ArgumentEffect:
     """Return the effect of one argument: of ranks for numbers, of the ranks' means for choices."""
     numeric = [trial for trial in measured if is_number(trial.setting[name])]
     if len({trial.setting[name] for trial in numeric}) > 1 and len(numeric) >= FEWEST_OF_EFFECT:
@@ -179,14 +179,14 @@ def effect_of(name: str, measured: Sequence[Trial]) -> Effect:
         values = ranks([trial.value for trial in numeric])
         strengths = np.abs(values[orders(len(numeric))] @ given)
         size = float(np.sqrt((given @ given) * (values @ values)))
-        return Effect(name, float(values @ given) / size if size else 0.0, {}, share(strengths))
+        return ArgumentEffect(name, float(values @ given) / size if size else 0.0, {}, share(strengths))
     choices = sorted({str(trial.setting[name]) for trial in measured})
     members = np.array([[str(trial.setting[name]) == choice for trial in measured] for choice in choices], dtype=float)
     values = ranks([trial.value for trial in measured])
     strengths = ((members @ values[orders(len(measured))].T) ** 2 / members.sum(axis=1)[:, None]).sum(axis=0)
     of_choice = {each: [trial.value for trial in measured if str(trial.setting[name]) == each] for each in choices}
     medians = {choice: (float(np.median(found)), len(found)) for choice, found in of_choice.items()}
-    return Effect(name, None, medians, share(strengths))
+    return ArgumentEffect(name, None, medians, share(strengths))
 
 
 def share(strengths: Any) -> float:

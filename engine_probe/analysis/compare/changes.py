@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.compare.perplexity import PairedChange, Perplexity
+from engine_probe.analysis.compare.perplexity import Perplexity, PerplexityChange
 from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY, MoneyMetric
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval, quantile, two_sided_p, welch
@@ -148,7 +148,7 @@ class Change:
     new: tuple[float, ...]
     p: float | None  # None unless it is tested; `corrected` corrects it
     interval: Interval | None = None  # of the difference, not corrected
-    paired: PairedChange | None = None  # the pairs that judged the change, instead of occasions
+    paired: PerplexityChange | None = None  # the pairs that judged the change, instead of occasions
     earlier: tuple[tuple[float, ...], ...] = ()  # earlier occasions that showed the drift, those of one engine together
     moments: Moments | None = None  # of these, and of the two that are compared
 
@@ -231,7 +231,7 @@ def occasion_means(metric: Metric, occasions: Occasions) -> tuple[float, ...] | 
     return tuple(means) or None
 
 
-def perplexity_change(before: Perplexity, after: Perplexity, paired: PairedChange) -> Change:
+def perplexity_change(before: Perplexity, after: Perplexity, paired: PerplexityChange) -> Change:
     """Return the change of perplexity, judged by the windows, which are the same on both sides."""
     ends = paired.interval
     interval = None if ends is None else (before.value * ends[0], before.value * ends[1])

@@ -31,7 +31,7 @@ from engine_probe.analysis.compare.changes import (
     variance_of_mean,
 )
 from engine_probe.analysis.compare.drift import apart
-from engine_probe.analysis.compare.perplexity import PairedChange
+from engine_probe.analysis.compare.perplexity import PerplexityChange
 from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY
 from engine_probe.analysis.run.goodput import share_range
 from engine_probe.analysis.run.success import Success
@@ -115,7 +115,7 @@ class Gate:
     def _exceeds(self, away: float) -> bool:
         return away < 0 if self.below else away > 0
 
-    def _judge_pairs(self, paired: PairedChange) -> Judged:
+    def _judge_pairs(self, paired: PerplexityChange) -> Judged:
         """Judge by the windows that both sides scored."""
         bound = self.percent / 100
         both = paired.p(bound) if bound > -1 else None

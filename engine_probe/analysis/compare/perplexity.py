@@ -16,7 +16,7 @@ from engine_probe.analysis.statistics.student import Interval, quantile, two_sid
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanPerToken:
     """A mean per token over windows (sum over windows / sum of tokens) and its standard error."""
 
     mean: float
@@ -34,7 +34,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Perplexity:
-    nats: Estimate  # per token
+    nats: MeanPerToken  # per token
     windows: int
     tokens: int
 
@@ -59,13 +59,13 @@ class Perplexity:
 
 
 @dataclass(frozen=True)
-class PairedChange:
+class PerplexityChange:
     """The change of perplexity from one engine to another; `nats` is the mean difference per token over the windows.
 
     Also used for any figure at several points, which weigh the same; `nats` is then the mean change of its logarithm.
     """
 
-    nats: Estimate
+    nats: MeanPerToken
 
     @property
     def relative(self) -> float:
@@ -92,22 +92,24 @@ def perplexity(nll: Sequence[float | None], tokens: Sequence[int]) -> Perplexity
     return Perplexity(per_token(sums, counts), len(counts), int(counts.sum()))
 
 
-def paired(before: Sequence[float | None], after: Sequence[float | None], tokens: Sequence[int]) -> PairedChange | None:
+def paired(
+    before: Sequence[float | None], after: Sequence[float | None], tokens: Sequence[int]
+) -> PerplexityChange | None:
     """Return the change over the same windows of two engines. None if a window has no finite sum."""
     if perplexity(before, tokens) is None or perplexity(after, tokens) is None:
         return None
     change = np.asarray(after, np.float64) - np.asarray(before, np.float64)
-    return PairedChange(per_token(change, np.asarray(tokens, np.float64)))
+    return PerplexityChange(per_token(change, np.asarray(tokens, np.float64)))
 
 
-def per_token(sums: Reals, tokens: Reals) -> Estimate:
+def per_token(sums: Reals, tokens: Reals) -> MeanPerToken:
     """Return a ratio of sums, with its error from each window's distance to the mean times its tokens."""
     count = len(tokens)
     mean = float(sums.sum() / tokens.sum())
     if count < 2:
-        return Estimate(mean, None, 0)
+        return MeanPerToken(mean, None, 0)
     squares = float(((sums - mean * tokens) ** 2).sum())
-    return Estimate(mean, math.sqrt(count / (count - 1) * squares) / float(tokens.sum()), count - 1)
+    return MeanPerToken(mean, math.sqrt(count / (count - 1) * squares) / float(tokens.sum()), count - 1)
 
 
 def exp(nats: float) -> float:

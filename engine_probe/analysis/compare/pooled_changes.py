@@ -16,7 +16,7 @@ import numpy as np
 from engine_probe.analysis.compare.changes import Change
 from engine_probe.analysis.compare.drift import with_drift
 from engine_probe.analysis.compare.occasions import geometric_means
-from engine_probe.analysis.compare.perplexity import PairedChange, per_token
+from engine_probe.analysis.compare.perplexity import PerplexityChange, per_token
 from engine_probe.analysis.statistics.repeats import BothNoises, noise
 
 FEWEST_PAIRS = 3  # points, whose scatter is an interval
@@ -72,7 +72,7 @@ def whole(points: Sequence[Change]) -> Change | None:
     interval = None
     if len(points) >= FEWEST_PAIRS:
         ratios = np.log([point.after / point.before for point in points])
-        low, high = PairedChange(per_token(ratios, np.ones(len(points)))).interval or (0.0, 0.0)
+        low, high = PerplexityChange(per_token(ratios, np.ones(len(points)))).interval or (0.0, 0.0)
         interval = old[0] * low, old[0] * high
     change = Change(points[0].metric, old, new, None, interval)
     moments = points[0].moments

@@ -6,13 +6,13 @@ the throughput with drafts over that without, less one.
 
 from collections.abc import Mapping, Sequence
 
-from engine_probe.analysis.curve.raised_limits import Effect, Measured, rates
+from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve, rates
 from engine_probe.analysis.curve.settings import curve_name
 
 
-def drafts_gain(curves: Sequence[Measured]) -> Mapping[str, list[Effect]]:
+def drafts_gain(curves: Sequence[MeasuredCurve]) -> Mapping[str, list[ChangedThroughput]]:
     """Return the gain at each load that both curves have, by the settings of the drafts; empty if none was measured."""
-    found: dict[str, list[Effect]] = {}
+    found: dict[str, list[ChangedThroughput]] = {}
     for drafting in curves:
         plain = without_drafts(drafting, curves)
         if plain is None:
@@ -20,7 +20,7 @@ def drafts_gain(curves: Sequence[Measured]) -> Mapping[str, list[Effect]]:
         before, after = rates(plain), rates(drafting)
         shared = {name: value for name, value in drafting.settings.items() if plain.settings.get(name) == value}
         effects = [
-            Effect(shared, load, drafting.unit, before[load], after[load])
+            ChangedThroughput(shared, load, drafting.unit, before[load], after[load])
             for load in sorted(before.keys() & after.keys())
         ]
         if effects:
@@ -28,7 +28,7 @@ def drafts_gain(curves: Sequence[Measured]) -> Mapping[str, list[Effect]]:
     return found
 
 
-def without_drafts(drafting: Measured, curves: Sequence[Measured]) -> Measured | None:
+def without_drafts(drafting: MeasuredCurve, curves: Sequence[MeasuredCurve]) -> MeasuredCurve | None:
     """Return the curve without drafts that is otherwise like this one with drafts. None if there is none."""
     plain = [each for each in curves if not any(point.speculation for point in each.figures)]
     if drafting in plain:

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 
 from engine_probe.analysis.curve.likelihood import Likelihood, Scatter
-from engine_probe.analysis.curve.posterior import Curves, Sampler
-from engine_probe.analysis.curve.shapes import Family, Span
+from engine_probe.analysis.curve.posterior import Curves, CurveSampler
+from engine_probe.analysis.curve.shapes import BreakRange, Family
 from engine_probe.analysis.statistics.arrays import Flags, Reals
 
 Kind = Literal["spare", "unclear", "shared", "plateau", "overload"]
@@ -56,7 +56,7 @@ class Fit:
 
     family: Family
     cube: Reals
-    span: Span
+    span: BreakRange
     scale: float
     error: float  # root mean square of the relative errors, per degree of freedom
     errors: Reals  # at the levels, relative
@@ -195,7 +195,7 @@ class Growth:
 def growth(levels: Reals, rates: Reals, scatter: Scatter | None) -> Growth | None:
     """Find the growth over ascending levels. None with too few levels."""
     likelihood = Likelihood(rates, scatter)
-    curves = Sampler(levels, likelihood).draw()
+    curves = CurveSampler(levels, likelihood).draw()
     if curves is None:
         return None
     ends, at_levels = followed(curves, levels)
@@ -238,7 +238,7 @@ def closest(curves: Curves, levels: Reals, rates: Reals) -> tuple[Fit, ...]:
 
 
 def closest_of(family: Family, place: slice, curves: Curves, levels: Reals, rates: Reals) -> Fit:
-    span = Span(levels)
+    span = BreakRange(levels)
     best = place.start + int((curves.errors[:, place] ** 2).sum(axis=0).argmin())
     cube, errors = curves.cube[:, best], curves.errors[:, best]
     shape = family.rates(cube[:, None], levels, span)[:, 0]
@@ -255,7 +255,7 @@ def followed(curves: Curves, levels: Reals) -> tuple[Ends, Reals]:
     low, high = float(levels[0]), float(levels[-1])
     alone = min(1.0, low)
     up_to, beyond = np.geomspace(alone, high, LOADS), np.geomspace(high, FAR * high, LOADS_BEYOND)
-    loads, span = np.unique(np.concatenate([levels, up_to, beyond])), Span(levels)
+    loads, span = np.unique(np.concatenate([levels, up_to, beyond])), BreakRange(levels)
     blocks = np.array_split(np.arange(len(curves.kinds)), math.ceil(len(curves.kinds) / TOGETHER))
     found = (ends_of(curves.at(block).rates(loads, span), loads, levels) for block in blocks)
     *ends, at_levels = (np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True))

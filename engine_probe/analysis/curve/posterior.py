@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine_probe.analysis.curve.likelihood import Likelihood
-from engine_probe.analysis.curve.shapes import ENDS, FAMILIES, MOST_PARAMETERS, Family, Span
+from engine_probe.analysis.curve.shapes import ENDS, FAMILIES, MOST_PARAMETERS, BreakRange, Family
 from engine_probe.analysis.statistics.arrays import Reals
 
 Places = npt.NDArray[np.intp]
@@ -46,7 +46,7 @@ class Curves:
             if first < last:
                 yield family, slice(first, last)
 
-    def rates(self, loads: Reals, span: Span) -> Reals:
+    def rates(self, loads: Reals, span: BreakRange) -> Reals:
         """Return the rate at each load, a row, of each curve."""
         found = np.empty((len(loads), len(self.kinds)))
         for family, place in self.by_family():
@@ -63,11 +63,11 @@ class Curves:
         return replace(self, **{name: getattr(self, name).take(places, axis=-1) for name in names})
 
 
-class Sampler:
+class CurveSampler:
     """Draws curves for the levels of one sweep."""
 
     def __init__(self, levels: Reals, likelihood: Likelihood) -> None:
-        self._levels, self._span = levels, Span(levels)
+        self._levels, self._span = levels, BreakRange(levels)
         self._likelihood, self._random = likelihood, np.random.default_rng(SEED)
 
     def draw(self) -> Curves | None:

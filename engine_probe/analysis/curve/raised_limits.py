@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCurve:
     """A curve as its settings, the unit of its load, and its points."""
 
     settings: Mapping[str, Any]
@@ -32,7 +32,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Effect:
+class ChangedThroughput:
     """The throughput at one load, with one thing changed."""
 
     others: Mapping[str, Any]  # the settings that both curves share
@@ -56,7 +56,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Raised(Effect):
+class Raised(ChangedThroughput):
     """One setting at two values, everything else alike."""
 
     setting: str
@@ -65,7 +65,7 @@ class Raised(Effect):
     waited: float  # share of the busy time in which requests waited for it at the low value, the least of its repeats
 
 
-def raised_limits(curves: Sequence[Measured]) -> Iterator[Raised]:
+def raised_limits(curves: Sequence[MeasuredCurve]) -> Iterator[Raised]:
     """Yield each setting from each value to the next higher one, at the load that waited for it longest."""
     for curve in curves:
         for name, limit in SETTINGS.items():
@@ -83,7 +83,7 @@ def raised_limits(curves: Sequence[Measured]) -> Iterator[Raised]:
             yield Raised(others, load, curve.unit, before, after[load], name, low, high, waited[load])
 
 
-def next_higher(curve: Measured, name: str, curves: Sequence[Measured]) -> Measured | None:
+def next_higher(curve: MeasuredCurve, name: str, curves: Sequence[MeasuredCurve]) -> MeasuredCurve | None:
     """Return the curve that differs from this one only in a setting, with its next higher value."""
     value = curve.settings.get(name)
     if not isinstance(value, int | float):
@@ -99,7 +99,7 @@ def next_higher(curve: Measured, name: str, curves: Sequence[Measured]) -> Measu
     return min(alike, key=lambda each: each.settings[name], default=None)
 
 
-def rates(curve: Measured) -> dict[float, tuple[float, ...]]:
+def rates(curve: MeasuredCurve) -> dict[float, tuple[float, ...]]:
     """Return the output tokens/s of each repeat by load; loads without any output are left out."""
     found: dict[float, tuple[float, ...]] = {}
     for point in curve.figures:
@@ -107,7 +107,7 @@ def rates(curve: Measured) -> dict[float, tuple[float, ...]]:
     return {load: each for load, each in found.items() if sum(each) > 0}
 
 
-def waits(curve: Measured, limit: str) -> dict[float, float]:
+def waits(curve: MeasuredCurve, limit: str) -> dict[float, float]:
     """Return the share of the busy time in which requests waited for a limit, the least of a load's repeats."""
     found: dict[float, float] = {}
     for point in curve.figures:

@@ -44,7 +44,7 @@ POWERS = (0.05, 0.95)
 LEAST_LEFT = 0.2  # of the throughput, however far a slope goes on
 
 
-class Span:
+class BreakRange:
     """The loads at which a curve may have a break: from the lowest to the highest level.
 
     A break lies half as a logarithmic scale has it, and half so that each gap between levels is as likely.
@@ -77,7 +77,7 @@ class Family:
         """Return whether all parts are straight."""
         return self.growing in ("line", "slower")
 
-    def rates(self, cube: Reals, loads: Reals, span: Span) -> Reals:
+    def rates(self, cube: Reals, loads: Reals, span: BreakRange) -> Reals:
         """Return the rate at each load, a row, of each curve, a column, up to a factor that a curve has in common.
 
         A column of the cube is a curve, so that steps over many curves are steps through memory. Curves that are all
@@ -90,7 +90,7 @@ class Family:
         rates = GROWTHS[self.growing](own, np.minimum(column, last), span, cube[0])
         return rates if self.end == "plateau" else rates * self.fall(cube, column, span, last)
 
-    def fall(self, cube: Reals, loads: Reals, span: Span, last: Reals) -> Reals:
+    def fall(self, cube: Reals, loads: Reals, span: BreakRange, last: Reals) -> Reals:
         """Return which share of its rate a curve keeps at each load, given where its growth ends."""
         until, loss = cube[0], linear(LOSSES, cube[ENDS[self.end][1] - 1])
         if self.end == "cliff":
@@ -109,33 +109,33 @@ def linear(limits: tuple[float, float], share: Reals) -> Reals:
     return limits[0] + (limits[1] - limits[0]) * share
 
 
-def slower(own: Reals, loads: Reals, span: Span, until: Reals | float) -> Reals:
+def slower(own: Reals, loads: Reals, span: BreakRange, until: Reals | float) -> Reals:
     knee = span.load(until * own[0])
     after = linear(SECOND, own[1]) * np.maximum(0.0, loads - knee)
     return np.asarray(np.minimum(loads, knee) + after, dtype=np.float64)
 
 
-def bend(own: Reals, loads: Reals, span: Span, _: Reals | float) -> Reals:
+def bend(own: Reals, loads: Reals, span: BreakRange, _: Reals | float) -> Reals:
     half = between(span.low / 4, 16 * span.high, own[0])  # where a request gets half of what it gets alone
     return loads / (1 + loads / half)
 
 
-def exponential(own: Reals, loads: Reals, span: Span, _: Reals | float) -> Reals:
+def exponential(own: Reals, loads: Reals, span: BreakRange, _: Reals | float) -> Reals:
     scale = between(span.low / 2, 2 * span.high, own[0])
     return np.asarray(-np.expm1(-loads / scale), dtype=np.float64)
 
 
-def scalability(own: Reals, loads: Reals, span: Span, _: Reals | float) -> Reals:
+def scalability(own: Reals, loads: Reals, span: BreakRange, _: Reals | float) -> Reals:
     half = between(span.low / 4, 100 * span.high, own[0])
     peak = between(span.low, 2 * span.high, own[1])
     return loads / (1 + loads / half + (loads / peak) ** 2)
 
 
-def power(own: Reals, loads: Reals, _: Span, __: Reals | float) -> Reals:
+def power(own: Reals, loads: Reals, _: BreakRange, __: Reals | float) -> Reals:
     return np.asarray(np.exp(np.log(loads) * linear(POWERS, own[0])), dtype=np.float64)
 
 
-GROWTHS: dict[Growing, Callable[[Reals, Reals, Span, Reals | float], Reals]] = {
+GROWTHS: dict[Growing, Callable[[Reals, Reals, BreakRange, Reals | float], Reals]] = {
     "line": lambda own, loads, span, until: loads,
     "bend": bend,
     "slower": slower,

@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     decodes: Flags  # the request has output tokens already
 
 
-class Span(NamedTuple):
+class PrefillSpan(NamedTuple):
     """The computation of a prompt, or of what a preemption lost."""
 
     first: int
@@ -171,7 +171,7 @@ def _deliveries(iterations: pa.Table, requests: pa.Table) -> Deliveries:
 
 def _spans(
     iterations: pa.Table, requests: pa.Table, preemptions: pa.Table, deliveries: Deliveries, known: Flags
-) -> list[tuple[int, Span]]:
+) -> list[tuple[int, PrefillSpan]]:
     """Return the spans that ended in a token, each with its request's row; the steps of others are not known."""
     starts_ns = iterations["start_ns"].to_numpy()
     first_ns = _integers(requests, "first_scheduled_ns", NEVER)
@@ -198,11 +198,13 @@ def _spans(
             known[step : stop if stop is not None else int(finished[row])] = False
             continue
         before = int(deliveries.before[place])
-        spans.append((row, Span(step, token, in_cache, prompt[row] + before - in_cache, prompt[row], before > 0)))
+        spans.append(
+            (row, PrefillSpan(step, token, in_cache, prompt[row] + before - in_cache, prompt[row], before > 0))
+        )
     return spans
 
 
-def _chunks(spans: list[Span], prefill_tokens: Integers, known: Flags) -> list[tuple[int, ...]]:
+def _chunks(spans: list[PrefillSpan], prefill_tokens: Integers, known: Flags) -> list[tuple[int, ...]]:
     """Return step, tokens, KV before, prompt length and whether it decodes, for each chunk of each span."""
     left = prefill_tokens.copy()
     for span in spans:

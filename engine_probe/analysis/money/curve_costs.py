@@ -46,7 +46,7 @@ class LoadedWork:
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelCosts:
     """The metrics of one load over its repeats, by name; None if not known."""
 
     load: float
@@ -86,7 +86,7 @@ class CurveCosts:
     """The costs and earnings of a curve under one price list."""
 
     prices: Prices
-    levels: tuple[Level, ...]
+    levels: tuple[LevelCosts, ...]
     with_energy: bool
     energy_sources: tuple[str, ...]
     break_even: tuple[Crossing, ...]
@@ -98,7 +98,7 @@ class CurveCosts:
     def sells(self) -> bool:
         return any(level.mean("revenue_per_hour") for level in self.levels)
 
-    def best(self, name: str, least: bool = False) -> Level | None:
+    def best(self, name: str, least: bool = False) -> LevelCosts | None:
         """Return the level with the highest (or lowest) value. None with fewer than two known values."""
         means = [(level.mean(name), level) for level in self.levels]
         known = [(value, level) for value, level in means if value is not None]
@@ -124,7 +124,7 @@ def curve_costs(done: Sequence[LoadedWork], prices: Prices, unit: str = "", apar
     figures |= {metric.name: per_item(costs, metric, figures, apart) for metric in MONEY if metric.per}
     figures[PROFIT] = profits(costs, apart)
     levels = tuple(
-        Level(load, {name: over_loads[place] for name, over_loads in figures.items()}, mean_items(same))
+        LevelCosts(load, {name: over_loads[place] for name, over_loads in figures.items()}, mean_items(same))
         for place, (load, same) in enumerate(costs)
     )
     energies = [each.work.gpus.energy for each in done if isinstance(each.work.gpus.energy, Energy)]
@@ -238,7 +238,7 @@ def lowered(mean: Repeated, less: float) -> Repeated:
     return Repeated(mean.mean - less, mean.count, low, high)
 
 
-def as_good(costs: Curve, levels: Sequence[Level], apart: bool) -> tuple[float, ...]:
+def as_good(costs: Curve, levels: Sequence[LevelCosts], apart: bool) -> tuple[float, ...]:
     """Return the best level and those not significantly below it (one-sided t-tests, corrected by Holm's method)."""
     known = [
         (level.load, profit, [value for each in same if (value := margin(each)) is not None])
@@ -255,7 +255,7 @@ def as_good(costs: Curve, levels: Sequence[Level], apart: bool) -> tuple[float, 
     return tuple(load for place, (load, _, _) in enumerate(known) if place == best or place in alike)
 
 
-def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
+def crossings(levels: Sequence[LevelCosts]) -> tuple[Crossing, ...]:
     """Return where the profit changes its sign."""
     known = [(level.load, profit) for level in levels if (profit := level.figures[PROFIT]) is not None]
     return tuple(
@@ -286,7 +286,7 @@ def ends(profits: Sequence[tuple[float, Repeated]], place: int) -> tuple[float |
     )
 
 
-def at_prices(levels: Sequence[Level], prices: Prices) -> tuple[AtPrice, ...]:
+def at_prices(levels: Sequence[LevelCosts], prices: Prices) -> tuple[AtPrice, ...]:
     """Return what holds at multiples of the list's prices. Empty if nothing is sold or no cost is known."""
     known = [
         (level.load, revenue, cost)

@@ -89,7 +89,7 @@ class JudgedRule:
 
 
 @dataclass(frozen=True)
-class Step:
+class CheapestStep:
     """The number of engines on one option that is cheapest up to a demand."""
 
     up_to: float
@@ -175,7 +175,7 @@ def judged(rule: Upgrade, demand: Demand) -> JudgedRule:
     return JudgedRule(rule, "open", ())
 
 
-def cheapest(offered: Sequence[Offered], sure: bool = True) -> list[Step]:
+def cheapest(offered: Sequence[Offered], sure: bool = True) -> list[CheapestStep]:
     """Return the cheapest choice by demand, of engines on one option, up to twice the strongest engine's rate.
 
     With the lower ends of rates it surely holds the demand, with the upper ends (`sure` false) perhaps.
@@ -186,11 +186,11 @@ def cheapest(offered: Sequence[Offered], sure: bool = True) -> list[Step]:
         return []
     most = 2 * max(rate for _, rate, _ in rated)
     steps = [
-        Step(rate * count, option.name, count, cost * count)
+        CheapestStep(rate * count, option.name, count, cost * count)
         for option, rate, cost in rated
         for count in range(1, MOST_ENGINES + 1)
     ]
-    kept: list[Step] = []
+    kept: list[CheapestStep] = []
     for step in sorted(steps, key=lambda step: (step.per_month, -step.up_to)):
         if not kept or (step.up_to > kept[-1].up_to and kept[-1].up_to < most):
             kept.append(step)

@@ -42,7 +42,7 @@ from engine_probe.notebook_view import NotebookView
 from engine_probe.record.schema import NO_ANSWERS
 
 
-class Uncounted(msgspec.Struct, frozen=True):
+class UncountedMeasurement(msgspec.Struct, frozen=True):
     """One measurement, as `run.json` holds it."""
 
     running: Annotated[int, msgspec.Meta(ge=1)]
@@ -272,7 +272,7 @@ def mean_over_time(during: npt.NDArray[Any], after: npt.NDArray[Any], starts: In
 def uncounted_cost(facts: dict[str, Any], running: npt.NDArray[Any], whole_ns: int) -> UncountedCost | None:
     """Return the cost measured with the number of running requests nearest, as a ratio, to the mean of the steps."""
     try:
-        known = msgspec.convert((facts.get("hardware") or {}).get("probe_uncounted", []), list[Uncounted])
+        known = msgspec.convert((facts.get("hardware") or {}).get("probe_uncounted", []), list[UncountedMeasurement])
     except (msgspec.ValidationError, AttributeError):  # a run.json from elsewhere
         return None
     if not known:

@@ -13,7 +13,7 @@ from engine_probe.sweep.execution.left_out import beyond_fleet, beyond_machine, 
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
-from engine_probe.sweep.preflight.gpu_memory import Gpu, check_memory, named_gpu, smallest_gpu
+from engine_probe.sweep.preflight.gpu_memory import GpuMemory, check_memory, named_gpu, smallest_gpu
 from engine_probe.telemetry.hardware import hardware_facts
 
 
@@ -54,7 +54,7 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
             console.print("--device GPU predicts for a GPU by its datasheet.")
 
 
-def predict_for(sweep: SweepFile, gpu: Gpu) -> None:
+def predict_for(sweep: SweepFile, gpu: GpuMemory) -> None:
     """Show the points of a sweep on GPUs that are not here: as many as it asks for."""
     left_out = refused(points(sweep), lambda point: check_memory(gpu, [point]))
     show_points(sweep, [], Path("runs"), {}, output_console(), gpu, left_out)

@@ -29,7 +29,7 @@ from engine_probe.recordings.sweep import is_sweep, load_sweep
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.preflight.device_plan import built_for, configuration, plan_on
-from engine_probe.sweep.preflight.gpu_memory import Gpu, named_gpu
+from engine_probe.sweep.preflight.gpu_memory import GpuMemory, named_gpu
 
 # Engine arguments that change what a step costs, by the section of `run.json` that holds them.
 PRICED = {
@@ -91,7 +91,7 @@ def on_device(sweep: SweepFile, name: str) -> SweepFile:
     return on_twins(sweep, lambda points: device_twin(gpu, points))
 
 
-def device_twin(gpu: Gpu, points: Sequence[Point]) -> Twin:
+def device_twin(gpu: GpuMemory, points: Sequence[Point]) -> Twin:
     """Return the twin of one engine on a GPU; refuse an engine that cannot start there."""
     spec = points[0].engine.spec
     accepted = check_twin(spec)

@@ -24,7 +24,7 @@ OPERATIONS = 2  # of each parameter for a token: a multiplication and an additio
 
 
 @dataclass(frozen=True)
-class Rates:
+class DatasheetRates:
     """What one GPU moves and multiplies in a second, by its datasheet."""
 
     bytes_per_second: float
@@ -33,7 +33,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class CapacityBounds:
     """The least times of one engine with this many requests in flight, and the throughput that follows."""
 
     concurrency: int
@@ -43,7 +43,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CapacityPlan:
     """One engine on one kind of GPU."""
 
     device: str
@@ -59,7 +59,7 @@ class Plan:
     graph_sizes: tuple[int, ...]  # tokens of the CUDA graphs that vLLM captures
     operations: float  # of one token in the layers on one rank
     pair_operations: float  # of attention there, of a prompt's token and one before it; 0: not the same in all layers
-    rates: Rates
+    rates: DatasheetRates
     most_running: int  # max_num_seqs
 
     @property
@@ -101,7 +101,7 @@ class Plan:
         layout = self.memory.layout
         return layout.bytes_attended(self.mean_context) + 2 * layout.state_bytes
 
-    def bounds(self, concurrency: int) -> Bounds:
+    def bounds(self, concurrency: int) -> CapacityBounds:
         """Return the least times with so many requests; prompts are computed between the answers' steps."""
         weights = self.layers_bytes + self.vocabulary_bytes
         read = weights + concurrency * self.read_of_each
@@ -114,7 +114,7 @@ class Plan:
         every = concurrency * (self.input_len + self.output_len)
         multiplying = self._multiplying(every) + concurrency * attending
         answers = max(self.output_len * reading, multiplying) + self._reducing(every)
-        return Bounds(concurrency, prompt, step, concurrency * self.output_len / answers)
+        return CapacityBounds(concurrency, prompt, step, concurrency * self.output_len / answers)
 
     def _multiplying(self, tokens: int) -> float:
         """Return the least seconds that multiplying so many tokens takes. 0 where the rate is not known."""
@@ -147,7 +147,7 @@ def capacity_plan(
     lengths: tuple[int, int],
     link: float | None = None,
     built: BuiltModel | None = None,
-) -> Plan | None:
+) -> CapacityPlan | None:
     """Plan an engine on a GPU, given as its name and bytes; `rates` are operations per second by number format.
 
     `link` are the bytes that a GPU sends others in a second.
@@ -162,7 +162,7 @@ def capacity_plan(
     computed = shape.dtype if asked == "auto" else asked
     ranks, tensor, width = rank_count(arguments), parallel_size(arguments, "tensor_parallel_size"), BYTES[computed]
     limits = batch_limits(arguments, *device)
-    return Plan(
+    return CapacityPlan(
         device=device[0],
         gpus=ranks,
         memory=memory,
@@ -176,7 +176,7 @@ def capacity_plan(
         graph_sizes=captured_sizes(arguments, limits),
         operations=OPERATIONS * shape.active_parameters / shards,
         pair_operations=pair_operations(shape, memory.layout, arguments) / shards,
-        rates=Rates(bytes_per_second, rates.get(computed), link),
+        rates=DatasheetRates(bytes_per_second, rates.get(computed), link),
         most_running=limits[1],
     )
 
@@ -197,7 +197,7 @@ def sizes_of(config: Config, built: BuiltModel | None) -> tuple[Geometry, int, i
     return geometry(config), hidden_size(config), int(config["vocab_size"])
 
 
-def least_times(plan: Plan) -> StepTimes:
+def least_times(plan: CapacityPlan) -> StepTimes:
     """Return the least times of steps, term by term.
 
     Reading weights and KV cache or multiplying, whichever takes longer, and the all-reduces between GPUs.
@@ -225,7 +225,7 @@ def least_times(plan: Plan) -> StepTimes:
     )
 
 
-def whole_context_bytes(plan: Plan) -> float:
+def whole_context_bytes(plan: CapacityPlan) -> float:
     """Return the bytes that an answer's token reads for each token before it, however many these are.
 
     Windows and chunks in some layers end somewhere: leaving them out keeps times the least.
@@ -236,7 +236,7 @@ def whole_context_bytes(plan: Plan) -> float:
     return sum(group.layers * group.token_bytes for group in layout.groups if group.keeps_every_token)
 
 
-def least_terms(plan: Plan) -> Iterator[Source]:
+def least_terms(plan: CapacityPlan) -> Iterator[Source]:
     """Yield the terms of the least times, each with its formula and figures."""
     rates = plan.rates
     memory = f"{rates.bytes_per_second / 1e9:,.0f} GB/s"

@@ -8,18 +8,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine_probe.engine.twin.capacity_plan import Bounds, Plan
+from engine_probe.engine.twin.capacity_plan import CapacityBounds, CapacityPlan
 
 
 @dataclass(frozen=True)
-class Limits:
+class LatencyLimits:
     """The longest times of a request in seconds. None: not limited."""
 
     ttft: float | None = None
     tpot: float | None = None
     e2el: float | None = None
 
-    def allow(self, plan: Plan, bounds: Bounds) -> bool:
+    def allow(self, plan: CapacityPlan, bounds: CapacityBounds) -> bool:
         """Return whether the least times are within the limits."""
         whole = bounds.prompt_seconds + (plan.output_len - 1) * bounds.step_seconds
         times = ((self.ttft, bounds.prompt_seconds), (self.tpot, bounds.step_seconds), (self.e2el, whole))
@@ -27,7 +27,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Offer:
+class GpuOffer:
     """What one GPU costs and draws. None: not known."""
 
     per_hour: float | None = None
@@ -39,10 +39,10 @@ class Offer:
 class Candidate:
     """Engines of one kind that together answer the demand."""
 
-    plan: Plan
-    bounds: Bounds | None  # of one engine, with the most requests in flight within the limits; None: none are
+    plan: CapacityPlan
+    bounds: CapacityBounds | None  # of one engine, with the most requests in flight within the limits; None: none are
     engines: int
-    offer: Offer
+    offer: GpuOffer
 
     @property
     def gpus(self) -> int:
@@ -72,7 +72,7 @@ class Candidate:
         return self.plan.gpus * self.offer.watts / self.bounds.output_tokens_per_s
 
 
-def candidate(plan: Plan, limits: Limits, demand: float | None, offer: Offer) -> Candidate:
+def candidate(plan: CapacityPlan, limits: LatencyLimits, demand: float | None, offer: GpuOffer) -> Candidate:
     """Return as many engines as answer so many requests in a second; one engine without a demand."""
     bounds = most_within(plan, limits)
     if bounds is None:
@@ -81,7 +81,7 @@ def candidate(plan: Plan, limits: Limits, demand: float | None, offer: Offer) ->
     return Candidate(plan, bounds, 1 if demand is None else max(1, math.ceil(demand / each - 1e-9)), offer)
 
 
-def most_within(plan: Plan, limits: Limits) -> Bounds | None:
+def most_within(plan: CapacityPlan, limits: LatencyLimits) -> CapacityBounds | None:
     """Return the bounds with the most requests in flight that the limits allow. None if they allow none."""
     low, high = 0, plan.concurrency  # times grow with the requests in flight
     while low < high:

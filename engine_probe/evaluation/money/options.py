@@ -7,6 +7,7 @@ from pathlib import Path
 from engine_probe.analysis.curve.levels import measured_in_rounds
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.hardware_options import (
+    CheapestStep,
     Choice,
     CostRatio,
     Demand,
@@ -14,7 +15,6 @@ from engine_probe.analysis.money.hardware_options import (
     JudgedRule,
     Offered,
     Rate,
-    Step,
     both_ends,
     cheapest,
     choices,
@@ -38,34 +38,34 @@ NO_DEMAND = Demand()
 
 
 @dataclass(frozen=True)
-class Steps:
+class CheapestByDemand:
     """The cheapest by demand of the options that serve the same, for sure and by the upper ends of their rates."""
 
     serves: str
     unit: Rate
-    sure: tuple[Step, ...]
-    hoped: tuple[Step, ...]
+    sure: tuple[CheapestStep, ...]
+    hoped: tuple[CheapestStep, ...]
 
 
 @dataclass(frozen=True)
-class Hardware:
+class ComparedHardware:
     """The options of a price list, compared."""
 
     prices: Prices
     offered: tuple[Offered, ...]
-    steps: tuple[Steps, ...]
+    steps: tuple[CheapestByDemand, ...]
     ratios: tuple[CostRatio, ...]
     demand: Demand
     choices: tuple[Choice, ...]  # empty without a demand
     rules: tuple[JudgedRule, ...]
 
 
-def hardware(prices: Prices, slo: Slo | None, at: Path, demand: Demand = NO_DEMAND) -> Hardware:
+def hardware(prices: Prices, slo: Slo | None, at: Path, demand: Demand = NO_DEMAND) -> ComparedHardware:
     """Compare the options of a list; `at` is the folder from which it names recordings."""
     offered = tuple(sustained(option, prices, slo, at) for option in prices.options)
     groups = grouped(offered, lambda option: (option.serves, option.unit))
     steps = (steps_of(serves, unit, alike, demand.latency_s) for (serves, unit), alike in groups.items())
-    return Hardware(
+    return ComparedHardware(
         prices=prices,
         offered=offered,
         steps=tuple(steps),
@@ -76,12 +76,12 @@ def hardware(prices: Prices, slo: Slo | None, at: Path, demand: Demand = NO_DEMA
     )
 
 
-def steps_of(serves: str, unit: Rate, alike: Sequence[Offered], latency_s: float | None) -> Steps:
+def steps_of(serves: str, unit: Rate, alike: Sequence[Offered], latency_s: float | None) -> CheapestByDemand:
     """Return the cheapest by demand of the options that answer in time, and of those that may."""
     holds = [(option, within(option.latency_s, latency_s)) for option in alike]
     sure = cheapest([option for option, held in holds if held == "yes"])
     hoped = cheapest([option for option, held in holds if held in ("yes", "perhaps")], sure=False)
-    return Steps(serves, unit, tuple(sure), tuple(hoped))
+    return CheapestByDemand(serves, unit, tuple(sure), tuple(hoped))
 
 
 @dataclass(frozen=True)

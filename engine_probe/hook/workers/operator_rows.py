@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine_probe.hook.workers.operator_kinds import COLLECTIVE, GAP, kind_in_layer, kind_of
-from engine_probe.hook.workers.phases import Step
+from engine_probe.hook.workers.phases import WorkerStep
 
 HOST, DEVICE = "host", "device"
 MARK = "engine_probe"  # an operator of our own, which tells the profiler's number of the worker's thread
@@ -26,7 +26,7 @@ Row = tuple[Any, ...]
 Key = tuple[int, str, str, str, str | None, str]  # iteration, phase, host or device, kind, layer, name
 
 
-class Event(NamedTuple):
+class OperatorEvent(NamedTuple):
     """One operator, call into a driver, or kernel, by the host's clock."""
 
     name: str
@@ -37,14 +37,14 @@ class Event(NamedTuple):
     launch: int = 0  # number that a kernel has in common with the driver call that launched it, else 0
 
 
-class Span(NamedTuple):
+class TimeSpan(NamedTuple):
     start_ns: int
     end_ns: int
     value: Any
 
 
 def folded(
-    events: Sequence[Event], steps: Sequence[Step], layers: Sequence[Span], lane: int
+    events: Sequence[OperatorEvent], steps: Sequence[WorkerStep], layers: Sequence[TimeSpan], lane: int
 ) -> list[tuple[Key, int, int]]:
     """Return for each step, phase, layer and name the number of calls and the time, given the worker's thread."""
     spans = [span for step in steps for span in phase_spans(step)]
@@ -56,23 +56,23 @@ def folded(
     return [(key, calls[key], ns[key]) for key in sorted(calls.keys() | ns.keys(), key=repr)]
 
 
-def phase_spans(step: Step) -> Iterable[Span]:
+def phase_spans(step: WorkerStep) -> Iterable[TimeSpan]:
     """Yield the phases of a step, as `phases.py` defines them; a step without a forward has one phase."""
     if step.forward_called is None or step.forward_returned is None:
-        yield Span(step.called, step.returned, (step.number, "whole step"))
+        yield TimeSpan(step.called, step.returned, (step.number, "whole step"))
     else:
-        yield Span(step.called, step.forward_called, (step.number, "input preparation"))
-        yield Span(step.forward_called, step.forward_returned, (step.number, "forward"))
-        yield Span(step.forward_returned, step.returned, (step.number, "logits"))
+        yield TimeSpan(step.called, step.forward_called, (step.number, "input preparation"))
+        yield TimeSpan(step.forward_called, step.forward_returned, (step.number, "forward"))
+        yield TimeSpan(step.forward_returned, step.returned, (step.number, "logits"))
     if step.sample_called is not None:
         until = step.bookkeeping_called or step.sample_returned
-        yield Span(step.sample_called, until, (step.number, "sampling"))
+        yield TimeSpan(step.sample_called, until, (step.number, "sampling"))
         if step.bookkeeping_called is not None:
-            yield Span(until, step.sample_returned, (step.number, "bookkeeping"))
+            yield TimeSpan(until, step.sample_returned, (step.number, "bookkeeping"))
 
 
 def _fold_host(
-    host: list[Event], spans: list[Span], layers: Sequence[Span], calls: Counter[Key], ns: Counter[Key]
+    host: list[OperatorEvent], spans: list[TimeSpan], layers: Sequence[TimeSpan], calls: Counter[Key], ns: Counter[Key]
 ) -> None:
     inner = innermost(host)
     edges = np.unique([edge for group in (inner, spans, layers) for span in group for edge in span[:2]])
@@ -87,17 +87,17 @@ def _fold_host(
             calls[_key(phase, HOST, layer, event)] += 1
 
 
-def _key(phase: tuple[int, str], where: str, layer: str | None, event: Event | None) -> Key:
+def _key(phase: tuple[int, str], where: str, layer: str | None, event: OperatorEvent | None) -> Key:
     iteration, name = phase
     if event is None:
         return iteration, name, where, GAP, layer, ""
     return iteration, name, where, kind_in_layer(event.name, layer), layer, event.name[:MOST_NAME]
 
 
-def innermost(events: list[Event]) -> list[Span]:
+def innermost(events: list[OperatorEvent]) -> list[TimeSpan]:
     """Return when each event is the innermost that is running, given the events of a thread with outer ones first."""
-    found: list[Span] = []
-    running: list[Event] = []
+    found: list[TimeSpan] = []
+    running: list[OperatorEvent] = []
     clock = 0
 
     def run_until(moment: int) -> None:
@@ -105,7 +105,7 @@ def innermost(events: list[Event]) -> list[Span]:
         while running and clock < moment:
             until = min(running[-1].end_ns, moment)
             if until > clock:
-                found.append(Span(clock, until, running[-1]))
+                found.append(TimeSpan(clock, until, running[-1]))
                 clock = until
             if running[-1].end_ns <= clock:
                 running.pop()
@@ -118,7 +118,7 @@ def innermost(events: list[Event]) -> list[Span]:
     return found
 
 
-def at(spans: Sequence[Span], moments: Integers) -> list[Any]:
+def at(spans: Sequence[TimeSpan], moments: Integers) -> list[Any]:
     """Return the value of the span in which each moment lies, given spans that do not overlap. None outside all."""
     ordered = sorted((span for span in spans if span.end_ns > span.start_ns), key=lambda span: span.start_ns)
     if not ordered:
@@ -131,11 +131,15 @@ def at(spans: Sequence[Span], moments: Integers) -> list[Any]:
 
 
 def _fold_device(
-    events: Sequence[Event], spans: list[Span], layers: Sequence[Span], calls: Counter[Key], ns: Counter[Key]
+    events: Sequence[OperatorEvent],
+    spans: list[TimeSpan],
+    layers: Sequence[TimeSpan],
+    calls: Counter[Key],
+    ns: Counter[Key],
 ) -> None:
     kernels = [event for event in events if event.on_device]
     launched = launch_times(events, kernels)
-    groups: defaultdict[tuple[int, str], list[tuple[Event, str | None]]] = defaultdict(list)
+    groups: defaultdict[tuple[int, str], list[tuple[OperatorEvent, str | None]]] = defaultdict(list)
     for phase, layer, kernel in zip(at(spans, launched), at(layers, launched), kernels, strict=True):
         if phase is not None:
             groups[phase].append((kernel, layer))
@@ -149,13 +153,13 @@ def _fold_device(
         ns[_key(phase, DEVICE, None, None)] += span - sum(alone)
 
 
-def launch_times(events: Sequence[Event], kernels: list[Event]) -> Integers:
+def launch_times(events: Sequence[OperatorEvent], kernels: list[OperatorEvent]) -> Integers:
     """Return when the host launched each kernel; one whose launch was not seen counts as launched when it began."""
     calls = {event.launch: event.start_ns for event in events if event.launch and not event.on_device}
     return np.array([calls.get(kernel.launch, kernel.start_ns) for kernel in kernels], np.int64)
 
 
-def exclusive_ns(kernels: list[Event]) -> list[int]:
+def exclusive_ns(kernels: list[OperatorEvent]) -> list[int]:
     """Return how long each kernel has its device to itself, by the rule above; the sum is the time with any kernel."""
     order = sorted(range(len(kernels)), key=lambda i: (kind_of(kernels[i].name) == COLLECTIVE, kernels[i].start_ns))
     taken: list[int] = [0] * len(kernels)
@@ -189,7 +193,7 @@ def overlap(union: list[tuple[int, int]], start: int, end: int) -> int:
     return sum(max(0, min(end, until) - max(start, since)) for since, until in union)
 
 
-def slice_rows(events: Sequence[Event], steps: Sequence[Step], lane: int) -> tuple[list[Row], int]:
+def slice_rows(events: Sequence[OperatorEvent], steps: Sequence[WorkerStep], lane: int) -> tuple[list[Row], int]:
     """Return the operators and kernels for a trace, at most the longest MOST_SLICES, and how many are left out."""
     if not steps:
         return [], 0

@@ -18,8 +18,8 @@ from typing import Any
 from engine_probe.errors import InputError, reason_of, reported_to
 from engine_probe.hook.patches import Patches
 from engine_probe.hook.workers.operator_kinds import layer_kind
-from engine_probe.hook.workers.operator_rows import MARK, Event, Span, folded, slice_rows
-from engine_probe.hook.workers.phases import Step
+from engine_probe.hook.workers.operator_rows import MARK, OperatorEvent, TimeSpan, folded, slice_rows
+from engine_probe.hook.workers.phases import WorkerStep
 from engine_probe.record.run_json import OperatorWindow
 from engine_probe.record.writer import TableStream
 
@@ -39,7 +39,7 @@ class WindowProfiler:
         self.layers_missing: str | None = None
         self._rank, self._worker, self._folder = rank, worker, folder
         self._called = called  # the object whose execute_model() the executor calls
-        self._steps: list[Step] = []
+        self._steps: list[WorkerStep] = []
         self._clocks: list[int] = []  # our clock less the profiler's, where the window began and ended
         self._layers: list[tuple[int, str | None]] = []  # when a layer began, or ended (None)
         self._handles: list[Any] = []
@@ -78,7 +78,7 @@ class WindowProfiler:
             if number == self.first:
                 self._start()
 
-    def end_step(self, step: Step) -> None:
+    def end_step(self, step: WorkerStep) -> None:
         """Call this after each step of the window."""
         if self._profiler is None:
             return
@@ -195,10 +195,10 @@ def layers(module: Any) -> list[tuple[Any, str]]:
     return [found for child in module.children() for found in layers(child)]
 
 
-def layer_spans(noted: list[tuple[int, str | None]], until: int) -> list[Span]:
+def layer_spans(noted: list[tuple[int, str | None]], until: int) -> list[TimeSpan]:
     """Return when each layer ran, from what the hooks noted."""
     ends = [*(moment for moment, _ in noted[1:]), *([until] if noted else [])]
-    return [Span(moment, end, kind) for (moment, kind), end in zip(noted, ends, strict=True) if kind is not None]
+    return [TimeSpan(moment, end, kind) for (moment, kind), end in zip(noted, ends, strict=True) if kind is not None]
 
 
 def why_compiled(worker: Any) -> str | None:
@@ -219,7 +219,7 @@ def after_wall_clock() -> int:
     return min(readings)[1]
 
 
-def on_host_clock(profiler: Any, by: int) -> tuple[list[Event], int]:
+def on_host_clock(profiler: Any, by: int) -> tuple[list[OperatorEvent], int]:
     """Return what a profiler saw, moved to our clock, and its number of the worker's thread."""
     seen = [each for each in profiler.profiler.kineto_results.events() if each.activity_type() not in NOTES]
     lanes = [each.start_thread_id() for each in seen if each.name() == MARK]
@@ -228,11 +228,11 @@ def on_host_clock(profiler: Any, by: int) -> tuple[list[Event], int]:
     return [event_of(each, by) for each in seen if each.name() != MARK], lanes[0]
 
 
-def event_of(seen: Any, by: int) -> Event:
+def event_of(seen: Any, by: int) -> OperatorEvent:
     """Return an event of kineto, moved by this much."""
     start = seen.start_ns() + by
     on_device = seen.device_type().name == "CUDA"
-    return Event(
+    return OperatorEvent(
         name=seen.name(),
         start_ns=start,
         end_ns=start + seen.duration_ns(),

@@ -26,7 +26,7 @@ from engine_probe.hook.workers.device_events import DeviceEvents
 
 
 @dataclass(slots=True)
-class Step:
+class WorkerStep:
     """Holds one step of a worker, in slots: from cold caches a dictionary of fields costs a tenth of all hooks."""
 
     number: int = 0
@@ -65,7 +65,7 @@ class Step:
 
 
 # Sets no field and is one call; the hook of execute_model() sets them.
-new_step: Callable[[], Any] = partial(Step.__new__, Step)
+new_step: Callable[[], Any] = partial(WorkerStep.__new__, WorkerStep)
 
 
 class PhaseMarks:
@@ -76,7 +76,7 @@ class PhaseMarks:
     def __init__(
         self, runner: Any, patches: Patches, fail: Callable[[Exception], None], events: DeviceEvents | None
     ) -> None:
-        self.step: Step | None = None
+        self.step: WorkerStep | None = None
         self._patches, self._fail, self._events = patches, fail, events
         self.missing: str | None = None
         if hasattr(runner, "_model_forward"):
@@ -94,13 +94,13 @@ class PhaseMarks:
             self._descriptor_at = list(inspect.signature(runner.prepare_inputs).parameters).index("batch_desc")
             self._call_prepare = patches.replace(runner, "prepare_inputs", self._prepare)
 
-    def end_forward(self, step: Step) -> None:
+    def end_forward(self, step: WorkerStep) -> None:
         """Note the end of the step's first forward; behind it the runner launches nothing until this is called."""
         step.forward_returned = now()
         if step.start is not None and self._events is not None:
             step.end = self._events.record()
 
-    def _begin_forward(self, step: Step) -> None:
+    def _begin_forward(self, step: WorkerStep) -> None:
         if self._events is not None:
             step.start = self._events.record()
         step.forward_called = now()

@@ -26,7 +26,7 @@ from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
 from engine_probe.hook.workers.collectives import CollectiveTimes, tensor_parallel_group
 from engine_probe.hook.workers.device_events import DeviceEvents
 from engine_probe.hook.workers.operators import WindowProfiler
-from engine_probe.hook.workers.phases import PhaseMarks, Step, new_step
+from engine_probe.hook.workers.phases import PhaseMarks, WorkerStep, new_step
 from engine_probe.record.host_events import OF_RANK, Events
 from engine_probe.record.run_folder import RESERVE_FILE
 from engine_probe.record.run_json import OperatorWindow
@@ -71,7 +71,7 @@ class WorkerHook:
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
         self._device_clock: dict[str, Any] | None = None
-        self._done: deque[Step] = deque()  # for the writing thread
+        self._done: deque[WorkerStep] = deque()  # for the writing thread
         self._patches = Patches()
         self._worker, self._stop = worker, threading.Event()
         # The file is removed when the recording ends. A worker on another machine never sees it.
@@ -159,12 +159,12 @@ class WorkerHook:
 
         return sample_tokens
 
-    def _finisher(self) -> Callable[[Step], None]:
+    def _finisher(self) -> Callable[[WorkerStep], None]:
         """Return what hands a step to the writing thread, unless its execute_model() failed."""
         marks, window, done, append, size = self._marks, self._window, self._done, self._done.append, len
         most_waiting = MOST_WAITING
 
-        def finish(step: Step) -> None:
+        def finish(step: WorkerStep) -> None:
             marks.step = None
             if not step.returned:
                 return

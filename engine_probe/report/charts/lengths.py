@@ -21,7 +21,7 @@ LARGEST_COLOUR, FIT_COLOUR = 2, 5
 
 
 @dataclass(frozen=True)
-class Side:
+class LengthAxis:
     """Prompts or answers: their mean length at a point, and the setting that varies it."""
 
     name: str
@@ -30,7 +30,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Measure:
+class LengthFigure:
     name: str
     meaning: str
     unit: str
@@ -43,25 +43,27 @@ def median_ms(point: PointFigures, latency: str) -> float | None:
     return None if ns is None else ns / 1e6
 
 
-def times(name: str, meaning: str) -> Measure:
-    return Measure(name, meaning, MS, partial(median_ms, latency=name), f"The median {name} of each point")
+def times(name: str, meaning: str) -> LengthFigure:
+    return LengthFigure(name, meaning, MS, partial(median_ms, latency=name), f"The median {name} of each point")
 
 
-PROMPT = Side("prompt", "input_len", lambda point: point.summary.prompt_tokens / point.summary.requests_answered)
-ANSWER = Side("answer", "output_len", lambda point: point.summary.answer_tokens / point.summary.sequences_answered)
+PROMPT = LengthAxis("prompt", "input_len", lambda point: point.summary.prompt_tokens / point.summary.requests_answered)
+ANSWER = LengthAxis(
+    "answer", "output_len", lambda point: point.summary.answer_tokens / point.summary.sequences_answered
+)
 TTFT, TPOT, E2EL = (
     times("TTFT", "Time to first token"),
     times("TPOT", "Time per output token"),
     times("E2EL", "End-to-end latency"),
 )
-PREFILL_RATE = Measure(
+PREFILL_RATE = LengthFigure(
     "prefill throughput",
     "Prefill throughput",
     PER_S,
     lambda point: point.summary.prefill_tokens_per_s,
     "Prompt tokens computed / time from the first step to the first token, of the median request",
 )
-DECODE_RATE = Measure(
+DECODE_RATE = LengthFigure(
     "decode rate",
     "Decode rate",
     PER_S,
@@ -81,8 +83,8 @@ FITTED = ((PROMPT, TTFT), (ANSWER, TPOT), (ANSWER, E2EL))
 class OverLength:
     """A figure of points that differ in the length of their prompts or answers alone, at their lowest load."""
 
-    side: Side
-    measure: Measure
+    side: LengthAxis
+    measure: LengthFigure
     label: str  # the other settings in which these points differ from those of other lines
     load: float
     unit: str  # of the load
@@ -130,7 +132,7 @@ def fitted(pairs: Sequence[tuple[float, float]]) -> LineOrParabola | None:
     return line_or_parabola([length for length, _ in pairs], [ms for _, ms in pairs])
 
 
-def over_lengths(curves: Sequence[Curve], side: Side, measure: Measure) -> list[OverLength]:
+def over_lengths(curves: Sequence[Curve], side: LengthAxis, measure: LengthFigure) -> list[OverLength]:
     """Return a line for each group of points that differ in this length alone; none if lengths do not differ."""
     groups: dict[str, tuple[dict[str, Any], str, list[PointFigures]]] = {}
     for curve in curves:
@@ -159,7 +161,7 @@ def length_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
             yield length_chart(side, measure, lines)
 
 
-def length_chart(side: Side, measure: Measure, lines: Sequence[OverLength]) -> Lines:
+def length_chart(side: LengthAxis, measure: LengthFigure, lines: Sequence[OverLength]) -> Lines:
     fits = {line.label: line.fit for line in lines}
     start = {0.0} if any(fits.values()) else set()
     xs = sorted(start.union(*(line.by_length for line in lines)))

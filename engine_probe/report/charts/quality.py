@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.answers.quality.load_effect import Rate
+from engine_probe.analysis.answers.quality.load_effect import MeanShare
 from engine_probe.analysis.answers.quality.verdicts import FAULTS
 from engine_probe.evaluation.quality import ALL, CORRECT, CurveQuality
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis, short
@@ -34,7 +34,7 @@ def group_name(language: str, subject: str) -> str:
     return "all" if language == ALL else f"{language}, {subject}"
 
 
-def rates(label: str, levels: Sequence[Rate | None], colour: int) -> Series:
+def rates(label: str, levels: Sequence[MeanShare | None], colour: int) -> Series:
     """Return shares in percent with their intervals; the first line, of all answers, is the strongest."""
 
     def percent(value: float) -> float:

@@ -28,7 +28,7 @@ from engine_probe.evaluation.integrity import integrity
 from engine_probe.evaluation.money.costs import Money
 from engine_probe.evaluation.pareto import figures as pareto_figures
 from engine_probe.evaluation.pareto import same_work
-from engine_probe.evaluation.precision import Engine, engines
+from engine_probe.evaluation.precision import ScoredEngine, engines
 from engine_probe.recordings.argument_trials import trials_of
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.curve import Curve, curves
@@ -275,7 +275,7 @@ def cluster_figures(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def predicted(engine: Engine) -> dict[str, Any]:
+def predicted(engine: ScoredEngine) -> dict[str, Any]:
     """Return how well an engine predicted the text, and the change against the first engine."""
     perplexity, change = engine.text.perplexity, engine.change
     return {

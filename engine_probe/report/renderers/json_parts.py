@@ -5,7 +5,7 @@ from typing import Any
 
 from engine_probe.analysis.answers.quality.verdicts import Verdicts
 from engine_probe.evaluation.money.costs import Money, worth_showing
-from engine_probe.evaluation.money.options import Hardware
+from engine_probe.evaluation.money.options import ComparedHardware
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
@@ -41,7 +41,7 @@ def accounted(money: Money) -> dict[str, Any] | None:
     }
 
 
-def compared_options(found: Hardware | None) -> dict[str, Any]:
+def compared_options(found: ComparedHardware | None) -> dict[str, Any]:
     """Return the hardware options, the cheapest by demand, and what a token costs on one against another."""
     if found is None:
         return {"options": [], "cheapest_by_demand": []}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from engine_probe.analysis.compare.gates import Gate
-from engine_probe.evaluation.comparison import Comparison, Held, moved
+from engine_probe.evaluation.comparison import Comparison, GateResult, moved
 from engine_probe.text_format import plain
 
 
@@ -33,7 +33,7 @@ def junit(found: Sequence[Comparison], gates: Sequence[Gate], strict: bool = Fal
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
-def case(comparison: Comparison, held: Held, strict: bool) -> Element:
+def case(comparison: Comparison, held: GateResult, strict: bool) -> Element:
     name = f"{held.gate.text}, {held.point}" if held.point else held.gate.text
     seconds = held.pair.seconds if held.pair else 0.0
     testcase = Element("testcase", classname=plain(comparison.after), name=plain(name), time=f"{seconds:.3f}")
@@ -43,7 +43,7 @@ def case(comparison: Comparison, held: Held, strict: bool) -> Element:
     return testcase
 
 
-def details(held: Held) -> str:
+def details(held: GateResult) -> str:
     """Return the answer, and the values before and after where both are known."""
     change = held.pair.change(held.gate.metric) if held.pair else None
     return "\n".join(map(plain, (held.said, moved(change)) if change else (held.said,)))

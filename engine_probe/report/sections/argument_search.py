@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engine_probe.analysis.compare.argument_trials import ArgumentTrials, Effect, Gain, Trial
+from engine_probe.analysis.compare.argument_trials import ArgumentEffect, ArgumentTrials, Gain, Trial
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.statistics.repeats import reach_words, repeated
@@ -264,14 +264,14 @@ def chance(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def effect_words(effect: Effect) -> str:
+def effect_words(effect: ArgumentEffect) -> str:
     if effect.correlation is None:
         best = max(effect.medians, key=lambda choice: effect.medians[choice][0])
         return f"{effect.argument}: {best} gave the most."
     return f"{effect.argument}: higher values gave {'more' if effect.correlation > 0 else 'less'}."
 
 
-def effect_cell(effect: Effect) -> str:
+def effect_cell(effect: ArgumentEffect) -> str:
     if effect.correlation is not None:
         return f"rank correlation {effect.correlation:+.2f}"
     return ", ".join(f"{choice}: {median:,.1f} ({count})" for choice, (median, count) in effect.medians.items())

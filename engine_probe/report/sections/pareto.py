@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from engine_probe.analysis.pareto import Frontier, Placed, ServingCurve, ServingLevel, Stretch, frontier
+from engine_probe.analysis.pareto import Frontier, PlacedLevel, ServingCurve, ServingLevel, Stretch, frontier
 from engine_probe.analysis.statistics.repeats import Repeated, reach_words
 from engine_probe.evaluation.pareto import SameWork
 from engine_probe.report.charts.model import Axis, Lines, Series, of_levels
@@ -91,7 +91,7 @@ def ends_words(stretch: Stretch) -> str:
     return first if slow is fast else f"{first}, down to {rate_words(fast.level.per_gpu.mean)} at {fast.level.load:g}"
 
 
-def both_rates(placed: Placed, device: str) -> str:
+def both_rates(placed: PlacedLevel, device: str) -> str:
     level = placed.level
     rates = f"{rate_words(level.per_gpu.mean)} per {device} and {rate_words(level.per_user.mean, 3)} per user"
     return f"{rates} at {level_words(level.load, placed.curve.unit)}"
@@ -135,7 +135,7 @@ def level_table(found: Frontier, several: bool) -> Table:
     return table(columns, rows)
 
 
-def cells(placed: Placed) -> Iterator[Cell | str]:
+def cells(placed: PlacedLevel) -> Iterator[Cell | str]:
     level = placed.level
     yield f"{level.load:g}"
     yield rate_cell(level.per_user)
@@ -153,14 +153,14 @@ def rate_cell(found: Repeated) -> str:
     return f"{found.mean:,.1f}{reach_words(found)}"
 
 
-def status_words(placed: Placed) -> str:
+def status_words(placed: PlacedLevel) -> str:
     """Return whether a level is on the frontier, and which one beats it."""
     if placed.status != "dominated" or placed.better is None:
         return {"frontier": "yes"}.get(placed.status, placed.status)
     return f"no: {better_words(placed, placed.better)} gives more of both"
 
 
-def better_words(placed: Placed, better: ServingLevel) -> str:
+def better_words(placed: PlacedLevel, better: ServingLevel) -> str:
     same = placed.better_curve == placed.curve.name
     return f"{better.load:g}" if same else f"{placed.better_curve} at {better.load:g}"
 

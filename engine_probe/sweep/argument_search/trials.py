@@ -36,7 +36,7 @@ from engine_probe.workload.load import load_words
 BASELINE = "baseline"  # the label of the first setting: the arguments of [engine] as they are
 
 
-class ArgumentTrials:
+class TrialPlanner:
     """Makes the points of a search, and learns from their rows."""
 
     def __init__(
@@ -122,7 +122,7 @@ class ArgumentTrials:
 class TrialGroup:
     """The engine group of one trial."""
 
-    def __init__(self, trials: ArgumentTrials, asked: "OnePoint | SearchRun") -> None:
+    def __init__(self, trials: TrialPlanner, asked: "OnePoint | SearchRun") -> None:
         self._trials, self._asked = trials, asked
         self._rows: list[Row] = []
         self.engines, self.needs = asked.engines, asked.needs

@@ -72,7 +72,7 @@ class Found(msgspec.Struct, frozen=True):
     sure: bool | None = None  # whether the answer is significant; None without repeats
 
 
-class Measured:
+class MeasuredScores:
     """The scores of each measured value, and their pooled noise."""
 
     def __init__(self, repeats: int) -> None:
@@ -123,7 +123,7 @@ def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, 
 
     As high means not significantly more than the tolerance below the highest.
     """
-    measured, value = Measured(repeats), first
+    measured, value = MeasuredScores(repeats), first
     while True:
         measured.add(value, (yield value))
         below = [measured[other] for other in measured.values if other < value]
@@ -160,7 +160,7 @@ def find_saturation(first: int, last: int, resolution: float, repeats: int = 1, 
 
 def find_limit(first: int, last: int, resolution: float, repeats: int = 1) -> Search:
     """Find the highest value whose score is not negative, given that scores are negative from some value on."""
-    measured, value = Measured(repeats), first
+    measured, value = MeasuredScores(repeats), first
     while True:
         measured.add(value, (yield value))
         if measured[value] < 0 or value == last:

@@ -22,7 +22,7 @@ from engine_probe.sweep.engine_process.messages import Failed, Message, Task
 from engine_probe.sweep.engine_process.steady_stop import SteadyStop
 from engine_probe.sweep.results.driver_log import WarmedUp, driver_log, write_driver_log, write_questions
 from engine_probe.workload.answers import AnswerLog, KeepAnswers, Tokens
-from engine_probe.workload.driver import Delivery, Outcome
+from engine_probe.workload.driver import Delivery, PlanOutcome
 from engine_probe.workload.load import FURTHER
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.question_set.question_prompts import Questions
@@ -112,7 +112,9 @@ def run_cores(llm: DataParallelLLM, task: Task, plan: Plan, warmed: WarmedUp | N
             probe.folder.facts["outcome"] = msgspec.to_builtins(driver_log(plan, part, warmed))
 
 
-def outcome_of_core(outcome: Outcome, own: Sequence[Delivery], number: int, engine: DataParallelEngine) -> Outcome:
+def outcome_of_core(
+    outcome: PlanOutcome, own: Sequence[Delivery], number: int, engine: DataParallelEngine
+) -> PlanOutcome:
     """Return what became of the requests that one core got; those that no core got are told of the first."""
     further = [each for each in own if each.request_id.startswith(FURTHER)]
     ended = Counter(each.outcome for each in own)

@@ -34,7 +34,7 @@ TICK_SECONDS = 1.0
 SHORT_TICK_SECONDS = 0.25  # of a point that someone waits for
 
 
-class Limits(msgspec.Struct, frozen=True):
+class EngineLimits(msgspec.Struct, frozen=True):
     """How long an engine may take, and the most KV cache that its points can use (None: unknown)."""
 
     start_seconds: float | None = None  # until its first point begins; None: no limit
@@ -51,7 +51,7 @@ def measure_point(
     point_seconds: float | None = None,
 ) -> Row:
     """Measure a single point on an engine of its own, whose log is beside the recording."""
-    log, limits = recording.with_name(LOG_FILE), Limits(start_seconds, point_seconds, need_of(point))
+    log, limits = recording.with_name(LOG_FILE), EngineLimits(start_seconds, point_seconds, need_of(point))
     with closing(EngineRun(point.engine, lambda: log, force, limits, SHORT_TICK_SECONDS)) as engine:
         return engine.measure(PlannedPoint(0, point, recording), show).row
 
@@ -68,7 +68,7 @@ class EngineRun:
         engine: EngineSection,
         new_log: Callable[[], Path],
         force: bool,
-        limits: Limits,
+        limits: EngineLimits,
         tick_seconds: float | None = None,
         share: MachineShare = WHOLE,
     ) -> None:
@@ -227,7 +227,7 @@ class Engines(Protocol):
     """Where the engines of a sweep run."""
 
     def engines(
-        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[Limits]
+        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[EngineLimits]
     ) -> Sequence[Engine]:
         """Return the engines of one group, which measure its points together; they start with their first point."""
 
@@ -242,7 +242,7 @@ class LocalEngines:
         self._num_gpus = num_gpus
 
     def engines(
-        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[Limits]
+        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[EngineLimits]
     ) -> Sequence[Engine]:
         shares = shares_here([engine.spec for engine in engines], self._num_gpus)
         names = (

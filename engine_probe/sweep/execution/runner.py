@@ -12,12 +12,12 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from engine_probe.sweep.argument_search.trials import ArgumentTrials
+from engine_probe.sweep.argument_search.trials import TrialPlanner
 from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by_engine
-from engine_probe.sweep.execution.engine_run import Engines, Limits
+from engine_probe.sweep.execution.engine_run import EngineLimits, Engines
 from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved, SearchEnded
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.left_out import Reasons, without_checkpoint
@@ -83,7 +83,7 @@ class _SweepRun:
     def measure_group(self, number: int, group: EngineGroup) -> None:
         """Measure the points of one engine group, one after the other."""
         show = partial(self._show, number)
-        limits = [Limits(self._sweep.start_seconds, self._sweep.point_seconds, need) for need in group.needs]
+        limits = [EngineLimits(self._sweep.start_seconds, self._sweep.point_seconds, need) for need in group.needs]
         engines = self._engines.engines(group.engines, self._folder, self._force, limits)
         with closing(engines[0] if len(engines) == 1 else ReplicaSet(engines)) as group_engine:
             specs = tuple(engine.spec for engine in group.engines)
@@ -112,7 +112,7 @@ class _SweepRun:
         self._results.kept.extend(kept)
         self._results.save()
         earlier = settings_tried(kept, search, base)
-        trials = ArgumentTrials(search, self._sweep.adaptive, base, self._folders, self._todo, failed, earlier)
+        trials = TrialPlanner(search, self._sweep.adaptive, base, self._folders, self._todo, failed, earlier)
         for number, group in enumerate(trials.groups()):
             self.measure_group(number, group)
 

@@ -12,10 +12,10 @@ from engine_probe.sweep.engine_process.process import END_SECONDS
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.fleet.remote_engine import Update
-from engine_probe.sweep.fleet.resources import Claim, Node, claim_of, has_gpus
+from engine_probe.sweep.fleet.resources import EngineShare, Node, claim_of, has_gpus
 
 
-class Worker(Protocol):
+class MachineWorker(Protocol):
     """A `RemoteEngine` on another machine: each call is answered later."""
 
     def where(self) -> Future[Placed]: ...
@@ -38,13 +38,13 @@ class Worker(Protocol):
         """End the worker without asking it; what it started ends with it."""
 
 
-class Cluster(Protocol):
+class MachineCluster(Protocol):
     """The machines."""
 
     def nodes(self) -> list[Node]:
         """Return the machines that are alive."""
 
-    def start_worker(self, claim: Claim, avoid: frozenset[str], *remote_engine: Any) -> Worker:
+    def start_worker(self, claim: EngineShare, avoid: frozenset[str], *remote_engine: Any) -> MachineWorker:
         """Return a `RemoteEngine(*remote_engine)`, to be made on any other machine as soon as one has room."""
 
     def lost(self, error: BaseException) -> str | None:
@@ -67,7 +67,7 @@ class StoppedError(Exception):
 class Calls:
     """Waits for answers on behalf of all engine groups of a fleet."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: MachineCluster) -> None:
         self._cluster = cluster
         self._stopped: Future[None] = Future()
 
@@ -106,7 +106,7 @@ class Calls:
 class LiveNodes:
     """Asks the cluster once a tick, however many engine groups want to know."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: MachineCluster) -> None:
         self._cluster = cluster
         self._lost: set[str] = set()
         self._asking = threading.Lock()
@@ -121,17 +121,17 @@ class LiveNodes:
                 self._seen = (time.monotonic(), nodes)
             return nodes
 
-    def claim(self, spec: EngineSpec) -> Claim:
+    def claim(self, spec: EngineSpec) -> EngineShare:
         return claim_of(spec, self.alive(), self._on_gpus)
 
     def lose(self, node: str) -> None:
         """Remember that a machine was lost; the cluster may notice it only later."""
         self._lost.add(node)
 
-    def avoided(self, claim: Claim) -> frozenset[str]:
+    def avoided(self, claim: EngineShare) -> frozenset[str]:
         """Return the machines that were lost. Empty if no other one could hold the engine."""
         others = [node for node in self.alive() if node.id not in self._lost and claim.fits(node)]
         return frozenset(self._lost - {""}) if others else frozenset()
 
-    def has_room(self, claim: Claim, avoid: frozenset[str]) -> bool:
+    def has_room(self, claim: EngineShare, avoid: frozenset[str]) -> bool:
         return any(claim.fits(node) for node in self.alive() if node.id not in avoid)

@@ -14,14 +14,14 @@ from engine_probe.files.new_file import writing
 from engine_probe.record.run_folder import RUN_FILE, WALL_CLOCK_AHEAD, add_facts
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.engine_process.messages import StartStep
-from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
+from engine_probe.sweep.execution.engine_run import TICK_SECONDS, EngineLimits
 from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
 from engine_probe.sweep.execution.folders import RESUMABLE
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
-from engine_probe.sweep.fleet.cluster import Calls, Cluster, LiveNodes, LostError, Worker
+from engine_probe.sweep.fleet.cluster import Calls, LiveNodes, LostError, MachineCluster, MachineWorker
 from engine_probe.sweep.fleet.placing_order import LargestFirst
 from engine_probe.sweep.fleet.remote_engine import Update
-from engine_probe.sweep.fleet.resources import Claim
+from engine_probe.sweep.fleet.resources import EngineShare
 from engine_probe.sweep.fleet.transfers import arriving, carried, datasets_of, from_anywhere, reserve_log
 from engine_probe.sweep.replicas.start_gate import StartSlot
 from engine_probe.sweep.results.point_results import Unmeasured
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 120.0  # for a machine to come, where none is left that could
 class Machines:
     """What the engines of a fleet share."""
 
-    cluster: Cluster
+    cluster: MachineCluster
     nodes: LiveNodes
     calls: Calls
     patience_seconds: float
@@ -44,8 +44,8 @@ class Machines:
 class Place:
     """The worker that holds the engine, and what is known of its machine."""
 
-    worker: Worker
-    claim: Claim
+    worker: MachineWorker
+    claim: EngineShare
     avoid: frozenset[str]  # machines that were lost, which the cluster may not have noticed yet
     placed: Placed | None = None  # None until a machine has room
     sent: set[str] = field(default_factory=set)  # data sets
@@ -61,7 +61,7 @@ class FleetEngine:
         engine: EngineSection,
         folder: Path,
         force: bool,
-        limits: Limits,
+        limits: EngineLimits,
         order: LargestFirst,
         number: int,
     ) -> None:

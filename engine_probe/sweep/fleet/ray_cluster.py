@@ -17,10 +17,10 @@ from engine_probe.errors import InputError, UnavailableError, UnsupportedVersion
 from engine_probe.hook.vllm_versions import SUPPORTED_TEXT, is_supported
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.fleet import installed_versions
-from engine_probe.sweep.fleet.cluster import Worker
+from engine_probe.sweep.fleet.cluster import MachineWorker
 from engine_probe.sweep.fleet.installed_versions import NONE, VLLM, installed
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
-from engine_probe.sweep.fleet.resources import Claim, Node
+from engine_probe.sweep.fleet.resources import EngineShare, Node
 from page_kit.plain_text import first_line
 
 LOCAL, AUTO = "local", "auto"
@@ -83,14 +83,14 @@ def address_of_auto() -> str | None:
 
 
 class RayCluster:
-    """The `Cluster` of Ray; every answer is a future of Python's own."""
+    """The `MachineCluster` of Ray; every answer is a future of Python's own."""
 
     def nodes(self) -> list[Node]:
         import ray
 
         return [node_of(entry) for entry in ray.nodes() if entry["Alive"]]
 
-    def start_worker(self, claim: Claim, avoid: frozenset[str], *remote_engine: Any) -> Worker:
+    def start_worker(self, claim: EngineShare, avoid: frozenset[str], *remote_engine: Any) -> MachineWorker:
         import ray
 
         options: dict[str, Any] = {

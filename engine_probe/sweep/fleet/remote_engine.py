@@ -14,7 +14,7 @@ import msgspec
 from engine_probe.errors import EngineProbeError, UnavailableError
 from engine_probe.files.scratch_folder import ScratchFolder
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
-from engine_probe.sweep.execution.engine_run import EngineRun, Limits
+from engine_probe.sweep.execution.engine_run import EngineLimits, EngineRun
 from engine_probe.sweep.execution.events import Event, Placed
 from engine_probe.sweep.execution.folders import POINTS, new_log
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
@@ -39,7 +39,7 @@ class Update(msgspec.Struct, frozen=True):
 class RemoteEngine:
     """Made without touching the machine; its scratch folder is made by the first call and removed by `close`."""
 
-    def __init__(self, engine: EngineSection, force: bool, limits: Limits, environment: dict[str, str]) -> None:
+    def __init__(self, engine: EngineSection, force: bool, limits: EngineLimits, environment: dict[str, str]) -> None:
         self._run = EngineRun(engine, lambda: new_log(self._folder()), force, limits)
         self._environment = environment
         self._copies: dict[str, str] = {}  # path of a data set at home -> its path here

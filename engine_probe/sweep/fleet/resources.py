@@ -25,7 +25,7 @@ class Node(msgspec.Struct, frozen=True):
     gpu_kind: str = ""  # where Ray knows it
 
 
-class Claim(msgspec.Struct, frozen=True):
+class EngineShare(msgspec.Struct, frozen=True):
     """What one engine takes of one machine."""
 
     cpus: float
@@ -38,7 +38,7 @@ class Claim(msgspec.Struct, frozen=True):
         return node.gpus >= self.gpus and node.cpus >= self.cpus
 
 
-def claim_of(spec: EngineSpec, nodes: list[Node], on_gpus: bool) -> Claim:
+def claim_of(spec: EngineSpec, nodes: list[Node], on_gpus: bool) -> EngineShare:
     """Return a GPU and a core for each rank; on a fleet without GPUs, a whole machine of the largest kind.
 
     vLLM binds its threads to every core it finds, and two engines would share the memory bandwidth; so on CPUs two
@@ -47,8 +47,8 @@ def claim_of(spec: EngineSpec, nodes: list[Node], on_gpus: bool) -> Claim:
     check_one_machine(spec.arguments)
     if on_gpus:
         gpus = rank_count(spec.arguments)
-        return Claim(cpus=gpus, gpus=gpus)
-    return Claim(cpus=max((node.cpus for node in nodes), default=0.0) or 1.0, gpus=0)
+        return EngineShare(cpus=gpus, gpus=gpus)
+    return EngineShare(cpus=max((node.cpus for node in nodes), default=0.0) or 1.0, gpus=0)
 
 
 def has_gpus(nodes: Iterable[Node]) -> bool:
@@ -108,7 +108,7 @@ def check_room(specs: Sequence[EngineSpec], nodes: list[Node]) -> None:
         free[place] = free[place][0] - claim.gpus, free[place][1] - claim.cpus
 
 
-def no_room(claims: Sequence[Claim], nodes: Sequence[Node]) -> str:
+def no_room(claims: Sequence[EngineShare], nodes: Sequence[Node]) -> str:
     parts = ", ".join(f"{count} with {claim}" for claim, count in Counter(map(str, claims)).items())
     gpus = sum(claim.gpus for claim in claims)
     if gpus:
@@ -119,7 +119,7 @@ def no_room(claims: Sequence[Claim], nodes: Sequence[Node]) -> str:
     return f"{len(claims)} engines together ({parts}) need {needed}, and this fleet has {has}: lower replicas"
 
 
-def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: Claim) -> None:
+def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: EngineShare) -> None:
     """Refuse an engine on CPUs with fewer cores than ranks, unless the user binds the ranks to cores."""
     needed, most = rank_count(spec.arguments), max(nodes, key=lambda node: node.cpus)
     if not claim.gpus and BINDING not in os.environ and needed > most.cpus:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engine_probe.engine.parallelism import rank_count
 from engine_probe.sweep.definition.sweep_file import EngineSection
-from engine_probe.sweep.execution.engine_run import TICK_SECONDS, Limits
-from engine_probe.sweep.fleet.cluster import Calls, Cluster, LiveNodes
+from engine_probe.sweep.execution.engine_run import TICK_SECONDS, EngineLimits
+from engine_probe.sweep.fleet.cluster import Calls, LiveNodes, MachineCluster
 from engine_probe.sweep.fleet.fleet_engine import PATIENCE_SECONDS, FleetEngine, Machines
 from engine_probe.sweep.fleet.placing_order import LargestFirst
 
@@ -18,12 +18,12 @@ from engine_probe.sweep.fleet.placing_order import LargestFirst
 class Fleet:
     """The `Engines` of a sweep that runs on a cluster."""
 
-    def __init__(self, cluster: Cluster, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, cluster: MachineCluster, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._calls = Calls(cluster)
         self._machines = Machines(cluster, LiveNodes(cluster), self._calls, patience_seconds)
 
     def engines(
-        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[Limits]
+        self, engines: Sequence[EngineSection], folder: Path, force: bool, limits: Sequence[EngineLimits]
     ) -> Sequence[FleetEngine]:
         order = LargestFirst([rank_count(engine.arguments) for engine in engines])
         return [

@@ -14,7 +14,7 @@ from engine_probe.sweep.preflight.pool_demand import held_by
 from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.request_plan import Loop, Plan, Session, Step, make_plan
+from engine_probe.workload.request_plan import Loop, Plan, Session, UserStep, make_plan
 from engine_probe.workload.run import text_encoder
 from engine_probe.workload.spec import Prompts
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_REQUESTS = 5_000  # whose tokens are made to know their lengths
 
 
-class Turn(NamedTuple):
+class AskedRequest(NamedTuple):
     """One request: tokens that the prefix cache may have, those that it has not, and those of the answer."""
 
     shared: int  # of prompts of other sessions
@@ -43,26 +43,28 @@ class Turn(NamedTuple):
         return self.history + self.new + self.answer
 
 
-class Asked(NamedTuple):
+class AskedRequests(NamedTuple):
     """All requests of a point, in the order in which they are sent."""
 
-    sessions: list[list[Turn]]
+    sessions: list[list[AskedRequest]]
     arrivals_ns: list[float | None]  # None: when a user is free
     rest_ns: list[float]  # of the user, after each session
     measured: int  # sessions; the point ends with the last of them
     most_at_once: int | None  # sessions
     loop: Loop | None = None
-    levels: tuple[Step, ...] = ()
+    levels: tuple[UserStep, ...] = ()
 
 
-def asked_requests(point: Point) -> Asked | None:
+def asked_requests(point: Point) -> AskedRequests | None:
     """Return the requests of a point. None where a file or a tokenizer is not here, or where they are too many."""
     work, held = point.workload, held_by(point, 1)
     caching = point.engine.arguments.get("enable_prefix_caching", True) is not False
     if held is not None and work.in_flight is not None:
         shared, count = held.shared_tokens if caching else 0, len(held.own)
-        sessions = [[Turn(shared, 0, max(1, own), answer, 0.0)] for own, answer in held.own]
-        return Asked(sessions, [None] * count, [0.0] * count, held.measured, work.in_flight, Loop(work.in_flight, 0, 0))
+        sessions = [[AskedRequest(shared, 0, max(1, own), answer, 0.0)] for own, answer in held.own]
+        return AskedRequests(
+            sessions, [None] * count, [0.0] * count, held.measured, work.in_flight, Loop(work.in_flight, 0, 0)
+        )
     if (work.most_requests or 0) > MOST_REQUESTS:
         return None
     try:
@@ -92,8 +94,8 @@ class KeptBlocks:
         return hits
 
 
-def of_plan(plan: Plan, kept: KeptBlocks | None) -> Asked:
-    return Asked(
+def of_plan(plan: Plan, kept: KeptBlocks | None) -> AskedRequests:
+    return AskedRequests(
         [turns(session, plan.turn_pause_ns, kept) for session in plan.sessions],
         [session.arrival_ns for session in plan.sessions],
         [session.rest_ns for session in plan.sessions],
@@ -104,15 +106,15 @@ def of_plan(plan: Plan, kept: KeptBlocks | None) -> Asked:
     )
 
 
-def turns(session: Session, pause_ns: int, kept: KeptBlocks | None) -> list[Turn]:
-    found: list[Turn] = []
+def turns(session: Session, pause_ns: int, kept: KeptBlocks | None) -> list[AskedRequest]:
+    found: list[AskedRequest] = []
     history = 0  # tokens of the conversation so far
     for number, request in enumerate(session.requests):
         length = len(request.prompt_token_ids) + (0 if request.whole else history)
         shared = kept.add(request.prompt_token_ids) if kept is not None and not number else 0
         known = min(history, length - 1) if kept is not None else 0
         pause = request.pause_ns + (pause_ns if number else 0)
-        found.append(Turn(shared, known, length - shared - known, request.output_len, pause))
+        found.append(AskedRequest(shared, known, length - shared - known, request.output_len, pause))
         history = length + request.output_len
     return found
 

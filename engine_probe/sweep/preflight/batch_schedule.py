@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from engine_probe.engine.twin.step_work import StepWork
-from engine_probe.sweep.preflight.asked_requests import Asked
+from engine_probe.sweep.preflight.asked_requests import AskedRequests
 
 SECOND_NS = 1e9
 MOST_EVENTS = 200_000  # of a point that is simulated
 
 
-class Limits(NamedTuple):
+class BatchLimits(NamedTuple):
     """What bounds a batch; infinite where nothing is known."""
 
     requests: float  # max_num_seqs
@@ -28,7 +28,7 @@ class Limits(NamedTuple):
     answers: int | None = None  # after which the point ends (stop.requests)
 
 
-class Forecast(NamedTuple):
+class BatchForecast(NamedTuple):
     seconds: float
     peak_tokens: int  # of prompts and answers at one time
 
@@ -37,8 +37,8 @@ class Forecast(NamedTuple):
 class Schedule:
     """Runs the sessions of a point on a clock that the prices of steps drive."""
 
-    asked: Asked
-    limits: Limits
+    asked: AskedRequests
+    limits: BatchLimits
     step_ns: Callable[[StepWork], float]
     now: float = 0.0
     step: int = 0
@@ -56,14 +56,14 @@ class Schedule:
     def __post_init__(self) -> None:
         self._shared = max((turn.shared for session in self.asked.sessions for turn in session), default=0)
 
-    def run(self) -> Forecast | None:
+    def run(self) -> BatchForecast | None:
         """Return how long the point takes. None if it has too many events, or a request that never fits."""
         if self.asked.levels:
             return self._levels()
         self._arrive(range(len(self.asked.sessions)), self.asked.loop.users if self.asked.loop else None)
-        return Forecast(self.now / SECOND_NS, self.peak) if self._all(self.asked.measured) else None
+        return BatchForecast(self.now / SECOND_NS, self.peak) if self._all(self.asked.measured) else None
 
-    def _levels(self) -> Forecast | None:
+    def _levels(self) -> BatchForecast | None:
         first = 0
         for number, level in enumerate(self.asked.levels):
             self.now += level.pause_ns if number else 0.0
@@ -71,7 +71,7 @@ class Schedule:
             first += level.sessions
             if not self._all(first):
                 return None
-        return Forecast(self.now / SECOND_NS, self.peak)
+        return BatchForecast(self.now / SECOND_NS, self.peak)
 
     def _arrive(self, sessions: range, users: int | None) -> None:
         arrivals, loop = self.asked.arrivals_ns, self.asked.loop

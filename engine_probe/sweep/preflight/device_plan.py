@@ -10,7 +10,7 @@ from engine_probe.engine.models.attention_kinds import UnknownLayersError
 from engine_probe.engine.models.built_model import BuiltModel, built_model
 from engine_probe.engine.models.geometry import is_known
 from engine_probe.engine.parallelism import parallel_size
-from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan, sizes_of
+from engine_probe.engine.twin.capacity_plan import CapacityPlan, capacity_plan, sizes_of
 from engine_probe.errors import InputError
 from engine_probe.sweep.preflight.gpu_memory import named_gpu
 
@@ -19,7 +19,7 @@ RANKS = (2, 4, 8)
 
 def plan_on(
     model: str, device: str, arguments: Mapping[str, Any], lengths: tuple[int, int]
-) -> tuple[Plan, tuple[str, ...]]:
+) -> tuple[CapacityPlan, tuple[str, ...]]:
     """Return the plan, and doubts about the GPU's figures."""
     gpu, config = named_gpu(device), configuration(model)
     built = built_for(model, arguments)
@@ -81,7 +81,7 @@ def configuration(model: str) -> dict[str, Any]:
     return model_config(model)
 
 
-def changes_that_fit(plan: Plan, model: str, given: Mapping[str, Any]) -> list[str]:
+def changes_that_fit(plan: CapacityPlan, model: str, given: Mapping[str, Any]) -> list[str]:
     """Return the arguments of each change that is enough by itself, the smallest of its kind."""
     lengths = plan.input_len, plan.output_len
 
@@ -94,7 +94,7 @@ def changes_that_fit(plan: Plan, model: str, given: Mapping[str, Any]) -> list[s
     return [f"{name}={value}" for name, value in _attempts(plan, model, given, fits)]
 
 
-def _attempts(plan: Plan, model: str, given: Mapping[str, Any], fits: Any) -> Iterator[tuple[str, object]]:
+def _attempts(plan: CapacityPlan, model: str, given: Mapping[str, Any], fits: Any) -> Iterator[tuple[str, object]]:
     heads = sizes_of(configuration(model), built_for(model, given))[0].heads
     shared = int(given.get("tensor_parallel_size", 1))
     ranks = (count for count in RANKS if count > shared and heads % count == 0)

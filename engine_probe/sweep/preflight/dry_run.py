@@ -27,7 +27,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
     measured_speed,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
-from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, memories, show_memory
+from engine_probe.sweep.preflight.gpu_memory import GpuMemory, block_size, memories, show_memory
 from engine_probe.sweep.preflight.host_memory import HostMemory, host_memories, show_host_memory
 from engine_probe.sweep.preflight.memory_fit import pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
@@ -53,7 +53,7 @@ def show_points(
     where: Path | None,
     hardware: dict[str, Any],
     console: Console,
-    gpu: Gpu | None = None,
+    gpu: GpuMemory | None = None,
     left_out: Reasons | None = None,
 ) -> None:
     """Print the points of a sweep and what is predicted for them; `where` is None for a fleet, whose speed is unknown.
@@ -99,7 +99,7 @@ def show_points(
         console.print(line, soft_wrap=True)
 
 
-def memories_here(found: Sequence[Point], where: Path | None, gpu: Gpu | None) -> dict[EngineSpec, Memory]:
+def memories_here(found: Sequence[Point], where: Path | None, gpu: GpuMemory | None) -> dict[EngineSpec, Memory]:
     """Return the memory of each engine on the GPU, or on this machine without one; empty for a fleet's machines."""
     if gpu is not None:
         return {**memories(gpu, found)}
@@ -229,7 +229,7 @@ def untimed_line(untimed: Sequence[Point], where: Path) -> str:
     return f"{counted(len(untimed), 'point')} without a time: {unknown_speed(specs[0], where)}"
 
 
-def size_cells(point: Point, past: Sequence[Past], gpu: Gpu | None, memory: Memory | None) -> list[str]:
+def size_cells(point: Point, past: Sequence[Past], gpu: GpuMemory | None, memory: Memory | None) -> list[str]:
     """Return the cells for the requests, their lengths, their KV tokens at the end and the share of the pool."""
     work, known, needed = point.workload, pool_of(point, past), tokens_needed(point, block_size(point, gpu))
     share = pool_share(needed, point, past, memory)

@@ -29,7 +29,7 @@ FORMATS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # of a dat
 MEMORY_TESTS = ("read", "copy", "triad")
 
 
-class Gpu(NamedTuple):
+class GpuMemory(NamedTuple):
     name: str
     memory_bytes: float
     speed: DeviceSpeed | None = None  # by its datasheet; None: as measured here
@@ -37,7 +37,7 @@ class Gpu(NamedTuple):
     link_bytes_per_second: float | None = None  # to other GPUs, in one direction; None: not known
 
 
-def named_gpu(name: str, refusal: str = "") -> Gpu:
+def named_gpu(name: str, refusal: str = "") -> GpuMemory:
     """Return a GPU of the table of specifications, or the one that a report of measured kernels is of.
 
     `refusal` begins the sentence on one that is not in the table.
@@ -58,10 +58,10 @@ def named_gpu(name: str, refusal: str = "") -> Gpu:
     speed = DeviceSpeed(
         row.memory_gb_per_s * 1e9, (), products, f"the datasheet of {title}", SMALL_BYTES
     )  # no GPU's cache is larger
-    return Gpu(title, row.memory_gib * GIB, speed, doubts, link(row))
+    return GpuMemory(title, row.memory_gib * GIB, speed, doubts, link(row))
 
 
-def measured_gpu(path: Path, name: str) -> Gpu:
+def measured_gpu(path: Path, name: str) -> GpuMemory:
     """Return the device of a report with the rates that were measured of it."""
     kernels = read_kernels(path, name)
     read = kernels.figure("memory", *MEMORY_TESTS)
@@ -75,7 +75,7 @@ def measured_gpu(path: Path, name: str) -> Gpu:
     doubts = (f"rates of {title} are those of {path}{': ' if told else ''}{'; '.join(told)}",)
     rates = {dtype: measured.value for dtype, measured in products.items()}
     speed = DeviceSpeed(read.value, (), rates, f"the report {path}")
-    return Gpu(title, float(kernels.device.memory_bytes), speed, doubts, min(links, default=None))
+    return GpuMemory(title, float(kernels.device.memory_bytes), speed, doubts, min(links, default=None))
 
 
 def link(row: Specification) -> float | None:
@@ -86,13 +86,13 @@ def link(row: Specification) -> float | None:
     return row.nvlink_gb_per_s * 1e9 / 2 if row.nvlink_gb_per_s else row.ceiling("pcie", "to card")
 
 
-def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> Gpu | None:
+def smallest_gpu(gpus: Sequence[Mapping[str, Any]]) -> GpuMemory | None:
     """Return the GPU with the least memory; one without memory of its own uses the host's."""
-    held = [Gpu(str(gpu["name"]), float(gpu["memory_bytes"] or cpu().memory_bytes)) for gpu in gpus]
+    held = [GpuMemory(str(gpu["name"]), float(gpu["memory_bytes"] or cpu().memory_bytes)) for gpu in gpus]
     return min(held, key=lambda gpu: gpu.memory_bytes, default=None)
 
 
-def memory_on(gpu: Gpu, point: Point) -> RankMemory | None:
+def memory_on(gpu: GpuMemory, point: Point) -> RankMemory | None:
     """Return how an engine divides a GPU. None for a twin, unknown models and changed shapes."""
     spec = point.engine.spec
     if model_geometry(spec.model) is None or "hf_overrides" in spec.arguments or point.engine.twin is not None:
@@ -102,13 +102,13 @@ def memory_on(gpu: Gpu, point: Point) -> RankMemory | None:
     return None if found is None else replace(found, given_tokens=pool_tokens(point))
 
 
-def memories(gpu: Gpu | None, found: Sequence[Point]) -> dict[EngineSpec, RankMemory]:
+def memories(gpu: GpuMemory | None, found: Sequence[Point]) -> dict[EngineSpec, RankMemory]:
     """Return the memory of each engine for which it is known."""
     each = {} if gpu is None else {point.engine.spec: memory_on(gpu, point) for point in apart(found)}
     return {spec: memory for spec, memory in each.items() if memory is not None}
 
 
-def check_memory(gpu: Gpu | None, found: Sequence[Point]) -> None:
+def check_memory(gpu: GpuMemory | None, found: Sequence[Point]) -> None:
     """Refuse an engine that cannot start: its weights, its workspace and one request do not fit beside each other."""
     alone = apart(found)
     for spec, memory in memories(gpu, found).items():
@@ -157,7 +157,7 @@ def engine_names(specs: Sequence[EngineSpec]) -> list[str]:
     return [name or model_name(spec.model) for name, spec in zip(named, specs, strict=True)]
 
 
-def block_size(point: Point, gpu: Gpu | None) -> int:
+def block_size(point: Point, gpu: GpuMemory | None) -> int:
     """Return the tokens of a KV block. 1 where they are not known."""
     given = point.engine.arguments.get("block_size")
     return given if isinstance(given, int) else BLOCK if gpu is not None else 1

@@ -18,7 +18,7 @@ from engine_probe.workload.prompts import Chances, SharedPrefix
 MOST_STEPS, MOST_REQUESTS = 2**21, 100_000  # that are simulated; a longer point has no prediction
 
 
-class Held(NamedTuple):
+class PoolDemand(NamedTuple):
     """Holds what the requests of a point ask of the pool."""
 
     shared_tokens: int  # kept once, for all of them
@@ -53,7 +53,7 @@ def answer_tokens(point: Point) -> int | None:
     return None if held is None else sum(answer for _, answer in held.own[: held.measured])
 
 
-def held_by(point: Point, block_size: int) -> Held | None:
+def held_by(point: Point, block_size: int) -> PoolDemand | None:
     work = point.workload
     if work.output_len is None or work.sessions is None or not isinstance(work.prompts, SharedPrefix | None):
         return None
@@ -68,10 +68,10 @@ def held_by(point: Point, block_size: int) -> Held | None:
         if kept is None:
             return None
         own = [(prefix + tokens - kept, answer) for tokens, answer in zip(asked, answers, strict=True)]
-        return Held(kept * min(work.prompts.num_prefixes, count), own, measured)
+        return PoolDemand(kept * min(work.prompts.num_prefixes, count), own, measured)
     assert work.input_len is not None
     asked = drawn(work.input_len, work.seed, "input lengths", count)
-    return Held(0, list(zip(asked, answers, strict=True)), measured)
+    return PoolDemand(0, list(zip(asked, answers, strict=True)), measured)
 
 
 def drawn(length: Length, seed: int, stream: str, count: int) -> list[int]:
@@ -89,7 +89,7 @@ def cached_tokens(point: Point, prompts: SharedPrefix, block_size: int) -> int |
     return prompts.prefix_len // block_size * block_size if prompts.share == 1 else None
 
 
-def scheduled(held: Held, slots: int) -> Iterator[tuple[int, int, int]]:
+def scheduled(held: PoolDemand, slots: int) -> Iterator[tuple[int, int, int]]:
     """Yield for each request the step of its prompt, the step behind its last token, and its own prompt tokens."""
     free = [0] * slots
     for asked, answer in held.own:
@@ -98,7 +98,7 @@ def scheduled(held: Held, slots: int) -> Iterator[tuple[int, int, int]]:
         yield begin, begin + answer, asked
 
 
-def last_step(spans: Sequence[tuple[int, int, int]], held: Held) -> int:
+def last_step(spans: Sequence[tuple[int, int, int]], held: PoolDemand) -> int:
     return max(end for _, end, _ in spans[: held.measured])
 
 

@@ -17,8 +17,8 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.recordings.run import load
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.preflight.asked_requests import Asked, asked_requests
-from engine_probe.sweep.preflight.batch_schedule import Forecast, Limits, Schedule
+from engine_probe.sweep.preflight.asked_requests import AskedRequests, asked_requests
+from engine_probe.sweep.preflight.batch_schedule import BatchForecast, BatchLimits, Schedule
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.memory_fit import pool_tokens
 from engine_probe.text_format import model_name
@@ -31,7 +31,7 @@ OF_THE_SCHEDULER = {
 }
 
 
-class Prices(NamedTuple):
+class PointPrices(NamedTuple):
     """What a step of one engine costs."""
 
     times: StepTimes
@@ -70,7 +70,7 @@ class RecordedPrices:
 
     def __init__(self, past: Sequence[Past]) -> None:
         self._past = [one for one in past if one.recording is not None and not one.point.together]
-        self._found: dict[str, Prices | None] = {}
+        self._found: dict[str, PointPrices | None] = {}
 
     def __call__(self, point: Point) -> float | None:
         found = None if no_forecast(point) else self.of(point)
@@ -80,7 +80,7 @@ class RecordedPrices:
         forecast = None if asked is None else schedule(point, asked, lambda work: float(found.times.ns(work)))
         return None if forecast is None else forecast.seconds
 
-    def of(self, point: Point) -> Prices | None:
+    def of(self, point: Point) -> PointPrices | None:
         """Return the prices of this point's engine. None if it was not recorded, or too little of it."""
         engine = priced_engine(point.engine.spec)
         if engine.key not in self._found:
@@ -89,14 +89,14 @@ class RecordedPrices:
         return self._found[engine.key]
 
 
-def fitted(folders: Sequence[Path]) -> Prices | None:
+def fitted(folders: Sequence[Path]) -> PointPrices | None:
     """Fit the prices to some recordings from each part of the list, or to all if these have too few steps."""
     every = max(1, math.ceil(len(folders) / MOST_RECORDINGS))
     found = prices_of(folders[::every])
     return prices_of(folders) if found is None and every > 1 else found
 
 
-def prices_of(folders: Sequence[Path]) -> Prices | None:
+def prices_of(folders: Sequence[Path]) -> PointPrices | None:
     samples = []
     for folder in folders:
         try:
@@ -105,7 +105,7 @@ def prices_of(folders: Sequence[Path]) -> Prices | None:
         except EngineProbeError:  # a recording that cannot be read prices nothing
             continue
     try:
-        return Prices(calibrated(samples), len(samples)) if samples else None
+        return PointPrices(calibrated(samples), len(samples)) if samples else None
     except EngineProbeError:  # too few steps
         return None
 
@@ -127,10 +127,12 @@ def peak_in_steps(point: Point) -> int | None:
     return None if found is None else found.peak_tokens
 
 
-def schedule(point: Point, asked: Asked, step_ns: Callable[..., float], pool: bool = True) -> Forecast | None:
+def schedule(
+    point: Point, asked: AskedRequests, step_ns: Callable[..., float], pool: bool = True
+) -> BatchForecast | None:
     arguments = point.engine.arguments
     seqs, tokens = arguments.get("max_num_seqs"), arguments.get("max_num_batched_tokens")
-    limits = Limits(
+    limits = BatchLimits(
         seqs if isinstance(seqs, int) else math.inf,
         tokens if isinstance(tokens, int) else math.inf,
         (pool_tokens(point) or math.inf) if pool else math.inf,

@@ -17,7 +17,7 @@ from engine_probe.sweep.execution.events import Show
 from engine_probe.sweep.execution.folders import set_aside
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
 from engine_probe.sweep.replicas.merged_progress import MergedProgress
-from engine_probe.sweep.replicas.start_gate import StartGate, StartSlot, StoppedError
+from engine_probe.sweep.replicas.start_gate import PointOverError, StartGate, StartSlot
 from engine_probe.sweep.results.point_results import Unmeasured, row_at
 
 Found = Measurement | EngineStartError | None  # None: ended because another engine failed
@@ -93,7 +93,7 @@ def measure_one(engine: Engine, planned: PlannedPoint, show: Show, gate: StartGa
         return engine.measure(planned, show, StartSlot(gate))
     except EngineStartError as error:
         return error
-    except StoppedError:
+    except PointOverError:
         engine.close()
         return None
 

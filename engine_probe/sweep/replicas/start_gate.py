@@ -11,7 +11,7 @@ from engine_probe.sweep.engine_process.messages import Ready
 LEAD_SECONDS = 3.0
 
 
-class StoppedError(Exception):
+class PointOverError(Exception):
     """The point is over, because another of its engines failed or the sweep is ending."""
 
 
@@ -37,7 +37,7 @@ class StartGate:
     def check(self) -> None:
         """Raise if the point is over."""
         if self._stopped:
-            raise StoppedError
+            raise PointOverError
 
 
 class StartSlot:

@@ -13,7 +13,7 @@ from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
 from engine_probe.record.run_folder import DRIVEN_FILE, QUESTIONS_FILE, process_started
 from engine_probe.record.schema import AnswerOutcome
-from engine_probe.workload.driver import Level, Outcome
+from engine_probe.workload.driver import PlanOutcome, UserLevel
 from engine_probe.workload.question_set.question_file import read_question_sets
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import Plan
@@ -72,7 +72,7 @@ class Driven(msgspec.Struct, frozen=True):
     past_deadline: int = 0  # aborted when their deadline had passed
     failed: int = 0  # ended by vLLM without an answer
     not_asked: int = 0  # later turns of conversations in which a turn was not answered
-    levels: list[Level] = []  # of users, one after another, with arrivals in steps
+    levels: list[UserLevel] = []  # of users, one after another, with arrivals in steps
     further: int = 0  # requests handed over only to hold the load; those in flight at the end were aborted
 
     @property
@@ -81,7 +81,7 @@ class Driven(msgspec.Struct, frozen=True):
 
 
 def driver_log(
-    plan: Plan, outcome: Outcome, warmed: WarmedUp | None = None, steady: dict[str, Any] | None = None
+    plan: Plan, outcome: PlanOutcome, warmed: WarmedUp | None = None, steady: dict[str, Any] | None = None
 ) -> Driven:
     late = outcome.lateness_ns
     return Driven(

@@ -30,7 +30,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
     weights_bytes,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
-from engine_probe.sweep.preflight.gpu_memory import Gpu, block_size, check_memory
+from engine_probe.sweep.preflight.gpu_memory import GpuMemory, block_size, check_memory
 from engine_probe.sweep.preflight.memory_fit import check_fit
 from engine_probe.sweep.preflight.recorded_prices import RecordedPrices
 
@@ -38,7 +38,7 @@ from engine_probe.sweep.preflight.recorded_prices import RecordedPrices
 class Target(NamedTuple):
     """What a suite is predicted for: this machine, GPUs of a kind that need not be here, or a fleet."""
 
-    gpu: Gpu | None  # the smallest here, or the named one
+    gpu: GpuMemory | None  # the smallest here, or the named one
     hardware: dict[str, Any] | None = None  # of this machine; None for a named GPU
     past: Sequence[Past] = ()
     nodes: list[Node] | None = None  # of a fleet
@@ -48,7 +48,7 @@ class Target(NamedTuple):
         return self.gpu.speed if self.gpu and self.gpu.speed else measured_speed(self.hardware or {})
 
 
-class Forecast(NamedTuple):
+class SweepForecast(NamedTuple):
     """What is predicted of one sweep."""
 
     points: int
@@ -63,7 +63,7 @@ class Forecast(NamedTuple):
     missing: tuple[str, ...]  # sentences about what a part of its points lacks
 
 
-def forecast(sweep: SweepFile, target: Target) -> Forecast:
+def forecast(sweep: SweepFile, target: Target) -> SweepForecast:
     found, past = points(sweep), target.past
     too_large = beyond(found, target)
     left_out = {**without_checkpoint(sweep, found), **too_large}
@@ -78,7 +78,7 @@ def forecast(sweep: SweepFile, target: Target) -> Forecast:
     held = zip(tokens, found, strict=True)
     shares = [pool_share(needed, point, past, memory.get(point.engine.spec)) for needed, point in held]
     pools = [each.pool_tokens for each in memory.values() if not each.refusal and each.pool_tokens is not None]
-    return Forecast(
+    return SweepForecast(
         len(found) + len(texts(sweep)),
         max(weights, default=None),
         max((needed for needed in tokens if needed is not None), default=None),

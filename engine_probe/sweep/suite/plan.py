@@ -20,7 +20,7 @@ from engine_probe.text_format import model_name, suggestion
 Prepare = Callable[[SweepFile], SweepFile]  # what is changed in each sweep, such as twins in place of its engines
 
 
-class Planned(NamedTuple):
+class PlannedSweep(NamedTuple):
     """A sweep of a suite, read; or why it cannot be."""
 
     state: SweepState
@@ -38,7 +38,7 @@ def plan(
     model: str | None = None,
     only: Collection[str] = (),
     prepare: Prepare = as_it_is,
-) -> tuple[SuiteState, list[Planned]]:
+) -> tuple[SuiteState, list[PlannedSweep]]:
     """Return the state before anything was measured, and the sweeps; `beside` is the folder of the suite file.
 
     What is wrong with the suite file is refused. A sweep that does not take `settings` or the model, or that `prepare`
@@ -69,7 +69,7 @@ def check_only(suite: SuiteFile, only: Collection[str]) -> None:
 
 def planned(
     section: int, asked: SuiteSweep, beside: Path, settings: Sequence[str], model: str | None, prepare: Prepare
-) -> Planned:
+) -> PlannedSweep:
     name, own = name_of(asked), [f"{key}={json.dumps(value)}" for key, value in asked.set.items()]
     sweep = sweep_name(asked, beside)
     as_shipped = read_sweep(sweep, own)  # what is wrong with the suite itself is refused
@@ -77,12 +77,12 @@ def planned(
     return read(state, prepare, as_shipped if state.settings == own else None)
 
 
-def read(state: SweepState, prepare: Prepare = as_it_is, known: SweepFile | None = None) -> Planned:
+def read(state: SweepState, prepare: Prepare = as_it_is, known: SweepFile | None = None) -> PlannedSweep:
     """Read the sweep of a row unless it is known; if it cannot be, the row says why."""
     try:
-        return Planned(state, prepare(known or read_sweep(state.sweep, state.settings)))
+        return PlannedSweep(state, prepare(known or read_sweep(state.sweep, state.settings)))
     except EngineProbeError as error:
-        return Planned(failed(state, error), None)
+        return PlannedSweep(failed(state, error), None)
 
 
 def failed(state: SweepState, error: EngineProbeError) -> SweepState:
@@ -100,7 +100,7 @@ def sweep_name(asked: SuiteSweep, beside: Path) -> str:
     return str(path) if path.is_file() else str(find_sweep(asked.sweep)) if Path(asked.sweep).suffix else asked.sweep
 
 
-def in_folders(found: Sequence[Planned], sections: Sequence[str]) -> Iterator[Planned]:
+def in_folders(found: Sequence[PlannedSweep], sections: Sequence[str]) -> Iterator[PlannedSweep]:
     """Yield the sweeps with their folders: section / model, or the sweep's name where a model is not enough."""
     models = [model_of(each) for each in found]
     counts = Counter((each.state.section, model) for each, model in zip(found, models, strict=True))
@@ -111,7 +111,7 @@ def in_folders(found: Sequence[Planned], sections: Sequence[str]) -> Iterator[Pl
         yield each._replace(state=replace(each.state, folder=f"{sections[section]}/{name}"))
 
 
-def model_of(each: Planned) -> str | None:
+def model_of(each: PlannedSweep) -> str | None:
     """Return the model of a sweep. None if it measures several, or cannot be read."""
     if each.sweep is None:
         return None

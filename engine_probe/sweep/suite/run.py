@@ -30,13 +30,13 @@ from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.execution.folders import RESUMABLE, rows_of, set_aside
 from engine_probe.sweep.execution.skip_saturated import SATURATED
 from engine_probe.sweep.results.point_results import SKIPPED
-from engine_probe.sweep.suite.plan import Planned, Prepare, as_it_is, failed, read
+from engine_probe.sweep.suite.plan import PlannedSweep, Prepare, as_it_is, failed, read
 from engine_probe.text_format import counted
 
 Say = Callable[[str], None]
 
 
-class Measure(Protocol):
+class MeasureSweep(Protocol):
     def __call__(self, sweep: SweepFile, row: SweepState, place: Path, resume: bool) -> int:
         """Measure a sweep into this folder and return its exit code; `resume` if the folder has a part of it."""
 
@@ -44,7 +44,7 @@ class Measure(Protocol):
 class SuiteRun:
     """A suite in its folder, with the rows of its sweeps."""
 
-    def __init__(self, folder: Path, state: SuiteState, found: Sequence[Planned]) -> None:
+    def __init__(self, folder: Path, state: SuiteState, found: Sequence[PlannedSweep]) -> None:
         self.folder, self.state = folder, state
         self._found = list(found)
 
@@ -53,7 +53,9 @@ class SuiteRun:
         """Go on in the folder of a suite: complete sweeps are kept, the others are measured or gone on with."""
         state = read_state(folder)
         change = prepare(state)
-        found = [Planned(row, None) if row.status == COMPLETE else begun(folder, row, change) for row in state.sweeps]
+        found = [
+            PlannedSweep(row, None) if row.status == COMPLETE else begun(folder, row, change) for row in state.sweeps
+        ]
         return cls(folder, replace(state, sweeps=[each.state for each in found]), found)
 
     @property
@@ -70,7 +72,7 @@ class SuiteRun:
         with writing(path, RESUMABLE):
             atomic_write(path, msgspec.json.format(msgspec.json.encode(self.state), indent=1))
 
-    def run(self, measure: Measure, say: Say) -> int:
+    def run(self, measure: MeasureSweep, say: Say) -> int:
         """Measure what is left. Return 0 if all is complete, 1 if some of it, else the code of the last failure."""
         self.save()
         for place in self.left:
@@ -92,7 +94,7 @@ class SuiteRun:
         measured = any(row.status in (COMPLETE, PARTIAL) for row in rows)
         return 1 if measured else rows[-1].exit_code or 1
 
-    def _measure(self, place: int, sweep: SweepFile, measure: Measure) -> SweepState:
+    def _measure(self, place: int, sweep: SweepFile, measure: MeasureSweep) -> SweepState:
         row = self._set(place, replace(self.state.sweeps[place], status=RUNNING, exit_code=0, reason=""))
         folder, begin = self.folder / row.folder, time.monotonic()
         resume = (folder / RESULT_FILE).is_file()
@@ -111,15 +113,15 @@ class SuiteRun:
         return row
 
 
-def begun(folder: Path, row: SweepState, prepare: Prepare) -> Planned:
+def begun(folder: Path, row: SweepState, prepare: Prepare) -> PlannedSweep:
     """Read a sweep that is not complete: as it was asked for where a part of it is measured, or else again."""
     place, again = folder / row.folder, replace(row, status=WAITING, exit_code=0, reason="")
     if not (place / RESULT_FILE).is_file():
         return read(again, prepare)
     try:
-        return Planned(again, read_sweep(str(place)))
+        return PlannedSweep(again, read_sweep(str(place)))
     except EngineProbeError as error:
-        return Planned(failed(row, error), None)
+        return PlannedSweep(failed(row, error), None)
 
 
 def outcome(folder: Path, code: int) -> dict[str, object]:

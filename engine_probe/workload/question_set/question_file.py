@@ -45,7 +45,7 @@ class AnswerKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         return (given,) if isinstance(given, str) else given
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class AskedQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One question of a conversation; from the second on, the key checks that the earlier turns are remembered."""
 
     question: str
@@ -62,26 +62,28 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     question: Annotated[str | None, about("The question.")] = None
     answer: Annotated[AnswerKey | None, about("What a right answer is.")] = None
     choices: Annotated[tuple[str, ...], about("Choices, shown as A, B, C ...", ["1956", "1957"])] = ()
-    turns: Annotated[tuple[Asked, ...], about("Questions of one conversation, in place of question and answer.")] = ()
+    turns: Annotated[
+        tuple[AskedQuestion, ...], about("Questions of one conversation, in place of question and answer.")
+    ] = ()
     system: Annotated[str | None, about("System prompt.")] = None
     context: Annotated[str | None, about("Passage that stands before the (first) question.")] = None
     eval: Annotated[Literal["answer", "teaching"], about("A short answer, or an explanation to a student.")] = "answer"
     instruction: Annotated[str | None, about("What replaces the instruction that follows from eval.")] = None
 
     @property
-    def asked(self) -> tuple[Asked, ...]:
+    def asked(self) -> tuple[AskedQuestion, ...]:
         if self.turns:
             return self.turns
         assert self.question is not None
         assert self.answer is not None
-        return (Asked(self.question, self.answer, self.choices),)
+        return (AskedQuestion(self.question, self.answer, self.choices),)
 
     def turn_id(self, turn: int) -> str:
         """Return the id under which the answer to a turn is recorded."""
         return f"{self.id}/{turn + 1}" if self.turns else self.id
 
 
-class Placed(NamedTuple):
+class PlacedQuestion(NamedTuple):
     """Holds a question and its place, as `file:line`."""
 
     question: Question
@@ -114,16 +116,16 @@ def read_question_sets(names: Iterable[str]) -> list[Question]:
     return [placed.question for placed in checked(found for name in names for found in placed_lines(name))]
 
 
-def placed_lines(name: str) -> Iterator[Placed]:
+def placed_lines(name: str) -> Iterator[PlacedQuestion]:
     path, empty = find_question_set(name), True
     for where, entry in read_json_lines(path):
         empty = False
-        yield Placed(question_of(entry, where), where)
+        yield PlacedQuestion(question_of(entry, where), where)
     if empty:
         raise InputError(f"{path} holds no question: give one JSON object on each line")
 
 
-def checked(lines: Iterable[Placed]) -> Iterator[Placed]:
+def checked(lines: Iterable[PlacedQuestion]) -> Iterator[PlacedQuestion]:
     """Yield the questions; refuse an id that two of them have."""
     places: dict[str, str] = {}
     for placed in lines:
@@ -137,7 +139,7 @@ def checked(lines: Iterable[Placed]) -> Iterator[Placed]:
 def question_of(entry: dict[str, Any], where: str) -> Question:
     """Convert a line; refuse what is missing, unknown or contradictory."""
     try:
-        question = convert(entry, Question, {"": Question, "answer": AnswerKey, "turns[]": Asked}, "a question")
+        question = convert(entry, Question, {"": Question, "answer": AnswerKey, "turns[]": AskedQuestion}, "a question")
         check_question(question)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
@@ -161,7 +163,7 @@ def check_question(question: Question) -> None:
         check_asked(asked, f"turns[{number}]." if question.turns else "")
 
 
-def check_asked(asked: Asked, place: str) -> None:
+def check_asked(asked: AskedQuestion, place: str) -> None:
     if not asked.question.strip():
         raise InputError(f"{place}question is empty")
     if len(asked.choices) > len(ascii_uppercase) or len(asked.choices) == 1:

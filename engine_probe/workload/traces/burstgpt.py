@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import MOST_DATA_BYTES, read_csv, shown
-from engine_probe.workload.traces.recorded import Recorded, RecordedSession, whole
+from engine_probe.workload.traces.recorded import RecordedSession, TraceRequest, whole
 
 COLUMNS = ("Timestamp", "Request tokens", "Response tokens")
 
@@ -21,7 +21,7 @@ def read_burstgpt(path: Path) -> list[RecordedSession]:
         values = {column: parsed(row[column], column, where) for column in COLUMNS}
         lengths = {name: int(n) if (n := values[name]).is_integer() else n for name in (input_len, output_len)}
         tokens = whole(lengths, input_len, where, least=1), whole(lengths, output_len, where)
-        found.append(RecordedSession(where, [Recorded(where, values[time], *tokens)]))
+        found.append(RecordedSession(where, [TraceRequest(where, values[time], *tokens)]))
     return found
 
 

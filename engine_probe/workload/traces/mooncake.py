@@ -9,7 +9,7 @@ from typing import Any
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json_lines, shown
-from engine_probe.workload.traces.recorded import Recorded, RecordedSession, hashes, number, whole
+from engine_probe.workload.traces.recorded import RecordedSession, TraceRequest, hashes, number, whole
 
 SESSION, DELAY, TIMESTAMP = "session_id", "delay", "timestamp"
 
@@ -56,8 +56,8 @@ def pause_seconds(entry: dict[str, Any], where: str, name: str) -> float:
     return delay / 1000
 
 
-def recorded(entry: dict[str, Any], where: str, timestamp_seconds: float, pause: float = 0.0) -> Recorded:
-    return Recorded(
+def recorded(entry: dict[str, Any], where: str, timestamp_seconds: float, pause: float = 0.0) -> TraceRequest:
+    return TraceRequest(
         where,
         timestamp_seconds,
         whole(entry, "input_length", where, least=1),

@@ -10,7 +10,7 @@ from engine_probe.files.safe_read import shown
 from engine_probe.workload.lengths import MOST_TOKENS
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class TraceRequest(msgspec.Struct, frozen=True):
     """Holds one request of a trace; of a session's later turns, the tokens after the answer before."""
 
     where: str
@@ -28,7 +28,7 @@ class RecordedSession(msgspec.Struct, frozen=True):
     """Holds requests that wait for each other; mostly one."""
 
     name: str
-    turns: list[Recorded]
+    turns: list[TraceRequest]
 
     @property
     def timestamp_seconds(self) -> float:

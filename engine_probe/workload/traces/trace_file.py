@@ -14,7 +14,7 @@ from engine_probe.workload.lengths import Positive
 from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
 from engine_probe.workload.traces.burstgpt import read_burstgpt
 from engine_probe.workload.traces.mooncake import read_mooncake, read_sessions
-from engine_probe.workload.traces.recorded import Recorded, RecordedSession
+from engine_probe.workload.traces.recorded import RecordedSession, TraceRequest
 from engine_probe.workload.traces.weka import read_weka
 
 SHIPPED = [Path(__file__).parents[2] / "sweep" / "shipped" / "traces", Path(__file__).parents[3] / "sweeps" / "traces"]
@@ -91,7 +91,7 @@ def answered(trace: Trace) -> tuple[list[RecordedSession], int]:
     return usable, sum(len(session.turns) for session in sessions) - kept
 
 
-def before_failure(turns: Sequence[Recorded]) -> list[Recorded]:
+def before_failure(turns: Sequence[TraceRequest]) -> list[TraceRequest]:
     count = next((number for number, turn in enumerate(turns) if not turn.output_len), len(turns))
     return list(turns[:count])
 
@@ -110,7 +110,7 @@ def trace_turns(session: RecordedSession, number: int, trace: Trace, chances: Ch
     return found
 
 
-def trace_prompt(request: Recorded, number: int, block_tokens: int, chances: Chances) -> list[int]:
+def trace_prompt(request: TraceRequest, number: int, block_tokens: int, chances: Chances) -> list[int]:
     """Draw the tokens of a prompt; equal hash_ids give equal blocks."""
     block_tokens = request.block_tokens or block_tokens
     if not request.hash_ids:

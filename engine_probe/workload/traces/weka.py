@@ -11,7 +11,7 @@ from typing import Any
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json, read_json_lines, shown
-from engine_probe.workload.traces.recorded import Recorded, RecordedSession, hashes, number, whole
+from engine_probe.workload.traces.recorded import RecordedSession, TraceRequest, hashes, number, whole
 
 REQUEST_TYPES = ("s", "n")  # streamed or not, which makes no difference here
 GLOBAL = "global"
@@ -39,7 +39,7 @@ def conversations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield str(path), entry
 
 
-def turns(conversation: dict[str, Any], requests: list[Any], where: str, name: str) -> Iterator[Recorded]:
+def turns(conversation: dict[str, Any], requests: list[Any], where: str, name: str) -> Iterator[TraceRequest]:
     block_tokens = whole(conversation, "block_size", where, least=1)
     scope = "" if conversation.get("hash_id_scope") == GLOBAL else f"{name} "
     for place, request in enumerate(requests):
@@ -49,7 +49,7 @@ def turns(conversation: dict[str, Any], requests: list[Any], where: str, name: s
             raise InputError(
                 f"{at}: type is {shown(kind)}, expected s or n: subagents cannot be replayed, use a corpus without them"
             )
-        yield Recorded(
+        yield TraceRequest(
             at,
             0.0,
             whole(request, "in", at, least=1),

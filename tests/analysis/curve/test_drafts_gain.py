@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from engine_probe.analysis.curve.drafts_gain import drafts_gain
-from engine_probe.analysis.curve.raised_limits import Effect, Measured
+from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve
 from engine_probe.report.sections.sweep.speculation import gain_section
 
 NGRAM = {"method": "ngram", "num_speculative_tokens": 3}
 
 
-def curve(settings: dict[str, Any], drafts: bool, *rates: tuple[float, float], unit: str = "requests") -> Measured:
+def curve(settings: dict[str, Any], drafts: bool, *rates: tuple[float, float], unit: str = "requests") -> MeasuredCurve:
     figures: list[Any] = [
         SimpleNamespace(load=load, speculation=drafts or None, summary=SimpleNamespace(output_tokens_per_s=rate))
         for load, rate in rates
     ]
-    return Measured(settings, unit, figures)
+    return MeasuredCurve(settings, unit, figures)
 
 
 NONE = dict.fromkeys(NGRAM)
@@ -30,8 +30,8 @@ def test_each_load_that_both_curves_have_has_its_gain() -> None:
     gains = drafts_gain([plain, curve(NGRAM, True, (1, 150), (8, 400), (16, 500))])
     assert gains == {
         "method ngram, num_speculative_tokens 3": [
-            Effect({}, 1, "requests", (100,), (150,)),
-            Effect({}, 8, "requests", (400,), (400,)),
+            ChangedThroughput({}, 1, "requests", (100,), (150,)),
+            ChangedThroughput({}, 8, "requests", (400,), (400,)),
         ]
     }
 
@@ -55,9 +55,9 @@ def test_a_sweep_without_drafts_or_with_drafts_alone_has_no_gain() -> None:
 
 def test_the_section_tells_gains_from_losses_by_their_intervals() -> None:
     effects = [
-        Effect({}, 1, "concurrency", (100, 101, 99), (150, 151, 149)),
-        Effect({}, 8, "concurrency", (400, 440, 360), (410, 450, 370)),
-        Effect({}, 32, "concurrency", (800, 801, 799), (600, 601, 599)),
+        ChangedThroughput({}, 1, "concurrency", (100, 101, 99), (150, 151, 149)),
+        ChangedThroughput({}, 8, "concurrency", (400, 440, 360), (410, 450, 370)),
+        ChangedThroughput({}, 32, "concurrency", (800, 801, 799), (600, 601, 599)),
     ]
     section = gain_section("method ngram", effects)
     gained, lost, unsure = (sentence.text for sentence in section.sentences)
@@ -68,6 +68,6 @@ def test_the_section_tells_gains_from_losses_by_their_intervals() -> None:
 
 
 def test_without_repeats_chance_is_said_to_be_unknown() -> None:
-    section = gain_section("method ngram", [Effect({}, 1, "concurrency", (100,), (150,))])
+    section = gain_section("method ngram", [ChangedThroughput({}, 1, "concurrency", (100,), (150,))])
     (words,) = section.sentences
     assert words.text == "Without repeats it is not known whether drafts gain or lose: the table may show chance."

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.curve.raised_limits import Measured, raised_limits
+from engine_probe.analysis.curve.raised_limits import MeasuredCurve, raised_limits
 
 UNIT = "concurrent requests"
 
@@ -21,8 +21,8 @@ def point(load: float, rate: float, **waited: float) -> PointFigures:
     )
 
 
-def curve(*points: PointFigures, **settings: Any) -> Measured:
-    return Measured(settings, UNIT, points)
+def curve(*points: PointFigures, **settings: Any) -> MeasuredCurve:
+    return MeasuredCurve(settings, UNIT, points)
 
 
 def test_the_load_that_waited_longest_is_compared_with_the_next_higher_value() -> None:

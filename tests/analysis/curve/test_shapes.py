@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.analysis.curve.shapes import FAMILIES, Family, Span
+from engine_probe.analysis.curve.shapes import FAMILIES, BreakRange, Family
 
-SPAN = Span(np.array([1.0, 2.0, 4.0, 8.0]))
+SPAN = BreakRange(np.array([1.0, 2.0, 4.0, 8.0]))
 HALFWAY = np.full((4, 1), 0.5)
 
 
@@ -19,7 +19,9 @@ def rates(family: Family, *loads: float) -> list[float]:
 def test_a_break_lies_halfway_between_the_ends_or_among_the_gaps() -> None:
     """On powers of two both agree; of 1, 10 and 11, the second lies at 0.96 on a logarithmic scale, at 0.5 by gaps."""
     assert SPAN.load(np.array([0.0, 1 / 3, 0.5, 1.0])).tolist() == pytest.approx([1, 2, 8**0.5, 8])
-    assert Span(np.array([1.0, 10.0, 11.0])).load(np.array([(np.log(10) / np.log(11) + 0.5) / 2])) == pytest.approx(10)
+    assert BreakRange(np.array([1.0, 10.0, 11.0])).load(
+        np.array([(np.log(10) / np.log(11) + 0.5) / 2])
+    ) == pytest.approx(10)
 
 
 def test_a_plateau_is_level_from_its_break_on() -> None:

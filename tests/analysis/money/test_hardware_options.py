@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.analysis.money.hardware_options import (
+    CheapestStep,
     Demand,
     Offered,
-    Step,
     cheapest,
     choices,
     cost_ratios,
@@ -53,15 +53,15 @@ def test_energy_of_published_power_is_in_the_cost_if_it_has_a_price() -> None:
 def test_demand_says_when_to_upgrade() -> None:
     """A small one to 10; two of them cost more than a large one, which holds 35; then two large ones."""
     found = cheapest([Offered("small", (100, 100), (10, 10), ""), Offered("large", (190, 190), (35, 35), "")])
-    assert found[:2] == [Step(10, "small", 1, 100), Step(35, "large", 1, 190)]
-    assert found[2] in (Step(40, "small", 4, 400), Step(70, "large", 2, 380))
+    assert found[:2] == [CheapestStep(10, "small", 1, 100), CheapestStep(35, "large", 1, 190)]
+    assert found[2] in (CheapestStep(40, "small", 4, 400), CheapestStep(70, "large", 2, 380))
     costs = [step.per_month for step in found]
     assert costs == sorted(costs)
 
 
 def test_the_lower_ends_hold_for_sure_and_the_upper_ends_perhaps() -> None:
-    assert cheapest([L4, L40S])[:2] == [Step(15, "L4", 1, 521), Step(30, "L4", 2, 1042)]
-    assert cheapest([L4, L40S], sure=False)[:2] == [Step(20, "L4", 1, 521), Step(40, "L4", 2, 1042)]
+    assert cheapest([L4, L40S])[:2] == [CheapestStep(15, "L4", 1, 521), CheapestStep(30, "L4", 2, 1042)]
+    assert cheapest([L4, L40S], sure=False)[:2] == [CheapestStep(20, "L4", 1, 521), CheapestStep(40, "L4", 2, 1042)]
 
 
 def test_what_sustains_nothing_known_is_not_planned_with() -> None:

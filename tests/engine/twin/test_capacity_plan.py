@@ -7,7 +7,7 @@ import pytest
 from engine_probe.engine.models.catalogue import catalogue_config
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.models.kv_layout import KvGroup
-from engine_probe.engine.twin.capacity_plan import Plan, capacity_plan, least_times
+from engine_probe.engine.twin.capacity_plan import CapacityPlan, capacity_plan, least_times
 from engine_probe.engine.twin.step_work import StepWork
 
 PUBLISHED = {  # KV tokens on one H100 NVL of 93.6 GiB, of which vLLM took 0.9
@@ -25,7 +25,7 @@ def plan(
     lengths: tuple[int, int] = (512, 256),
     link: float | None = None,
     **arguments: object,
-) -> Plan:
+) -> CapacityPlan:
     rates = {"bfloat16": 1e15, "float16": 1e15}
     found = capacity_plan(catalogue_config(model), arguments, ("GPU", memory_gib * GIB), rates, 1e12, lengths, link)
     assert found is not None

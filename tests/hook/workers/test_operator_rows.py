@@ -9,23 +9,23 @@ from engine_probe.hook.workers import operator_rows
 from engine_probe.hook.workers.operator_kinds import kind_of, layer_kind
 from engine_probe.hook.workers.operator_rows import (
     MOST_NAME,
-    Event,
     Key,
-    Span,
+    OperatorEvent,
+    TimeSpan,
     exclusive_ns,
     folded,
     innermost,
     slice_rows,
 )
-from engine_probe.hook.workers.phases import Step
+from engine_probe.hook.workers.phases import WorkerStep
 
 US = 1_000
 THREAD, STREAM, OTHER_STREAM = 7, 1, 2
 
 
-def step(number: int = 0, begin: int = 0) -> Step:
+def step(number: int = 0, begin: int = 0) -> WorkerStep:
     """A step of 1 ms: preparation 100 µs, forward 500, logits 100, sampling 200, bookkeeping 100."""
-    return Step(
+    return WorkerStep(
         number=number,
         called=begin,
         forward_called=begin + 100 * US,
@@ -37,12 +37,12 @@ def step(number: int = 0, begin: int = 0) -> Step:
     )
 
 
-def operator(name: str, begin_us: float, end_us: float, lane: int = THREAD, launch: int = 0) -> Event:
-    return Event(name, round(begin_us * US), round(end_us * US), lane, launch=launch)
+def operator(name: str, begin_us: float, end_us: float, lane: int = THREAD, launch: int = 0) -> OperatorEvent:
+    return OperatorEvent(name, round(begin_us * US), round(end_us * US), lane, launch=launch)
 
 
-def kernel(name: str, begin_us: float, end_us: float, launch: int = 0, stream: int = STREAM) -> Event:
-    return Event(name, round(begin_us * US), round(end_us * US), stream, on_device=True, launch=launch)
+def kernel(name: str, begin_us: float, end_us: float, launch: int = 0, stream: int = STREAM) -> OperatorEvent:
+    return OperatorEvent(name, round(begin_us * US), round(end_us * US), stream, on_device=True, launch=launch)
 
 
 def sums(
@@ -76,7 +76,7 @@ def test_every_phase_adds_up_to_its_duration_whatever_the_operators() -> None:
     steps = [step(number, number * 1_100 * US) for number in range(5)]
     starts = np.sort(random.integers(0, 5_500 * US, 2_000))
     events = [
-        Event(names[at % 5], int(start), int(start + random.integers(0, 20 * US)), THREAD)
+        OperatorEvent(names[at % 5], int(start), int(start + random.integers(0, 20 * US)), THREAD)
         for at, start in enumerate(starts)
     ]
     found = folded(events, steps, [], THREAD)
@@ -98,7 +98,7 @@ def test_other_threads_and_the_time_between_steps_count_for_nothing() -> None:
 
 
 def test_operators_belong_to_the_layer_that_runs() -> None:
-    layers = [Span(100 * US, 300 * US, "attention"), Span(300 * US, 500 * US, "MLP")]
+    layers = [TimeSpan(100 * US, 300 * US, "attention"), TimeSpan(300 * US, 500 * US, "MLP")]
     found = folded([operator("aten::mm", 200, 400)], [step()], layers, THREAD)
     assert sums(found, 3, 4) == {
         ("matrix product", "attention"): 100 * US,
@@ -110,7 +110,7 @@ def test_operators_belong_to_the_layer_that_runs() -> None:
 
 
 def test_elementwise_operators_in_a_norm_are_the_norm() -> None:
-    layers = [Span(100 * US, 300 * US, "normalisation"), Span(300 * US, 600 * US, "MLP")]
+    layers = [TimeSpan(100 * US, 300 * US, "normalisation"), TimeSpan(300 * US, 600 * US, "MLP")]
     events = [operator("aten::pow", 100, 250), operator("aten::_to_copy", 250, 300), operator("aten::mul", 300, 600)]
     found = sums(folded(events, [step()], layers, THREAD), 3)
     assert found == {"normalisation": 200 * US, "elementwise and views": 300 * US}
@@ -126,7 +126,7 @@ def test_kernels_belong_to_the_phase_that_launched_them_however_late_they_run() 
         kernel("flash_fwd_splitkv_kernel", 1_020, 1_120, launch=2),
         kernel("at::native::reduce_kernel<ArgMaxOps>", 1_130, 1_140, launch=3),
     ]
-    found = folded(events, [step()], [Span(112 * US, 116 * US, "attention")], THREAD)
+    found = folded(events, [step()], [TimeSpan(112 * US, 116 * US, "attention")], THREAD)
     assert sums(found, 3, 4, where="device") == {
         ("matrix product", None): 300 * US,
         ("attention", "attention"): 100 * US,

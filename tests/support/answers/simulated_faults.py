@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.answers.integrity.answers import Pair, aligned
-from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind, compare
+from engine_probe.analysis.answers.integrity.answers import AnswerPair, aligned
+from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind, compare
 from engine_probe.analysis.answers.integrity.margin_noise import margin_shifts, stretches
 from tests.support.answers.simulated_answers import SCHEMA, Engine, Integers, Reals, normal
 
@@ -89,7 +89,7 @@ class FaultKind(NamedTuple):
 
     name: str
     damage: Damage | None  # None: it acts on margins
-    is_named: Callable[[Comparison], bool]
+    is_named: Callable[[ComparedAnswer], bool]
 
 
 WRONG_BLOCK = "wrong KV block"
@@ -117,7 +117,7 @@ class Count:
     visible_found: int = 0
     runs_visible: int = 0  # at least one fault in the run is visible
 
-    def add(self, run: Compared, victims: Sequence[int], kind: FaultKind | None) -> None:
+    def add(self, run: HeldToReference, victims: Sequence[int], kind: FaultKind | None) -> None:
         hit, comparisons = set(map(str, victims)), run.comparisons
         found = [each for each in comparisons if each.prompt_id in hit and each.is_fault]
         visible = visible_faults(run, hit)
@@ -142,7 +142,7 @@ class Count:
         return Count(*map(int.__add__, astuple(self), astuple(other)))
 
 
-def visible_faults(run: Compared, victims: set[str]) -> set[str]:
+def visible_faults(run: HeldToReference, victims: set[str]) -> set[str]:
     """Return the victims with a figure beyond those of all other requests.
 
     The figures are what the verdict rests on: the largest move of a margin, the largest of a stretch, and the shift
@@ -156,7 +156,7 @@ def visible_faults(run: Compared, victims: set[str]) -> set[str]:
     return {name for name in victims if (figures[name] > others).any()}
 
 
-def moved(each: Comparison, pair: Pair) -> Reals:
+def moved(each: ComparedAnswer, pair: AnswerPair) -> Reals:
     return np.array([each.shift, stretches(margin_shifts(pair)).max(initial=0.0), each.needed_shift or 0.0])
 
 
@@ -183,7 +183,7 @@ def rates(seeds: Sequence[int]) -> Rates:
     return found
 
 
-def compared(seed: int) -> Iterator[tuple[FaultKind | None, Sequence[int], Compared]]:
+def compared(seed: int) -> Iterator[tuple[FaultKind | None, Sequence[int], HeldToReference]]:
     """Yield the verdicts on a run without faults, and on the same run with faults of each kind."""
     engine, chance = MeasuredEngine(REQUESTS, TOKENS, seed), np.random.default_rng((seed, 2))
     reference = engine.answers(2 * seed, normal(0.0))

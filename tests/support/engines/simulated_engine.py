@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.workload.answers import AnswerLog, Tokens
-from engine_probe.workload.driver import NO_STOP, Delivery, Outcome, SteadyCheck, drive
+from engine_probe.workload.driver import NO_STOP, Delivery, PlanOutcome, SteadyCheck, drive
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.stop import Stop
 
@@ -20,7 +20,7 @@ START_NS = 5_000 * MS
 ANSWER = 7
 
 
-class Followed(Outcome, frozen=True, kw_only=True):
+class Followed(PlanOutcome, frozen=True, kw_only=True):
     """With what became of each request, in the order in which the engine got them."""
 
     deliveries: list[Delivery]

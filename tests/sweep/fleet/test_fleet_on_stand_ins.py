@@ -27,7 +27,7 @@ from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.fleet_engine import MOST_PLACES
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
-from engine_probe.sweep.fleet.resources import Claim, Node
+from engine_probe.sweep.fleet.resources import EngineShare, Node
 from engine_probe.sweep.fleet.runner import Fleet
 from engine_probe.sweep.fleet.transfers import carried
 from engine_probe.sweep.results.point_results import Unmeasured
@@ -108,7 +108,7 @@ class Machines:
     def nodes(self) -> list[Node]:
         return [node for node in self.all if node.id not in self.gone]
 
-    def start_worker(self, claim: Claim, avoid: frozenset[str], *engine: Any) -> StandIn:
+    def start_worker(self, claim: EngineShare, avoid: frozenset[str], *engine: Any) -> StandIn:
         self.avoided.append(avoid)
         place = next((node.id for node in self.nodes() if node.id not in avoid | self.taken), "")
         self.taken.add(place)

@@ -6,7 +6,7 @@ import pytest
 
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
-from engine_probe.sweep.fleet.resources import Claim, Node, check_claims, claim_of, mixed_gpus
+from engine_probe.sweep.fleet.resources import EngineShare, Node, check_claims, claim_of, mixed_gpus
 from tests.support.values import values
 
 HEAD = Node("a", "head", 8, 0)
@@ -29,12 +29,12 @@ def engine(**arguments: object) -> EngineSpec:
     ],
 )
 def test_each_rank_takes_a_card_and_a_core(arguments: dict[str, object], cards: int) -> None:
-    assert claim_of(engine(**arguments), [HEAD, FOUR], on_gpus=True) == Claim(cards, cards)
+    assert claim_of(engine(**arguments), [HEAD, FOUR], on_gpus=True) == EngineShare(cards, cards)
 
 
 def test_without_cards_an_engine_takes_a_whole_machine_of_the_largest_kind() -> None:
     """Its threads would spread over all cores in any case."""
-    assert claim_of(engine(tensor_parallel_size=2), [SMALL, LARGE], on_gpus=False) == Claim(32, 0)
+    assert claim_of(engine(tensor_parallel_size=2), [SMALL, LARGE], on_gpus=False) == EngineShare(32, 0)
 
 
 def test_the_machines_that_will_be_used_are_named() -> None:

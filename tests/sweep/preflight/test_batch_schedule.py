@@ -10,22 +10,22 @@ from engine_probe.engine.twin.step_work import StepWork
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
-from engine_probe.sweep.preflight.asked_requests import Asked, Turn, asked_requests
-from engine_probe.sweep.preflight.batch_schedule import SECOND_NS, Limits, Schedule
+from engine_probe.sweep.preflight.asked_requests import AskedRequest, AskedRequests, asked_requests
+from engine_probe.sweep.preflight.batch_schedule import SECOND_NS, BatchLimits, Schedule
 from engine_probe.sweep.preflight.pool_demand import fewest_steps, peak_tokens
 from engine_probe.sweep.preflight.recorded_prices import schedule
 from engine_probe.workload.request_plan import Loop
 
-UNLIMITED = Limits(math.inf, math.inf, math.inf)
+UNLIMITED = BatchLimits(math.inf, math.inf, math.inf)
 
 
 def second(work: StepWork) -> float:
     return SECOND_NS
 
 
-def burst(count: int, prompt: int, answer: int, users: int) -> Asked:
-    each = Turn(0, 0, prompt, answer, 0.0)
-    return Asked([[each]] * count, [None] * count, [0.0] * count, count, users, Loop(users, 0, 0))
+def burst(count: int, prompt: int, answer: int, users: int) -> AskedRequests:
+    each = AskedRequest(0, 0, prompt, answer, 0.0)
+    return AskedRequests([[each]] * count, [None] * count, [0.0] * count, count, users, Loop(users, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def burst(count: int, prompt: int, answer: int, users: int) -> Asked:
         (UNLIMITED._replace(answers=1), 5, 2 * 15),
     ],
 )
-def test_four_requests_of_two_users(limits: Limits, steps: int, peak: int) -> None:
+def test_four_requests_of_two_users(limits: BatchLimits, steps: int, peak: int) -> None:
     found = Schedule(burst(4, 10, 5, 2), limits, second).run()
     assert found is not None
     assert (round(found.seconds), found.peak_tokens) == (steps, peak)
@@ -53,8 +53,10 @@ def test_a_step_is_priced_by_what_is_in_it() -> None:
 
 
 def test_a_turn_waits_for_its_pause_and_an_arrival_for_its_time() -> None:
-    turns = [Turn(0, 0, 10, 5, 0.0), Turn(0, 15, 10, 5, 7 * SECOND_NS)]
-    found = Schedule(Asked([turns, turns[:1]], [0.0, 40 * SECOND_NS], [0.0, 0.0], 2, None), UNLIMITED, second).run()
+    turns = [AskedRequest(0, 0, 10, 5, 0.0), AskedRequest(0, 15, 10, 5, 7 * SECOND_NS)]
+    found = Schedule(
+        AskedRequests([turns, turns[:1]], [0.0, 40 * SECOND_NS], [0.0, 0.0], 2, None), UNLIMITED, second
+    ).run()
     assert found is not None
     assert found.seconds == 40 + 5
     assert found.peak_tokens == 30

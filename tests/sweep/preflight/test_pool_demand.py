@@ -7,7 +7,7 @@ import pytest
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
-from engine_probe.sweep.preflight.pool_demand import Held, most_blocks, peak_tokens, scheduled
+from engine_probe.sweep.preflight.pool_demand import PoolDemand, most_blocks, peak_tokens, scheduled
 from engine_probe.workload.arrivals import OpenLoop
 from engine_probe.workload.lengths import Geometric, Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
@@ -19,7 +19,7 @@ def point(work: WorkloadSection, **arguments: object) -> Point:
 
 def test_requests_side_by_side_and_one_after_another() -> None:
     """Answers of 2, 4 and 3 tokens in two places: the third request begins when the first has ended."""
-    held = Held(0, [(10, 2), (10, 4), (10, 3)], measured=3)
+    held = PoolDemand(0, [(10, 2), (10, 4), (10, 3)], measured=3)
     spans = list(scheduled(held, slots=2))
     assert spans == [(0, 2, 10), (0, 4, 10), (2, 5, 10)]
     assert most_blocks(spans, last=5, block_size=1) == 14 + 12  # in step 3, the fourth token of one, the second of one

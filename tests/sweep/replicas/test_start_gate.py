@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.sweep.engine_process.messages import Began, Ready
-from engine_probe.sweep.replicas.start_gate import LEAD_SECONDS, StartGate, StartSlot, StoppedError
+from engine_probe.sweep.replicas.start_gate import LEAD_SECONDS, PointOverError, StartGate, StartSlot
 
 NOW = 1_000_000_000
 
@@ -34,5 +34,5 @@ def test_who_waits_learns_that_the_point_is_over() -> None:
     gate, (first, _) = slots(2)
     first.attend([Ready(0)])
     gate.stop()
-    with pytest.raises(StoppedError):
+    with pytest.raises(PointOverError):
         first.attend([])

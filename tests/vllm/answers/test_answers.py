@@ -12,7 +12,7 @@ from engine_probe import Probe, Run
 from engine_probe.sweep.engine_process.recorded_point import so_far
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import Burst
-from engine_probe.workload.driver import Outcome
+from engine_probe.workload.driver import PlanOutcome
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
 from engine_probe.workload.run import plan_for, run_plan
@@ -21,7 +21,7 @@ from engine_probe.workload.spec import Sampling, Workload
 PROMPTS = RandomPrompts(20)
 
 
-def record(llm: Any, workload: Workload, folder: Path, kept: KeepAnswers) -> tuple[Plan, Outcome, Run]:
+def record(llm: Any, workload: Workload, folder: Path, kept: KeepAnswers) -> tuple[Plan, PlanOutcome, Run]:
     plan = plan_for(llm, workload)
     with Probe(llm, folder, telemetry=False) as probe:
         decode = llm.get_tokenizer().decode if kept.keep == "text" else None

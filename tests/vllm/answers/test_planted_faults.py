@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.answers.integrity.answers import aligned
-from engine_probe.analysis.answers.integrity.compare import Comparison, Kind, compare
+from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, Kind, compare
 from engine_probe.analysis.answers.quality.language import language_detector
 from engine_probe.analysis.answers.quality.verdicts import judge
 from engine_probe.workload.arrivals import Burst
@@ -44,7 +44,7 @@ def reference(tiny_llm: Any, plan: Plan) -> pa.Table:
     return engine_answers(tiny_llm, plan)
 
 
-def found_with(llm: Any, plan: Plan, reference: pa.Table, faults: Sequence[Fault]) -> dict[str, Comparison]:
+def found_with(llm: Any, plan: Plan, reference: pa.Table, faults: Sequence[Fault]) -> dict[str, ComparedAnswer]:
     """Return the verdict on each request of a run with these faults."""
     with planted_faults(llm, faults) as planted:
         table = engine_answers(llm, plan)

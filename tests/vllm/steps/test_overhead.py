@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from engine_probe.commands.overhead import command
 from engine_probe.errors import InputError
-from engine_probe.overhead.paired import Estimate
+from engine_probe.overhead.paired import PairedEstimate
 from engine_probe.record.probe_calibration import Calibration, Uncounted, read
 from kernels_bench.devices.cpu import cpu
 from tests.support.processes.command import engine_probe
@@ -33,8 +33,8 @@ def test_the_command_writes_every_figure_once(tmp_path: Path, monkeypatch: pytes
         *("with details / hot path, 1 running", "with details / whole step, 1 running"),
     }
     assert judged["worker, phases on"][0] == 15_000
-    uncounted = Estimate(**row["uncounted_ns"])
-    collective = Estimate(**written["collective_ns"])
+    uncounted = PairedEstimate(**row["uncounted_ns"])
+    collective = PairedEstimate(**written["collective_ns"])
     assert 0 < collective.low <= collective.median <= collective.high
     stored = Calibration((Uncounted(1, uncounted.median, uncounted.half_width),), collective.median)
     assert read(cpu().identity) == stored

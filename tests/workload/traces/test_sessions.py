@@ -11,7 +11,7 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import ClosedLoop, Replay
-from engine_probe.workload.driver import Outcome
+from engine_probe.workload.driver import PlanOutcome
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.request_plan import Plan, make_plan
 from engine_probe.workload.spec import Workload
@@ -34,7 +34,7 @@ def trace(folder: Path, *lines: dict[str, Any]) -> Trace:
     return Trace(str(path), "sessions", block_tokens=8)
 
 
-def handed(outcome: Outcome) -> dict[str, tuple[float | None, float | None]]:
+def handed(outcome: PlanOutcome) -> dict[str, tuple[float | None, float | None]]:
     return {each.request_id: (after_ms(each.handed_ns), after_ms(each.finished_ns)) for each in outcome.deliveries}
 
 

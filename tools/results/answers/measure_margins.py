@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.answers import Pair, aligned
+from engine_probe.analysis.answers.integrity.answers import AnswerPair, aligned
 from engine_probe.analysis.answers.integrity.compare import compare
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.spec import EngineSpec
@@ -68,7 +68,7 @@ def neighbours(first: int) -> list[WrongBlock]:
     ]
 
 
-def moves(pair: Pair, begin: int = 0) -> list[float]:
+def moves(pair: AnswerPair, begin: int = 0) -> list[float]:
     """Return how far each margin moved, up to the first divergent token."""
     assert pair.logprobs
     mine, theirs = pair.logprobs
@@ -76,7 +76,7 @@ def moves(pair: Pair, begin: int = 0) -> list[float]:
     return np.round(moved, 4).tolist()
 
 
-def effects(plan: Plan, pairs: dict[str, Pair], faults: list[WrongBlock]) -> Iterator[dict[str, Any]]:
+def effects(plan: Plan, pairs: dict[str, AnswerPair], faults: list[WrongBlock]) -> Iterator[dict[str, Any]]:
     """Yield what each wrong block did to the margins from its token on, and to the first divergent token."""
     for fault in faults:
         pair = pairs[fault.victim]

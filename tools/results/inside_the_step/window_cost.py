@@ -14,7 +14,7 @@ from time import perf_counter_ns as now
 from typing import Any
 
 from engine_probe import Probe
-from engine_probe.overhead.paired import SEED, Estimate, estimate
+from engine_probe.overhead.paired import SEED, PairedEstimate, estimate
 from engine_probe.record.run_json import OperatorWindow
 from tools.results.result_page import head_commit, load_words, table
 
@@ -27,7 +27,7 @@ ARGUMENTS = {"max_model_len": 512, "enforce_eager": True, "block_size": 32, "num
 Halves = list[list[float]]
 
 
-def measured(engines: Sequence[Any], window: OperatorWindow, folder: Path) -> dict[str, Estimate]:
+def measured(engines: Sequence[Any], window: OperatorWindow, folder: Path) -> dict[str, PairedEstimate]:
     """Return by how much steps before the window and behind it took longer, as a share, with the number of pairs."""
     before: Halves = [[], []]
     behind: Halves = [[], []]
@@ -66,7 +66,7 @@ def step_ns(engine: Any) -> int:
     return now() - before
 
 
-def window_lines(found: dict[str, Estimate], window: OperatorWindow) -> Iterator[str]:
+def window_lines(found: dict[str, PairedEstimate], window: OperatorWindow) -> Iterator[str]:
     """Say what steps outside the window took longer, with intervals."""
     pairs = ROUNDS * (window.first - FIRST_DECODE)
     yield SECTION

@@ -51,7 +51,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class AnswerPair:
     """The answers to one prompt in both runs."""
 
     reference: Answer
@@ -98,7 +98,7 @@ class Pair:
 class Aligned:
     """A run's answers beside those of the reference run, in the order of the run; and what could not be paired."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[AnswerPair, ...]
     other_prompts: int = 0  # requests whose prompt has the same id but other tokens
     missing: int = 0  # requests of the reference run that this run lacks, such as those never handed over
     further: int = 0  # requests that the reference run lacks
@@ -120,7 +120,7 @@ def aligned(reference: pa.Table, other: pa.Table) -> Aligned:
             continue
         found.add(key)
         if partner.prompt_crc32 == answer.prompt_crc32:
-            pairs.append(Pair(partner, answer))
+            pairs.append(AnswerPair(partner, answer))
         else:
             strange += 1
     return Aligned(tuple(pairs), strange, len(mine) - len(found), further, tuple(mine.values()))

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.answers import STOPPED, Aligned, Pair
+from engine_probe.analysis.answers.integrity.answers import STOPPED, Aligned, AnswerPair
 from engine_probe.analysis.answers.integrity.margin_noise import MarginNoise, margin_noise, margin_shifts
 from engine_probe.text_format import counted
 
@@ -28,7 +28,7 @@ FAULTS = (Kind.DIVERGED, Kind.CUT_SHORT)  # which numerics do not explain
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedAnswer:
     """One request against the same prompt's in the reference run."""
 
     request_id: str
@@ -58,10 +58,10 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Compared:
+class HeldToReference:
     """One run against the reference run."""
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ComparedAnswer, ...]
     aligned: Aligned
     not_compared: int  # in flight when either run ended, or failed in the reference run
 
@@ -77,11 +77,11 @@ class Compared:
 class Integrity:
     """Several runs against one reference run, with the noise of all of them together."""
 
-    runs: tuple[Compared, ...]
+    runs: tuple[HeldToReference, ...]
     noise: MarginNoise | None  # None without log-probabilities
 
     @property
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[ComparedAnswer]:
         return [each for run in self.runs for each in run.comparisons]
 
 
@@ -94,7 +94,7 @@ def compare(runs: Sequence[Aligned]) -> Integrity:
     noise = margin_noise(measured, changes) if measured else None
     known = _prompts_by_answer(runs)
     found = [
-        Compared(
+        HeldToReference(
             tuple(_comparison(pair, noise, known) for pair in mine),
             run,
             not_compared=len(run.pairs) - len(mine),
@@ -104,14 +104,14 @@ def compare(runs: Sequence[Aligned]) -> Integrity:
     return Integrity(tuple(found), noise)
 
 
-def _comparable(pair: Pair) -> bool:
+def _comparable(pair: AnswerPair) -> bool:
     return pair.reference.complete and pair.other.outcome != STOPPED
 
 
-def _comparison(pair: Pair, noise: MarginNoise | None, known: dict[bytes, set[str]]) -> Comparison:
+def _comparison(pair: AnswerPair, noise: MarginNoise | None, known: dict[bytes, set[str]]) -> ComparedAnswer:
     """Return the verdict on one request, with what was measured before its first divergent token."""
     shifts = margin_shifts(pair)
-    found = Comparison(
+    found = ComparedAnswer(
         pair.other.request_id,
         pair.other.prompt_id,
         Kind.IDENTICAL,
@@ -134,7 +134,7 @@ def _comparison(pair: Pair, noise: MarginNoise | None, known: dict[bytes, set[st
     return replace(found, why=resemblance(pair, known)) if found.kind is Kind.DIVERGED else found
 
 
-def _diverged(found: Comparison, pair: Pair, noise: MarginNoise | None) -> Comparison:
+def _diverged(found: ComparedAnswer, pair: AnswerPair, noise: MarginNoise | None) -> ComparedAnswer:
     """Decide whether numerics explain a changed token: by the shift that its margin needs for the change."""
     if pair.logprobs is None or noise is None or found.token is None:
         return replace(found, kind=Kind.UNDECIDED, why="no log-probabilities")
@@ -153,7 +153,7 @@ def _diverged(found: Comparison, pair: Pair, noise: MarginNoise | None) -> Compa
     return replace(found, kind=Kind.NEAR_TIE)
 
 
-def resemblance(pair: Pair, known: dict[bytes, set[str]]) -> str:
+def resemblance(pair: AnswerPair, known: dict[bytes, set[str]]) -> str:
     """Say what a divergent answer equals: another prompt's answer, or its own without some tokens. Empty: neither."""
     mine, theirs, first = pair.reference.tokens, pair.other.tokens, pair.first_difference
     if mine is None or theirs is None or first is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind
+from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind
 from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
 from engine_probe.analysis.compare.load_effect import slope_p
 from engine_probe.analysis.statistics.arrays import Integers, Reals
@@ -31,11 +31,11 @@ class ComparedRun:
     """A run against the reference run, with its load and the steps of its tokens."""
 
     load: float
-    compared: Compared
+    compared: HeldToReference
     steps: TokenSteps
 
     @property
-    def tested(self) -> list[Comparison]:
+    def tested(self) -> list[ComparedAnswer]:
         """Return the requests that were answered, and so diverged or did not."""
         return [each for each in self.compared.comparisons if each.kind is not Kind.FAILED]
 
@@ -112,7 +112,7 @@ def _same_prompt(runs: Sequence[ComparedRun]) -> Iterator[Stratum]:
 
 def _same_token(runs: Sequence[ComparedRun]) -> Iterator[Stratum]:
     """Yield, for each token at which any answer to its prompt diverged, the runs that had not diverged before it."""
-    by_prompt: dict[str, list[tuple[ComparedRun, Comparison]]] = defaultdict(list)
+    by_prompt: dict[str, list[tuple[ComparedRun, ComparedAnswer]]] = defaultdict(list)
     for run in runs:
         for each in run.tested:
             by_prompt[each.prompt_id].append((run, each))

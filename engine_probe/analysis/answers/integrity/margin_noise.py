@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.answers import Pair
+from engine_probe.analysis.answers.integrity.answers import AnswerPair
 from engine_probe.analysis.statistics.arrays import Reals
 
 CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit
@@ -62,7 +62,7 @@ class MarginNoise:
         return int(beyond.argmax()) if beyond.any() else None
 
 
-def margin_shifts(pair: Pair) -> Reals:
+def margin_shifts(pair: AnswerPair) -> Reals:
     """Return how far each margin moved, over the tokens that both answers begin with. Empty without log-probabilities.
 
     Where the second-best token changed too, it is the least that either margin moved.
@@ -148,7 +148,7 @@ def _upper_factor(count: int) -> float:
     return float(2 * count / chdtri(2 * count, 1 - CHANCE))
 
 
-def margin_noise(pairs: Sequence[Pair], changes: int) -> MarginNoise:
+def margin_noise(pairs: Sequence[AnswerPair], changes: int) -> MarginNoise:
     """Measure the noise over all pairs with log-probabilities, in so many of which a token changed."""
     shifts = [margin_shifts(pair) for pair in pairs]
     margins = [pair.logprobs[0].margins for pair in pairs if pair.logprobs]

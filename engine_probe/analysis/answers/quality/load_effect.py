@@ -18,7 +18,7 @@ Shares = Mapping[str, float]  # question -> share of its answers with a property
 
 
 @dataclass(frozen=True)
-class Rate:
+class MeanShare:
     """Holds the mean over questions of a share, and how many answers are behind it."""
 
     share: float
@@ -29,7 +29,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class PairedChange:
+class ChangedShare:
     """How the answers to the same questions differ between the lowest load and another one."""
 
     name: str
@@ -49,7 +49,7 @@ def shares(verdicts: Iterable[tuple[str, bool]]) -> dict[str, float]:
     return {question: sum(value for _, value in values) / len(values) for question, values in found.items()}
 
 
-def rate(verdicts: Sequence[tuple[str, bool]]) -> Rate | None:
+def rate(verdicts: Sequence[tuple[str, bool]]) -> MeanShare | None:
     """Return how many answers have a property. None if none was judged."""
     if not verdicts:
         return None
@@ -57,7 +57,7 @@ def rate(verdicts: Sequence[tuple[str, bool]]) -> Rate | None:
     number = len(by_question)
     share = sum(by_question.values()) / number
     count = sum(value for _, value in verdicts)
-    return Rate(share, share_of(share, number), count, len(verdicts), number)
+    return MeanShare(share, share_of(share, number), count, len(verdicts), number)
 
 
 def share_of(share: float, number: int) -> Interval:
@@ -65,7 +65,7 @@ def share_of(share: float, number: int) -> Interval:
     return share_range(share * number, number)
 
 
-def paired_changes(measures: Mapping[str, Mapping[float, Shares]]) -> tuple[PairedChange, ...]:
+def paired_changes(measures: Mapping[str, Mapping[float, Shares]]) -> tuple[ChangedShare, ...]:
     """Compare each load with the lowest, for each measure that has a value at both."""
     found = []
     for name, levels in measures.items():
@@ -74,11 +74,11 @@ def paired_changes(measures: Mapping[str, Mapping[float, Shares]]) -> tuple[Pair
     return tuple(corrected(found))
 
 
-def paired_change(name: str, load: float, low: Shares, high: Shares) -> PairedChange:
+def paired_change(name: str, load: float, low: Shares, high: Shares) -> ChangedShare:
     common = low.keys() & high.keys()
     more = sum(high[question] > low[question] for question in common)
     less = sum(high[question] < low[question] for question in common)
-    return PairedChange(name, load, more, less, sign_test_p(more, less))
+    return ChangedShare(name, load, more, less, sign_test_p(more, less))
 
 
 def sign_test_p(more: int, less: int) -> float:

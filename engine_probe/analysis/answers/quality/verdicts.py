@@ -9,7 +9,7 @@ from engine_probe.analysis.answers.quality.copied_text import copies_prompt, lea
 from engine_probe.analysis.answers.quality.language import LanguageDetector, is_in_wrong_language
 from engine_probe.analysis.answers.quality.repetition import repeats_itself
 from engine_probe.analysis.answers.quality.verdict import Verdict, not_judged
-from engine_probe.workload.question_set.question_file import Asked, Question, matches
+from engine_probe.workload.question_set.question_file import AskedQuestion, Question, matches
 from engine_probe.workload.question_set.question_prompts import user_text
 
 
@@ -62,7 +62,7 @@ def judge(
     )
 
 
-def is_right(text: str, asked: Asked, last: bool = False) -> Verdict:
+def is_right(text: str, asked: AskedQuestion, last: bool = False) -> Verdict:
     """Judge an answer; `last` takes the last letter that it announces, as an explanation ends with its answer."""
     key = asked.answer
     match key.kind:

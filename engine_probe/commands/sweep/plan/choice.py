@@ -7,7 +7,7 @@ from engine_probe.analysis.money.hardware_options import monthly
 from engine_probe.analysis.money.prices import Option, Prices
 from engine_probe.analysis.run.slo import NAMES, read_goodput
 from engine_probe.engine.twin.capacity_plan import sizes_of
-from engine_probe.engine.twin.engine_choice import Candidate, Limits, Offer, candidate
+from engine_probe.engine.twin.engine_choice import Candidate, GpuOffer, LatencyLimits, candidate
 from engine_probe.errors import InputError
 from engine_probe.sweep.preflight.device_plan import built_for, configuration, plan_on
 
@@ -15,7 +15,7 @@ RANKS = (1, 2, 4, 8)  # of tensor parallelism within a node
 TENSOR_PARALLEL = "tensor_parallel_size"
 
 
-def read_limits(words: Sequence[str]) -> Limits:
+def read_limits(words: Sequence[str]) -> LatencyLimits:
     """Read `ttft:200 tpot:30`; refuse limits of which a plan knows nothing."""
     for word in " ".join(words).split():
         if word.partition(":")[0] not in NAMES:
@@ -26,7 +26,7 @@ def read_limits(words: Sequence[str]) -> Limits:
         raise InputError(str(error).replace("--goodput", "--slo")) from error
     if slo is None:
         raise InputError("--slo names no limit: write ttft:200 tpot:30, in ms")
-    return Limits(**{name: limit / 1e3 for name, limit in slo.limits_ms.items()})
+    return LatencyLimits(**{name: limit / 1e3 for name, limit in slo.limits_ms.items()})
 
 
 def candidates(
@@ -34,8 +34,8 @@ def candidates(
     devices: Sequence[str],
     given: Mapping[str, Any],
     lengths: tuple[int, int],
-    asked: tuple[Limits, float | None],
-    offers: Sequence[Offer],
+    asked: tuple[LatencyLimits, float | None],
+    offers: Sequence[GpuOffer],
 ) -> list[Candidate]:
     """Return the engines on each device, by the number of GPUs that share the weights."""
     built = built_for(model, given)
@@ -50,16 +50,16 @@ def candidates(
     ]
 
 
-def offer_of(prices: Prices | None, source: str, names: tuple[str, str]) -> Offer:
+def offer_of(prices: Prices | None, source: str, names: tuple[str, str]) -> GpuOffer:
     """Return the offer of one GPU: the option of the list that is called so; `names` are the asked and the full one."""
     found = [] if prices is None else [option for option in prices.options if is_named(option, names)]
     if prices is None or not found:
-        return Offer()
+        return GpuOffer()
     costs = {monthly(option, prices)[1] / prices.hours_per_month for option in found}
     if len(costs) > 1:
         raise InputError(f"--money {source}: {found[0].name} has several prices: leave one of its options")
     watts = {option.watts for option in found if option.watts}
-    return Offer(costs.pop(), watts.pop() if len(watts) == 1 else None, source)
+    return GpuOffer(costs.pop(), watts.pop() if len(watts) == 1 else None, source)
 
 
 def is_named(option: Option, names: tuple[str, str]) -> bool:

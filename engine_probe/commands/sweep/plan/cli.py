@@ -138,7 +138,7 @@ def planned(
 ) -> Planned:
     """Plan one engine on each GPU, with what it costs, and what would let it start where it does not."""
     from engine_probe.commands.sweep.plan.choice import offer_of
-    from engine_probe.engine.twin.engine_choice import Limits, candidate
+    from engine_probe.engine.twin.engine_choice import LatencyLimits, candidate
     from engine_probe.evaluation.money.price_list import read_prices
     from engine_probe.report.sections.load.capacity_plan import Planned
     from engine_probe.sweep.preflight.device_plan import changes_that_fit, plan_on
@@ -148,7 +148,7 @@ def planned(
     offers = [offer_of(prices, str(money), (name, plan.device)) for name, (plan, _) in zip(names, plans, strict=True)]
     return Planned(
         model,
-        [candidate(plan, Limits(), None, offer) for (plan, _), offer in zip(plans, offers, strict=True)],
+        [candidate(plan, LatencyLimits(), None, offer) for (plan, _), offer in zip(plans, offers, strict=True)],
         list(dict.fromkeys(doubt for _, doubts in plans for doubt in doubts)),
         {plan.device: changes_that_fit(plan, model, given) for plan, _ in plans if not plan.fits},
         money,

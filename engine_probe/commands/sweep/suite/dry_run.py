@@ -12,8 +12,8 @@ from engine_probe.recordings.suite import SuiteState
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
 from engine_probe.sweep.preflight.gpu_memory import named_gpu, smallest_gpu
-from engine_probe.sweep.suite.forecast import Forecast, Target, forecast
-from engine_probe.sweep.suite.plan import Planned
+from engine_probe.sweep.suite.forecast import SweepForecast, Target, forecast
+from engine_probe.sweep.suite.plan import PlannedSweep
 from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import byte_size, counted, long_duration, plain
 
@@ -21,7 +21,7 @@ TITLES = ("sweep", "points", "weights", "KV\ntokens", "KV\npool", "of the\npool"
 
 
 def show(
-    state: SuiteState, found: Sequence[Planned], like: Path | None, device: str | None, address: str | None = None
+    state: SuiteState, found: Sequence[PlannedSweep], like: Path | None, device: str | None, address: str | None = None
 ) -> None:
     """Print a row for each sweep, then why some cannot be measured, and the time of the others."""
     console = output_console(PIPED_WIDTH)
@@ -59,7 +59,7 @@ def fleet_at(address: str) -> Target:
         return Target(None, nodes=cluster.nodes())
 
 
-def section_table(rows: Sequence[Planned], forecasts: dict[str, Forecast], filled: Sequence[int]) -> Table:
+def section_table(rows: Sequence[PlannedSweep], forecasts: dict[str, SweepForecast], filled: Sequence[int]) -> Table:
     """Return a row for each sweep of a section; `filled` are the cells that are not empty in all sections."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(TITLES[0], no_wrap=True)
@@ -71,7 +71,7 @@ def section_table(rows: Sequence[Planned], forecasts: dict[str, Forecast], fille
     return table
 
 
-def cells(found: Forecast | None) -> list[str]:
+def cells(found: SweepForecast | None) -> list[str]:
     if found is None:
         return ["-"] * (len(TITLES) - 2) + ["no"]
     possible = "no" if found.against else "in part" if found.missing else "yes"
@@ -86,13 +86,13 @@ def cells(found: Forecast | None) -> list[str]:
     ]
 
 
-def time_words(found: Forecast) -> str:
+def time_words(found: SweepForecast) -> str:
     if found.seconds is None:
         return "-"
     return f"{'≥' if found.is_bound or found.untimed else '~'} {long_duration(found.seconds)}"
 
 
-def reasons(found: Sequence[Planned], forecasts: dict[str, Forecast]) -> Iterator[str]:
+def reasons(found: Sequence[PlannedSweep], forecasts: dict[str, SweepForecast]) -> Iterator[str]:
     """Yield each reason once, with the sweeps that it is of."""
     by_reason: dict[str, list[str]] = {}
     for each in found:
@@ -104,7 +104,7 @@ def reasons(found: Sequence[Planned], forecasts: dict[str, Forecast]) -> Iterato
     yield from ("", *(plain(f"{', '.join(names)}: {reason}") for reason, names in by_reason.items()))
 
 
-def total(found: Sequence[Forecast], asked: int, where: str, state: SuiteState) -> str:
+def total(found: Sequence[SweepForecast], asked: int, where: str, state: SuiteState) -> str:
     """Say how many sweeps can be measured, and how long those with a known time take; or can be predicted."""
     possible = [each for each in found if not each.against]
     timed = [each for each in possible if each.seconds is not None]

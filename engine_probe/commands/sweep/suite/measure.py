@@ -8,7 +8,7 @@ import click
 
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import make_folder
-from engine_probe.commands.report import Asked, report_suite
+from engine_probe.commands.report import ReportOptions, report_suite
 from engine_probe.commands.sweep.measure import measure as measure_sweep
 from engine_probe.commands.sweep.reading import check_before_start
 from engine_probe.commands.sweep.suite.reading import preparation
@@ -21,7 +21,7 @@ from engine_probe.sweep.definition.sweep_file import SweepFile
 from engine_probe.sweep.preflight.earlier_sweeps import earlier
 from engine_probe.sweep.preflight.gpu_memory import smallest_gpu
 from engine_probe.sweep.suite.forecast import Target, forecast
-from engine_probe.sweep.suite.plan import Planned
+from engine_probe.sweep.suite.plan import PlannedSweep
 from engine_probe.sweep.suite.run import SuiteRun
 from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import counted, long_duration, plain
@@ -30,7 +30,7 @@ PAGE = "report.html"
 
 
 def start(
-    state: SuiteState, found: Sequence[Planned], folder: Path, address: str | None, force: bool, verbose: bool
+    state: SuiteState, found: Sequence[PlannedSweep], folder: Path, address: str | None, force: bool, verbose: bool
 ) -> int:
     """Measure a suite into a new folder, report it, and return the exit code."""
     with closing(make_folder(folder)):
@@ -101,7 +101,7 @@ def say(line: str) -> None:
 
 def report(folder: Path) -> None:
     """Print the report of what is measured, and write its page, over that of an earlier run of this suite."""
-    made = report_suite(folder, Asked(None, None, Path(), None, None))
+    made = report_suite(folder, ReportOptions(None, None, Path(), None, None))
     with writing(folder / PAGE):
         atomic_write(folder / PAGE, html_page(made.page()).encode())
     console = output_console(PIPED_WIDTH)

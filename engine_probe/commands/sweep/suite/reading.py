@@ -9,13 +9,13 @@ from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.reference import read_reference
 from engine_probe.recordings.suite import SuiteState
-from engine_probe.sweep.suite.plan import Planned, Prepare, as_it_is, plan
+from engine_probe.sweep.suite.plan import PlannedSweep, Prepare, as_it_is, plan
 from engine_probe.sweep.suite.suite_file import find_suite, read_suite
 
 
 def read(
     name: str, settings: Sequence[str], model: str | None, only: Collection[str], twin: str | None = None
-) -> tuple[SuiteState, list[Planned]]:
+) -> tuple[SuiteState, list[PlannedSweep]]:
     path = find_suite(name)
     if model is not None:
         check_model(model)

@@ -41,7 +41,7 @@ class Part(NamedTuple):
         return told + (interpolated(self.points, TYPICAL_BATCH) if self.points else 0.0)
 
 
-class Engine(NamedTuple):
+class RankEngine(NamedTuple):
     """What step times depend on, of one rank."""
 
     shape: Geometry
@@ -53,10 +53,10 @@ class Engine(NamedTuple):
     kv_bytes: float  # of a token
 
 
-def engine_of(config: Config, arguments: Mapping[str, Any]) -> Engine:
+def engine_of(config: Config, arguments: Mapping[str, Any]) -> RankEngine:
     shape, asked = geometry(config), str(arguments.get("dtype", "auto"))
     dtype = shape.dtype if asked == "auto" else asked
-    return Engine(
+    return RankEngine(
         shape,
         hidden_size(config),
         int(config["vocab_size"]),
@@ -107,7 +107,7 @@ def derived_times(
     )
 
 
-def products(engine: Engine, kernels: Kernels, name: str) -> Part:
+def products(engine: RankEngine, kernels: Kernels, name: str) -> Part:
     """Multiply by the layers' matrices: few tokens take the time to read them, many the time to multiply."""
     parameters = engine.shape.linear_parameters / engine.shards
     size = parameters * engine.width
@@ -139,7 +139,7 @@ def products(engine: Engine, kernels: Kernels, name: str) -> Part:
     return Part(Source("matrix products", formula, figures), tuple(m for _, _, m in found), points=tuple(points))
 
 
-def product_rates(engine: Engine, kernels: Kernels) -> Iterator[tuple[float, float, Measured]]:
+def product_rates(engine: RankEngine, kernels: Kernels) -> Iterator[tuple[float, float, Measured]]:
     """Yield tokens, operations per second and their figure: of the measured shapes that are most like the model's."""
     if engine.dtype == "bfloat16":
         for figure, measured in kernels.rows("gemm", "bf16 best shape"):
@@ -150,13 +150,13 @@ def product_rates(engine: Engine, kernels: Kernels) -> Iterator[tuple[float, flo
         yield float(figure.detail["m"]), measured.value, measured
 
 
-def unlike(shape: Mapping[str, int], engine: Engine) -> float:
+def unlike(shape: Mapping[str, int], engine: RankEngine) -> float:
     """Return how far a product's matrix is from the mean one of a layer, four of which make up most layers."""
     layer = engine.shape.linear_parameters / engine.shape.layers
     return abs(math.log(shape["n"] * shape["k"] / (layer / engine.shards / 4)))
 
 
-def vocabulary(engine: Engine, kernels: Kernels, name: str) -> Part:
+def vocabulary(engine: RankEngine, kernels: Kernels, name: str) -> Part:
     """Multiply one token of each request by the vocabulary's matrix, which each step reads."""
     size = engine.vocabulary * engine.hidden / engine.shards
     width = BYTES[engine.dtype]
@@ -171,7 +171,7 @@ def vocabulary(engine: Engine, kernels: Kernels, name: str) -> Part:
     return Part(Source("vocabulary", formula, figures), (read,), prices)
 
 
-def attention(engine: Engine, kernels: Kernels, name: str) -> Part:
+def attention(engine: RankEngine, kernels: Kernels, name: str) -> Part:
     """Read the KV cache for answers, and multiply prompts with the tokens before."""
     read = needed(kernels.figure("attention", "decode"), name, "attention", "the attention of answers")
     pair = engine.shape.operations_of_a_pair / engine.shards
@@ -184,7 +184,7 @@ def attention(engine: Engine, kernels: Kernels, name: str) -> Part:
     return Part(Source("attention", formula, figures), (read,), prices)
 
 
-def launches(engine: Engine, kernels: Kernels, eager: bool) -> Iterator[Part]:
+def launches(engine: RankEngine, kernels: Kernels, eager: bool) -> Iterator[Part]:
     """Yield the least time of the operators of a layer that are no products."""
     graph = kernels.figure("launch", "in a graph")
     plain = kernels.figure("launch", "back to back") or kernels.figure("launch", "operator")
@@ -197,7 +197,7 @@ def launches(engine: Engine, kernels: Kernels, eager: bool) -> Iterator[Part]:
     yield Part(source, (found,), {"step": number * found.value})
 
 
-def collectives(engine: Engine, kernels: Kernels, ranks: int, name: str) -> Iterator[Part]:
+def collectives(engine: RankEngine, kernels: Kernels, ranks: int, name: str) -> Iterator[Part]:
     """Yield the all-reduces of tensor parallelism; refuse a report that measured none between so many devices."""
     if ranks == 1:
         return

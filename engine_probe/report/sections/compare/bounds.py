@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.evaluation.comparison import ANSWERS, Held, Outcome, after_words
+from engine_probe.evaluation.comparison import ANSWERS, GateResult, Outcome, after_words
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
 from engine_probe.report.sections.compare.words import change_words, enumerated, point_names
 
@@ -14,7 +14,7 @@ TONES: dict[Outcome, Tone] = {
 }
 
 
-def bound_sentences(held: Sequence[Held]) -> Iterator[Sentence]:
+def bound_sentences(held: Sequence[GateResult]) -> Iterator[Sentence]:
     """Yield a sentence for each bound and answer, in the order in which they matter."""
     for answer, tone in TONES.items():
         for gate in dict.fromkeys(each.gate for each in held):
@@ -25,14 +25,14 @@ def bound_sentences(held: Sequence[Held]) -> Iterator[Sentence]:
                 yield Sentence(f"{ANSWERS[answer]} {gate.text}: {places(alike)}", tone)
 
 
-def places(held: Sequence[Held]) -> str:
+def places(held: Sequence[GateResult]) -> str:
     """Return the points, and how far each moved where the bound did not pass."""
     moved = ("" if each.answer == "holds" else moved_words(each) for each in held)
     names = point_names([each.point for each in held])
     return enumerated([f"{name} ({each})" if each else name for name, each in zip(names, moved, strict=True)])
 
 
-def moved_words(held: Held) -> str:
+def moved_words(held: GateResult) -> str:
     if held.gate.is_level and held.pair is not None and held.pair.success is not None:
         return held.pair.success.words
     change = held.pair.change(held.gate.metric) if held.pair else None
@@ -41,7 +41,7 @@ def moved_words(held: Held) -> str:
     return change_words(change) if held.gate.limit is None else after_words(change)
 
 
-def bounds_table(held: Sequence[Held]) -> tuple[Section, ...]:
+def bounds_table(held: Sequence[GateResult]) -> tuple[Section, ...]:
     """Fold a table of every answer; nothing where a single one has its sentence already."""
     if len(held) <= 1:
         return ()

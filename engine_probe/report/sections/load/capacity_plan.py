@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from engine_probe.engine.twin.capacity_plan import Plan, least_terms
+from engine_probe.engine.twin.capacity_plan import CapacityPlan, least_terms
 from engine_probe.engine.twin.engine_choice import Candidate
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers, placed
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
@@ -52,7 +52,7 @@ class Planned:
     currency: str | None = None
 
     @property
-    def plans(self) -> list[Plan]:
+    def plans(self) -> list[CapacityPlan]:
         return [each.plan for each in self.engines]
 
 
@@ -102,7 +102,7 @@ def verdict_lines(found: Planned) -> Iterator[str]:
                 yield f"It can with {' or '.join(changes)}."
 
 
-def row(plan: Plan) -> tuple[Cell | str, ...]:
+def row(plan: CapacityPlan) -> tuple[Cell | str, ...]:
     weights, workspace = (term.size or 0.0 for term in plan.memory.terms[:2])
     sizes = (f"{weights / GIB:.1f}", f"~{workspace / GIB:.1f}")
     if not plan.concurrency:
@@ -121,7 +121,7 @@ def row(plan: Plan) -> tuple[Cell | str, ...]:
     )
 
 
-def terms_table(plan: Plan) -> Table:
+def terms_table(plan: CapacityPlan) -> Table:
     memory = plan.memory
     columns = (Column("term", words=True), Column("GiB"), Column("derivation", words=True))
     share = ("vLLM's share", f"{memory.budget / GIB:.1f}", f"{memory.share:g} of {memory.device_bytes / GIB:.1f} GiB")
@@ -136,7 +136,7 @@ def terms_table(plan: Plan) -> Table:
     return Table(columns, (share, *rows), title=named(plan))
 
 
-def step_table(plan: Plan) -> Table:
+def step_table(plan: CapacityPlan) -> Table:
     """Return the terms of the least times, each with its formula and figures."""
     columns = (Column("term", words=True), Column("formula", words=True), Column("figures", words=True))
     rows = [(source.part, source.formula, source.figures) for source in least_terms(plan)]
@@ -155,7 +155,7 @@ def plan_json(found: Planned, choice: Choice | None = None) -> dict[str, Any]:
     return {"predicted": True, "model": found.model, **currency, **chosen, **plans}
 
 
-def _one(plan: Plan) -> dict[str, Any]:
+def _one(plan: CapacityPlan) -> dict[str, Any]:
     memory = plan.memory
     found = {
         "device": plan.device,
@@ -188,7 +188,7 @@ def _one(plan: Plan) -> dict[str, Any]:
     return found
 
 
-def bounds_chart(plans: Sequence[Plan]) -> Lines | None:
+def bounds_chart(plans: Sequence[CapacityPlan]) -> Lines | None:
     """Return one line for each device that holds a request; None if none does."""
     held = [plan for plan in plans if plan.concurrency]
     if not held:

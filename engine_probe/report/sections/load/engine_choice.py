@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine_probe.engine.twin.capacity_plan import Plan
+from engine_probe.engine.twin.capacity_plan import CapacityPlan
 from engine_probe.engine.twin.engine_choice import Candidate, cheapest
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table
 
@@ -37,7 +37,7 @@ class Choice:
         return cheapest(self.candidates)
 
 
-def named(plan: Plan) -> str:
+def named(plan: CapacityPlan) -> str:
     return plan.device if plan.gpus == 1 else f"{plan.gpus} x {plan.device}"
 
 

@@ -6,14 +6,14 @@ from functools import partial
 from itertools import pairwise
 
 from engine_probe.analysis.money.hardware_options import (
+    CheapestStep,
     Choice,
     CostRatio,
     JudgedRule,
     Offered,
     Rate,
-    Step,
 )
-from engine_probe.evaluation.money.options import Hardware, Steps
+from engine_probe.evaluation.money.options import CheapestByDemand, ComparedHardware
 from engine_probe.report.charts.model import Axis, Lines, Mark, Series, numbers
 from engine_probe.report.document import Column, Document, Section, Table, says, table
 from engine_probe.report.sections.money.amounts import amount, band, rate
@@ -26,7 +26,7 @@ BATCHES: dict[Rate, str] = {"requests/min": "1,000 requests", "output tokens/s":
 SIDE_BY_SIDE = "Engines side by side share nothing: their rates add up."
 
 
-def hardware_section(found: Hardware) -> Section:
+def hardware_section(found: ComparedHardware) -> Section:
     """Return the verdict for the demand, or by demand, and the options as a table for each unit of their rates."""
     units = list(dict.fromkeys(option.unit for option in found.offered))
     return Section(
@@ -38,7 +38,7 @@ def hardware_section(found: Hardware) -> Section:
     )
 
 
-def hardware_verdicts(found: Hardware) -> Iterator[str]:
+def hardware_verdicts(found: ComparedHardware) -> Iterator[str]:
     if found.choices:
         yield from choice_verdicts(found)
     else:
@@ -56,7 +56,7 @@ def hardware_verdicts(found: Hardware) -> Iterator[str]:
             yield f"{option.name} pays if one of it sustains more than {rate(least)} {option.unit} ({option.how})."
 
 
-def choice_verdicts(found: Hardware) -> Iterator[str]:
+def choice_verdicts(found: ComparedHardware) -> Iterator[str]:
     """Yield the cheapest choice that surely holds the demand, and a cheaper one that may."""
     currency, asked = found.prices.currency, demand_words(found)
     best = next((choice for choice in found.choices if choice.count and choice.latency == "yes"), None)
@@ -79,7 +79,7 @@ def choice_verdicts(found: Hardware) -> Iterator[str]:
         yield f"{counted(cheap.hoped, cheap)} would do for {month} a month if the upper end of its {ends}."
 
 
-def demand_words(found: Hardware) -> str:
+def demand_words(found: ComparedHardware) -> str:
     demand = found.demand
     within = "" if demand.latency_s is None else f", each answered within {demand.latency_s:g} s"
     return f"{demand.requests_per_minute:g} requests/min{within}"
@@ -89,7 +89,7 @@ def counted(count: int | None, choice: Choice) -> str:
     return choice.option.name if count == 1 else f"{count} × {choice.option.name}"
 
 
-def step_verdicts(steps: Steps, options: Sequence[Offered], found: Hardware) -> Iterator[str]:
+def step_verdicts(steps: CheapestByDemand, options: Sequence[Offered], found: ComparedHardware) -> Iterator[str]:
     """Yield what is the cheapest up to which demand, of the first few choices."""
     currency, latency = found.prices.currency, found.demand.latency_s
     in_time = "" if latency is None else f"{'answers' if steps.serves else 'Answers'} within {latency:g} s"
@@ -111,7 +111,7 @@ def step_verdicts(steps: Steps, options: Sequence[Offered], found: Hardware) -> 
         )
 
 
-def rule_verdicts(judged: JudgedRule, found: Hardware) -> Iterator[str]:
+def rule_verdicts(judged: JudgedRule, found: ComparedHardware) -> Iterator[str]:
     """Yield a rule, what it says of the demand, and whether its own option answers in time."""
     rule = judged.rule
     conditions = [
@@ -155,7 +155,7 @@ def ratio_verdicts(ratio: CostRatio) -> Iterator[str]:
         yield f"{words}; published is {option.claimed_ratio:g} times, which does not follow from the prices and rates."
 
 
-def option_table(found: Hardware, unit: Rate) -> Table:
+def option_table(found: ComparedHardware, unit: Rate) -> Table:
     """Return the options whose rates have this unit: bands as `30–50`, with whether each holds the demand."""
     options = [option for option in found.offered if option.unit == unit]
     item = BATCHES[unit].removeprefix("a ")
@@ -175,7 +175,7 @@ def option_table(found: Hardware, unit: Rate) -> Table:
 
 
 def option_cells(
-    found: Hardware, option: Offered, several: bool, columns: tuple[Column, ...], asked: bool
+    found: ComparedHardware, option: Offered, several: bool, columns: tuple[Column, ...], asked: bool
 ) -> Iterator[str]:
     yield option.name
     if several:
@@ -200,14 +200,14 @@ def engines(choice: Choice) -> str:
     return f"{ends[0]}" if ends[0] == ends[1] else f"{ends[0]}–{ends[1] or 'too many'}"
 
 
-def option_charts(found: Hardware) -> Iterator[Lines]:
+def option_charts(found: ComparedHardware) -> Iterator[Lines]:
     """Yield the monthly cost of the cheapest choice over the demand, of options that serve the same."""
     for steps in found.steps:
         if len(steps.sure) > 1:
             yield options_chart(found, steps)
 
 
-def options_chart(found: Hardware, steps: Steps) -> Lines:
+def options_chart(found: ComparedHardware, steps: CheapestByDemand) -> Lines:
     wanted = found.demand.requests_per_minute if steps.unit == "requests/min" else None
     edges = sorted({*(step.up_to for step in (*steps.sure, *steps.hoped)), *([wanted] if wanted else [])})
     # Each edge twice: where one choice ends and where the next begins.
@@ -234,13 +234,13 @@ def options_chart(found: Hardware, steps: Steps) -> Lines:
     return Lines(title, note, *axes, numbers([edge for edge, _ in places]), series, marks=marks)
 
 
-def cheapest_at(steps: Sequence[Step], demand: float, after: bool) -> Step | None:
+def cheapest_at(steps: Sequence[CheapestStep], demand: float, after: bool) -> CheapestStep | None:
     """Return the cheapest at a demand, or just after it. None if no choice holds that."""
     held = (step for step in steps if demand < step.up_to or (demand == step.up_to and not after))
     return next(held, None)
 
 
-def price_document(found: Hardware, name: str) -> Document:
+def price_document(found: ComparedHardware, name: str) -> Document:
     source = found.prices.source or "no source given"
     options = replace(hardware_section(found), title="")  # the document's
     return Document(f"Hardware options in {found.prices.currency}", f"{name}: {source}", options)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.money.curve_costs import AtPrice, Level
+from engine_probe.analysis.money.curve_costs import AtPrice, LevelCosts
 from engine_probe.analysis.money.metrics import MONEY, MoneyMetric
 from engine_probe.evaluation.money.costs import Costed, Money, worth_showing
 from engine_probe.report.document import Column, Section, Table, says, table
@@ -39,7 +39,7 @@ def shown_metrics(found: Money) -> list[MoneyMetric]:
     return [metric for metric in metrics if metric.name not in hidden]
 
 
-def cell(level: Level, metric: MoneyMetric) -> str:
+def cell(level: LevelCosts, metric: MoneyMetric) -> str:
     figure = level.figures[metric.name]
     if figure is None:
         return "-"
@@ -57,7 +57,7 @@ def load_column(curves: Sequence[Costed]) -> Column:
     return Column(unit, short=short_load(unit)) if unit else Column("load", words=True)
 
 
-def load_cell(curve: Costed, level: Level, column: Column) -> str:
+def load_cell(curve: Costed, level: LevelCosts, column: Column) -> str:
     """Return the load, with its unit unless the column's title has it. Empty for a single run."""
     if column.title == curve.unit:
         return f"{level.load:g}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.curve.regions import MEANINGS, where
-from engine_probe.analysis.money.curve_costs import Crossing, CurveCosts, Level
+from engine_probe.analysis.money.curve_costs import Crossing, CurveCosts, LevelCosts
 from engine_probe.analysis.money.prices import Prices
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.money.costs import Cards, Costed, Money
@@ -101,7 +101,7 @@ def profit_verdicts(curve: Costed, currency: str) -> Iterator[str]:
     yield from price_verdict(costs, unit, currency)
 
 
-def best_verdict(costs: CurveCosts, top: Level, unit: str, currency: str) -> str:
+def best_verdict(costs: CurveCosts, top: LevelCosts, unit: str, currency: str) -> str:
     profit = top.figures["profit_per_hour"]
     assert profit is not None
     word = "profit is highest" if profit.mean >= 0 else "the loss is smallest"
@@ -122,7 +122,7 @@ def crossing_range(point: Crossing) -> str:
     return f"{figures(point.low)} to {figures(point.high)} by the intervals over repeats"
 
 
-def region_verdict(curve: Costed, top: Level) -> Iterator[str]:
+def region_verdict(curve: Costed, top: LevelCosts) -> Iterator[str]:
     """Yield where on the throughput curve the most is earned: providers are advised to stay near saturation."""
     found = curve.curve.found if curve.curve else None
     kind = found.region(top.load) if found else None
@@ -155,7 +155,7 @@ def includes_zero(profit: Repeated | None) -> bool:
     return profit is not None and profit.low is not None and profit.high is not None and profit.low < 0 < profit.high
 
 
-def level_verdicts(level: Level, currency: str, costs: CurveCosts) -> Iterator[str]:
+def level_verdicts(level: LevelCosts, currency: str, costs: CurveCosts) -> Iterator[str]:
     if (cost := level.mean("cost_per_million_output_tokens")) is not None:
         tokens, requests = level.mean("cost_per_million_tokens"), level.mean("cost_per_1000_requests")
         yield (

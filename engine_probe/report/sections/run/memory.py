@@ -25,7 +25,7 @@ TOLERANCE = 0.02  # of the device, between the sum of the parts and the figure o
 
 
 @dataclass(frozen=True)
-class Device:
+class DeviceMemory:
     """The parts of one device's memory, over all ranks on it; on a host, only the memory that vLLM takes."""
 
     name: str
@@ -42,7 +42,7 @@ class Device:
         return None if None in values else sum(values)
 
 
-def devices(facts: dict[str, Any], summary: Summary) -> list[Device]:
+def devices(facts: dict[str, Any], summary: Summary) -> list[DeviceMemory]:
     """Return the devices whose total memory is known."""
     rows = [row for row in facts.get("memory") or () if row["total_bytes"]]
     return [
@@ -52,7 +52,7 @@ def devices(facts: dict[str, Any], summary: Summary) -> list[Device]:
     ]
 
 
-def device_of(rows: tuple[dict[str, Any], ...], kv_share: float) -> Device | None:
+def device_of(rows: tuple[dict[str, Any], ...], kv_share: float) -> DeviceMemory | None:
     """Return the parts of a device from the rows of its ranks. None if they add up to more than the device has."""
     first = rows[0]
     parts = {name: sum(row[name] or 0 for row in rows) for name in MEASURED}
@@ -65,7 +65,7 @@ def device_of(rows: tuple[dict[str, Any], ...], kv_share: float) -> Device | Non
     if parts["unattributed"] < 0:
         return None
     ranks = ", ".join(str(row["rank"]) for row in rows)
-    return Device(
+    return DeviceMemory(
         f"{'Rank' if len(rows) == 1 else 'Ranks'} {ranks}: {first['name']}",
         rows,
         {name: parts[name] for name in PARTS if parts[name]},
@@ -101,7 +101,7 @@ WORDS = {
 }
 
 
-def nvml_sentence(device: Device, nvml: int) -> str:
+def nvml_sentence(device: DeviceMemory, nvml: int) -> str:
     used = device.total - device.parts.get("free_bytes", 0)
     gap = abs(used - nvml) / device.total
     verdict = "they agree" if gap < TOLERANCE else f"they differ by {gap:.1%} of the device"
@@ -127,7 +127,7 @@ def memory_section(facts: dict[str, Any], summary: Summary) -> Section:
     return Section("Memory", sentences=says(memory_words(facts, summary)), bars=bars, details=details)
 
 
-def memory_bars(found: Sequence[Device]) -> Bars:
+def memory_bars(found: Sequence[DeviceMemory]) -> Bars:
     bars = (
         Bar(
             device.name,
@@ -146,7 +146,7 @@ def memory_bars(found: Sequence[Device]) -> Bars:
     )
 
 
-def sources(found: Sequence[Device]) -> Table:
+def sources(found: Sequence[DeviceMemory]) -> Table:
     """Return every figure with its source, or the reason why it is missing."""
     rows = (
         (str(row["rank"]), name, "-" if row[column] is None else byte_size(row[column]), source(row, column))

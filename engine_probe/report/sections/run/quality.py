@@ -1,6 +1,6 @@
 """The quality of one run's answers to a question set, in words that the report of a sweep has in common."""
 
-from engine_probe.analysis.answers.quality.load_effect import Rate
+from engine_probe.analysis.answers.quality.load_effect import MeanShare
 from engine_probe.analysis.answers.quality.verdicts import FAULTS
 from engine_probe.errors import InputError
 from engine_probe.evaluation.quality import CORRECT, Judge, QualityLevel, RunQuality, groups_of
@@ -59,10 +59,10 @@ def group_table(level: QualityLevel, found: RunQuality) -> Table:
     return table(("answers", "right"), rows)
 
 
-def rate_cell(rate: Rate | None) -> Cell | str:
+def rate_cell(rate: MeanShare | None) -> Cell | str:
     return "-" if rate is None else Cell(f"{rate.share:.0%}", below=interval(rate))
 
 
-def interval(rate: Rate) -> str:
+def interval(rate: MeanShare) -> str:
     low, high = rate.interval
     return f"{low:.0%} to {high:.0%}"

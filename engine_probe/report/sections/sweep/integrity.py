@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from engine_probe.analysis.answers.integrity.compare import FAULTS, Comparison, Kind
+from engine_probe.analysis.answers.integrity.compare import FAULTS, ComparedAnswer, Kind
 from engine_probe.analysis.answers.integrity.dependence import Dependence
 from engine_probe.analysis.answers.integrity.margin_noise import DISTURBED_CHANCE, STRETCH, MarginNoise
 from engine_probe.analysis.statistics.student import SIGNIFICANT
-from engine_probe.evaluation.integrity import Change, CurveIntegrity, Level
+from engine_probe.evaluation.integrity import ChangedAnswer, CurveIntegrity, LevelIntegrity
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.report.document import (
@@ -213,7 +213,7 @@ def level_table(curve: CurveIntegrity) -> Table:
     return table(columns, (level_row(level, kinds) for level in curve.levels))
 
 
-def level_row(level: Level, kinds: Sequence[Kind]) -> tuple[Cell | str, ...]:
+def level_row(level: LevelIntegrity, kinds: Sequence[Kind]) -> tuple[Cell | str, ...]:
     answered = level.compared - level.kinds[Kind.FAILED]
     low, high = level.interval
     share = Cell(f"{level.changed / answered:.0%}", below=f"({low:.0%} to {high:.0%})") if answered else "-"
@@ -244,7 +244,7 @@ def request_section(curve: CurveIntegrity) -> Section:
     )
 
 
-def request_row(change: Change) -> tuple[str, ...]:
+def request_row(change: ChangedAnswer) -> tuple[str, ...]:
     each, step = change.comparison, change.step
     token = each.token if each.token is not None else each.disturbed_token
     needed = "-" if each.needed_shift is None else f"{'≥ ' * each.at_least}{each.needed_shift:.3g}"
@@ -269,7 +269,7 @@ def request_row(change: Change) -> tuple[str, ...]:
     )
 
 
-def kind_words(each: Comparison) -> str:
+def kind_words(each: ComparedAnswer) -> str:
     return each.kind.value if each.disturbed_token is None else f"{each.kind.value}, disturbed"
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from engine_probe.analysis.compare.changes import Change
 from engine_probe.analysis.statistics.student import SIGNIFICANT
-from engine_probe.evaluation.precision import JUDGED, Engine, engines, text_definition
+from engine_probe.evaluation.precision import JUDGED, ScoredEngine, engines, text_definition
 from engine_probe.evaluation.published.reference import Reference
 from engine_probe.recordings.perplexity import TextPoint
 from engine_probe.recordings.sweep import Swept
@@ -57,7 +57,7 @@ def precision_section(swept: Swept, reference: Reference | None) -> Section:
     )
 
 
-def precision_charts(found: Sequence[Engine], reference: Reference | None) -> Iterator[Picture]:
+def precision_charts(found: Sequence[ScoredEngine], reference: Reference | None) -> Iterator[Picture]:
     changes = tuple((each.name, each.change) for each in found if each.change)
     if changes:
         note = "A dot is the change over the same windows, its bar the 95% interval of this single change."
@@ -81,7 +81,7 @@ def text_document(text: TextPoint) -> Document:
     return Document(title, "", Section(sentences=engine, details=definition))
 
 
-def row(each: Engine) -> tuple[Cell | str, ...]:
+def row(each: ScoredEngine) -> tuple[Cell | str, ...]:
     text, rate, change = each.text, each.rate, each.change
     perplexity = text.perplexity
     below_rate = f"{plus_minus(rate.reach if rate else None)} {times(each.relative_rate)}".strip()
@@ -115,7 +115,7 @@ def times(ratio: float | None) -> str:
     return "" if ratio is None else f"(× {ratio:.2f})"
 
 
-def sentences(found: Sequence[Engine]) -> Iterator[str]:
+def sentences(found: Sequence[ScoredEngine]) -> Iterator[str]:
     """Yield the change of each engine against the first, or why it is not known."""
     base, *others = found
     if base.text.perplexity is None:
@@ -135,7 +135,7 @@ def quality_words(change: Change) -> str:
     return f"perplexity is {change.verdict}, {change_words(change)}{ends(change)}"
 
 
-def rate_words(each: Engine) -> str:
+def rate_words(each: ScoredEngine) -> str:
     if each.relative_rate is None:
         return ""
     if each.rate_p is None:
@@ -175,7 +175,7 @@ def source(reference: Reference | None) -> Iterator[str]:
         yield f"Published: {reference.title}. {reference.source}. {reference.doubt}"
 
 
-def trade(found: Sequence[Engine], reference: Reference | None) -> Iterator[Lines]:
+def trade(found: Sequence[ScoredEngine], reference: Reference | None) -> Iterator[Lines]:
     """Yield the chart; each engine is relative to the first one, published figures to their own first one."""
     dots: list[tuple[str, float, float, tuple[float, float] | None]] = []
     for number, engine in enumerate(found):

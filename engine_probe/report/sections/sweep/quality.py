@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from engine_probe.analysis.answers.quality.load_effect import PairedChange
+from engine_probe.analysis.answers.quality.load_effect import ChangedShare
 from engine_probe.analysis.answers.quality.verdicts import FAULTS
 from engine_probe.evaluation.quality import CORRECT, NO_TEXT, CurveQuality, QualityLevel
 from engine_probe.report.charts.quality import group_name, quality_charts
@@ -77,7 +77,7 @@ def accuracy_sentence(found: CurveQuality) -> Sentence:
     return Sentence(f"{words}: {effect} ({moved}, p = {change.p:.2g}).", "good" if better else "problem")
 
 
-def strongest(found: CurveQuality, name: str) -> PairedChange | None:
+def strongest(found: CurveQuality, name: str) -> ChangedShare | None:
     """Return the comparison with the lowest p, of equal ones that with the highest load."""
     changes = [change for change in found.changes if change.name == name]
     return min(changes, key=lambda change: (change.p, -change.load), default=None)
@@ -87,7 +87,7 @@ def any_significant(found: CurveQuality, name: str) -> bool:
     return any(change.significant for change in found.changes if change.name == name)
 
 
-def fault_words(found: CurveQuality, name: str, change: PairedChange) -> str:
+def fault_words(found: CurveQuality, name: str, change: ChangedShare) -> str:
     by_load = {level.load: level.rate(name) for level in found.levels}
     known = [(load, rate) for load, rate in by_load.items() if rate is not None]
     low, high = known[0], (change.load, by_load[change.load])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine_probe.analysis.curve.raised_limits import Effect, Measured, Raised, raised_limits
+from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve, Raised, raised_limits
 from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.document import Cell, Column, Section, Tone, sure, table
@@ -24,7 +24,7 @@ METHOD = (
 
 def raised_section(curves: Sequence[Curve]) -> Section:
     """Return the measured effect of each setting that requests waited for; nothing if none was varied."""
-    found = list(raised_limits([Measured(curve.settings, curve.unit, curve.figures) for curve in curves]))
+    found = list(raised_limits([MeasuredCurve(curve.settings, curve.unit, curve.figures) for curve in curves]))
     if not found:
         return Section()
     return Section(
@@ -38,7 +38,7 @@ def row(each: Raised) -> tuple[Cell | str, ...]:
     return each.setting, f"{each.low:g}", f"{each.high:g}", where, f"{each.waited:.0%}", change(each)
 
 
-def change(each: Effect) -> Cell:
+def change(each: ChangedThroughput) -> Cell:
     if each.interval is None:
         return Cell(f"{each.relative:+.0%}", below="without repeats")
     low, high = each.interval

@@ -7,7 +7,7 @@ import numpy as np
 from engine_probe.analysis.batch.speculation import Speculation
 from engine_probe.analysis.curve.drafts_gain import drafts_gain
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.curve.raised_limits import Effect, Measured
+from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.levels import by_load
 from engine_probe.report.document import Column, Section, Table, says, sure, table
@@ -28,7 +28,7 @@ METHOD = (
 
 def speculation_sections(curves: Sequence[Curve]) -> Iterator[Section]:
     """Yield what drafts gained, where the sweep measured it, and a table for each curve whose points had drafts."""
-    gains = drafts_gain([Measured(curve.settings, curve.unit, curve.figures) for curve in curves])
+    gains = drafts_gain([MeasuredCurve(curve.settings, curve.unit, curve.figures) for curve in curves])
     yield from (gain_section(name, gained) for name, gained in gains.items())
     for curve in curves:
         rows = list(level_rows(curve.figures))
@@ -37,7 +37,7 @@ def speculation_sections(curves: Sequence[Curve]) -> Iterator[Section]:
             yield Section(curve.named(TITLE), sentences=hint, tables=(levels_table(curve.unit, rows),))
 
 
-def gain_section(name: str, gained: Sequence[Effect]) -> Section:
+def gain_section(name: str, gained: Sequence[ChangedThroughput]) -> Section:
     """Return the gain at each load, and from which load on drafts cost more than they give."""
     unit = gained[0].unit
     rows = [
@@ -59,9 +59,9 @@ def gain_section(name: str, gained: Sequence[Effect]) -> Section:
     )
 
 
-def gain_words(gained: Sequence[Effect]) -> Iterator[str]:
+def gain_words(gained: Sequence[ChangedThroughput]) -> Iterator[str]:
     """Say at which loads drafts gained and at which they lost, by their intervals; of single runs nothing is said."""
-    sides: dict[str, list[Effect]] = {"gained": [], "lost": [], "unsure": []}
+    sides: dict[str, list[ChangedThroughput]] = {"gained": [], "lost": [], "unsure": []}
     repeated = [(each, each.interval) for each in gained if each.interval is not None]
     for each, (low, high) in repeated:
         sides["gained" if low > 0 else "lost" if high < 0 else "unsure"].append(each)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from engine_probe.analysis.answers.integrity.answers import aligned
-from engine_probe.analysis.answers.integrity.compare import Comparison, Integrity, Kind, compare
+from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, Integrity, Kind, compare
 from tests.support.answers.simulated_answers import SCHEMA, Engine, NoiseOf, Reals, heavy, normal, rounded, row
 
 ENGINE = Engine(prompts=100, tokens=60, seed=3)
@@ -22,7 +22,7 @@ def changed(table: pa.Table, prompt: int, **columns: object) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def of_prompt(found: Integrity, prompt: int) -> Comparison:
+def of_prompt(found: Integrity, prompt: int) -> ComparedAnswer:
     return next(each for each in found.comparisons if each.prompt_id == str(prompt))
 
 

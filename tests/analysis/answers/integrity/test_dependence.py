@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine_probe.analysis.answers.integrity.answers import Aligned
-from engine_probe.analysis.answers.integrity.compare import Compared, Comparison, Kind
+from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind
 from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
 from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
 from tests.support.recordings.small_tables import table
@@ -39,7 +39,7 @@ def simulated(load: float, hazard: Hazard, prompts: np.ndarray[Any, Any], chance
         events = np.flatnonzero(chance.random(TOKENS) < chances)
         first = int(events[0]) if len(events) else None
         kind = Kind.IDENTICAL if first is None else Kind.NEAR_TIE
-        found.append(Comparison(name, str(prompt), kind, first, common=TOKENS if first is None else first))
+        found.append(ComparedAnswer(name, str(prompt), kind, first, common=TOKENS if first is None else first))
     steps = TokenSteps(
         {"kv": {"blocks": 10}},
         iterations,
@@ -47,7 +47,7 @@ def simulated(load: float, hazard: Hazard, prompts: np.ndarray[Any, Any], chance
         table("preemptions", preemptions),
         table("workers", []),
     )
-    return ComparedRun(load, Compared(tuple(found), Aligned(()), 0), steps)
+    return ComparedRun(load, HeldToReference(tuple(found), Aligned(()), 0), steps)
 
 
 def curve(hazard: Hazard, seed: int, loads: tuple[float, ...] = (1, 8, 32), prompts: int = 64) -> list[Dependence]:

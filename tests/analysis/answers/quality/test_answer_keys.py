@@ -8,7 +8,7 @@ import pytest
 
 from engine_probe.analysis.answers.quality.choice_letter import chosen
 from engine_probe.analysis.answers.quality.verdicts import is_right
-from engine_probe.workload.question_set.question_file import AnswerKey, Asked
+from engine_probe.workload.question_set.question_file import AnswerKey, AskedQuestion
 from tests.support.answers.model_answers import TURNS, answer_to
 
 CHOICES = ("1945", "1957", "1963", "Carbon dioxide")
@@ -81,13 +81,13 @@ def test_an_explanation_ends_with_its_answer() -> None:
     ],
 )
 def test_each_kind_of_key(key: dict[str, Any], text: str, right: bool) -> None:
-    asked = Asked("?", AnswerKey(**key), CHOICES if "choice" in key else ())
+    asked = AskedQuestion("?", AnswerKey(**key), CHOICES if "choice" in key else ())
     assert is_right(text, asked).value is right
 
 
 def test_an_expression_that_makes_others_hang_is_done_at_once() -> None:
     """(a+)+$ takes a backtracking matcher 2^60 steps here."""
-    assert not is_right("a" * 60 + "!", Asked("?", AnswerKey(regex="(a+)+$"))).value
+    assert not is_right("a" * 60 + "!", AskedQuestion("?", AnswerKey(regex="(a+)+$"))).value
 
 
 @pytest.mark.parametrize(("question", "turn"), TURNS, ids=lambda each: getattr(each, "id", str(each)))

@@ -9,7 +9,7 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
-from engine_probe.workload.request_plan import Step, make_plan
+from engine_probe.workload.request_plan import UserStep, make_plan
 
 TEXT = """
 question = "What does the stress test do?"
@@ -33,7 +33,7 @@ def test_each_user_of_each_level_asks_so_often(tmp_path: Path) -> None:
     (point,) = points(read_sweep(str(read(tmp_path, arrivals))))
     assert (point.workload.requests, point.workload.max_in_flight, point.load, point.load_in) == (18, 5, 5.0, "users")
     plan = make_plan(point.workload.description())
-    assert plan.steps == [Step(1, 3, 2 * 10**9), Step(5, 15, 2 * 10**9)]
+    assert plan.steps == [UserStep(1, 3, 2 * 10**9), UserStep(5, 15, 2 * 10**9)]
     assert plan.num_requests == 18
 
 
