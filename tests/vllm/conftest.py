@@ -67,8 +67,8 @@ def tiny_llm() -> Iterator[Any]:
 
 
 @pytest.fixture
-def in_own_process(tmp_path: Path) -> Callable[[str, dict[str, object], str], Any]:
-    """`in_own_process(model, arguments, lines)`: what they leave in `answer`, with an engine of its own."""
+def in_own_process(tmp_path: Path) -> Callable[[str | None, dict[str, object], str], Any]:
+    """`in_own_process(model, arguments, lines)`: what they leave in `answer`, with an engine of its own if any."""
     return partial(answer_of, tmp_path)
 
 

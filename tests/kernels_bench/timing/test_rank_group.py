@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,10 +13,12 @@ from kernels_bench.benchmarks import allreduce
 from kernels_bench.benchmarks.context import Bench
 from kernels_bench.devices.cpu import cpu
 from kernels_bench.results import Figure
+from kernels_bench.timing import rank_group
 from kernels_bench.timing.clocks import CpuClock
 from kernels_bench.timing.measure import Effort, Work, measure
 from kernels_bench.timing.rank_group import Collective, RankGroup
 from kernels_bench.timing.rank_process import Order, Rank
+from tests.support.engines.forked_engine import SERVER
 
 pytestmark = pytest.mark.lengthy
 
@@ -23,7 +26,13 @@ SHORT = Effort(round_s=0.01, rounds_at_most=3, warm_up_at_most_s=0.01, tolerance
 
 
 @pytest.fixture
-def pair() -> Iterator[RankGroup]:
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks ranks from a process that has imported torch: a new interpreter needs seconds for it."""
+    monkeypatch.setattr(rank_group, "multiprocessing", SimpleNamespace(get_context=lambda kind: SERVER))
+
+
+@pytest.fixture
+def pair(forked: None) -> Iterator[RankGroup]:
     with RankGroup((cpu(), cpu()), "gloo") as crew:
         yield crew
 
@@ -38,7 +47,7 @@ def test_two_ranks_add_up_through_the_one_timing_loop(pair: RankGroup) -> None:
     assert len(pair.time_ns((Collective(5),), 4, False)) == 4
 
 
-def test_ranks_leave_by_themselves_when_all_is_done() -> None:
+def test_ranks_leave_by_themselves_when_all_is_done(forked: None) -> None:
     """A rank that is killed on a GPU may cause an Xid, which would count as a fault of the GPU."""
     with RankGroup((cpu(), cpu()), "gloo") as crew:
         processes = list(crew._processes)
@@ -83,6 +92,7 @@ def test_a_rank_notices_a_wrong_sum(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_test_itself_on_two_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In new processes, as on GPUs."""
     monkeypatch.setattr(allreduce, "QUICK_TOKENS", (1,))
     device = cpu()
     bench = Bench(device, CpuClock(device.cache_bytes), SHORT, True, lambda text: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -14,24 +15,38 @@ from typing import Any
 
 from tests.support.processes.command import ENGINE_SECONDS
 
-# What an engine imports before it computes.
+# What an engine imports before it computes, a command that starts engines, and a rank of kernels_bench.
 IMPORTS = (
     "engine_probe",
+    "engine_probe.cli",
+    "engine_probe.commands.sweep.cli",
     "engine_probe.engine.build",
+    "engine_probe.plugin",
+    "engine_probe.sweep.engine_process.worker",
+    "kernels_bench.timing.rank_process",
     "vllm",
-    "vllm.v1.engine.llm_engine",
-    "vllm.v1.engine.core",
-    "vllm.v1.worker.cpu_worker",
-    "vllm.v1.worker.cpu_model_runner",
+    "vllm.distributed.elastic_ep.elastic_execute",
+    "vllm.entrypoints.llm",
+    "vllm.model_executor.layers.quantization.online.base",
     "vllm.model_executor.models.llama",
+    "vllm.plugins.lora_resolvers.filesystem_resolver",
+    "vllm.plugins.lora_resolvers.hf_hub_resolver",
+    "vllm.renderers.hf",
+    "vllm.triton_utils.dispatcher",
+    "vllm.v1.attention.backends.cpu_attn",
+    "vllm.v1.core.sched.scheduler",
+    "vllm.v1.engine.core",
+    "vllm.v1.engine.llm_engine",
     "vllm.v1.structured_output",
+    "vllm.v1.worker.cpu_model_runner",
+    "vllm.v1.worker.cpu_worker",
 )
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(list(IMPORTS))
 
 
 def start(log: Path, function: Callable[..., object], *arguments: Any, **environment: str) -> BaseProcess:
-    """Call a function of this module in a new process that prints into `log`.
+    """Call a function in a new process that prints into `log`.
 
     It has the variables of this process but those of vLLM and the probe, and the given ones.
     """
@@ -53,8 +68,11 @@ def output_of(process: BaseProcess, log: Path) -> str:
     return printed
 
 
-def answer_of(folder: Path, model: str, arguments: dict[str, object], lines: str) -> Any:
-    """Build an engine in a new process, run `lines` with `llm` and `SamplingParams`, and return their `answer`."""
+def answer_of(folder: Path, model: str | None, arguments: dict[str, object], lines: str) -> Any:
+    """Build an engine in a new process, run `lines` with `llm` and `SamplingParams`, and return their `answer`.
+
+    Without a model no engine is built, and `llm` is None.
+    """
     log, answer = folder / "engine.log", folder / "answer.json"
     output_of(start(log, write_answer, answer, model, arguments, lines), log)
     return json.loads(answer.read_text())
@@ -68,8 +86,11 @@ def in_new_process(
         os.dup2(descriptor, stream)
     os.environ.clear()
     os.environ.update(environment)
+    gc.freeze()  # vLLM collects five times while it starts, each time through all that was imported
     try:
         function(*arguments)
+    except SystemExit:
+        raise
     except BaseException:
         traceback.print_exc()
         raise SystemExit(1) from None
@@ -78,11 +99,11 @@ def in_new_process(
         sys.stderr.flush()
 
 
-def write_answer(path: Path, model: str, arguments: dict[str, object], lines: str) -> None:
+def write_answer(path: Path, model: str | None, arguments: dict[str, object], lines: str) -> None:
     from engine_probe.engine.build import build_llm
     from engine_probe.engine.spec import EngineSpec
 
-    llm = build_llm(EngineSpec(model, arguments))
+    llm = None if model is None else build_llm(EngineSpec(model, arguments))
     from vllm import SamplingParams
 
     scope = {"llm": llm, "SamplingParams": SamplingParams}

@@ -64,10 +64,10 @@ def moments_of(run: Run, name: str) -> np.ndarray:
 
 
 def test_recordings_are_the_same_with_and_without_it(
-    in_own_process: Callable[[str, dict[str, object], str], Any], tmp_path: Path
+    in_own_process: Callable[[None, dict[str, object], str], Any], tmp_path: Path
 ) -> None:
     """Requests share steps, wait for places, miss their deadline half-way, and are answered."""
-    counted, asked = in_own_process("tiny", {}, RECORDED.format(arguments=BLOCKS, folder=str(tmp_path)))
+    counted, asked = in_own_process(None, {}, RECORDED.format(arguments=BLOCKS, folder=str(tmp_path)))
     assert counted > 20
     assert asked == 0
     with_counting, without = load(tmp_path / "0"), load(tmp_path / "1")

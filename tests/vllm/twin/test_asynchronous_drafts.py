@@ -13,7 +13,6 @@ import pytest
 
 InOwnProcess = Callable[..., Any]
 
-SHORT = {"block_size": 32, "num_gpu_blocks_override": 32, "enforce_eager": True, "max_model_len": 128}
 TWIN = """
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import build_twin
@@ -54,7 +53,7 @@ def test_a_step_gives_a_token_and_the_accepted_drafts(
     rates: list[float], tokens: int, in_own_process: InOwnProcess
 ) -> None:
     """61 tokens: one of the prompt's step, then `tokens` of each; two more steps are scheduled before the end shows."""
-    found = in_own_process("tiny", SHORT, TWIN.format(rates=rates, blocks=64, requests=1))
+    found = in_own_process(None, {}, TWIN.format(rates=rates, blocks=64, requests=1))
     assert "AsyncScheduler" in found["scheduler"]
     assert found["answered"] == [61]
     assert 1 + 60 // tokens <= found["steps"] <= 1 + 60 // tokens + 2
@@ -62,6 +61,6 @@ def test_a_step_gives_a_token_and_the_accepted_drafts(
 
 def test_preempted_requests_are_answered_in_full(in_own_process: InOwnProcess) -> None:
     """Eight requests of six blocks each share 17: some are preempted while a step of theirs is under way."""
-    found = in_own_process("tiny", SHORT, TWIN.format(rates=[0.7, 0.4], blocks=18, requests=8))
+    found = in_own_process(None, {}, TWIN.format(rates=[0.7, 0.4], blocks=18, requests=8))
     assert found["answered"] == [61] * 8
     assert found["preempted"] > 0

@@ -188,7 +188,7 @@ def test_a_twin_with_mla_has_a_gpus_blocks_and_schedule(in_own_process: InOwnPro
     """On the CPU vLLM would take blocks of 16 tokens, without prefix caching and chunked prefill."""
     arguments = {**SHORT, **NO_WEIGHTS, "block_size": 64, "max_num_batched_tokens": 48, "max_num_seqs": 4}
     lines = TWIN.format(model=folder_of(tmp_path / "model", LATENT), arguments=arguments)
-    assert in_own_process("tiny", SHORT, lines) == {
+    assert in_own_process(None, {}, lines) == {
         "block": 64,
         "prefix caching": True,
         "chunked prefill": True,
@@ -309,7 +309,7 @@ for kind, model in {models!r}.items():
 def test_a_pool_is_divided_among_layers_as_vllm_divides_it(in_own_process: InOwnProcess, tmp_path: Path) -> None:
     """By what vLLM itself computes for the same engine: its blocks, and those that a request of 4,096 tokens needs."""
     models = {kind: folder_of(tmp_path / kind, config) for kind, config in MIXED.items()}
-    found = in_own_process("tiny", SHORT, DESCRIBED.format(models=models))
+    found = in_own_process(None, {}, DESCRIBED.format(models=models))
     assert {kind: ours for kind, (ours, _, _, _) in found.items()} == {
         kind: theirs for kind, (_, theirs, _, _) in found.items()
     }
@@ -361,7 +361,7 @@ def test_a_twin_has_layers_that_keep_different_things(
 ) -> None:
     arguments = {**NO_WEIGHTS, "block_size": 16, "num_gpu_blocks_override": 192, "max_model_len": 512}
     lines = HYBRID_TWIN.format(model=folder_of(tmp_path / kind, MIXED[kind]), arguments=arguments)
-    found = in_own_process("tiny", SHORT, lines)
+    found = in_own_process(None, {}, lines)
     assert found == {
         "managers": sorted(["FullAttentionManager", manager]),
         "layers": LAYERS.get(kind, 4),
