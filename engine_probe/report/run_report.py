@@ -54,9 +54,14 @@ def run_document(run: Run, found: RunAnalysis, money: Money | None = None) -> Do
 
 
 def origin(run: Run) -> str:
+    return f"{recorded_words(run)} in {run.folder}"
+
+
+def recorded_words(run: Run) -> str:
+    """Say with which vLLM a run was recorded or predicted, and when."""
     versions, clock = run.facts["versions"], run.facts["clock"]
     how = "predicted" if run.predicted else "recorded"
-    return f"vLLM {versions['vllm']} ({versions['distribution']}), {how} {clock['wall'][:19]} UTC in {run.folder}"
+    return f"vLLM {versions['vllm']} ({versions['distribution']}), {how} {clock['wall'][:19]} UTC"
 
 
 def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ...]:

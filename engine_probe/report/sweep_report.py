@@ -26,7 +26,7 @@ from engine_probe.report.charts.money import money_charts
 from engine_probe.report.charts.published import drawn_beside
 from engine_probe.report.charts.sweep import slo_charts, sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
-from engine_probe.report.run_report import POINTS, origin, run_sections
+from engine_probe.report.run_report import POINTS, recorded_words, run_sections
 from engine_probe.report.sections.argument_search import search_sections
 from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_verdict
@@ -156,7 +156,7 @@ def sweep_origin(swept: Swept) -> str:
     if not swept.runs:
         return below
     models = ", ".join(dict.fromkeys(run.model_name for run in swept.first_runs.values()))
-    return f"{below}; {models}, {origin(swept.runs[0])}"
+    return f"{below}; {models}, {recorded_words(swept.runs[0])}"
 
 
 def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:

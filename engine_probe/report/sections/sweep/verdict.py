@@ -130,6 +130,8 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
         yield from headroom_verdict(found, unit)
         if alike := found.not_different:
             yield alike_verdict(found, alike, unit)
+    if found.kv.derived is not None:
+        yield "What the KV pool holds: at lower loads, peak running requests / peak share of the pool in use."
     if any(True for _ in region_sentences(found, unit)):
         yield from notes(found)
 
@@ -205,10 +207,7 @@ def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
     low, high = (f"{value:,.0f}" for value in kv.derived)
     load = low if low == high else f"{low} to {high}"
     verb = "Predicted, not measured: the" if kv.predicted else "The"
-    yield (
-        f"{verb} KV pool holds {load} concurrent requests (at lower loads: peak running requests / peak share of the "
-        "pool in use)."
-    )
+    yield f"{verb} KV pool holds {load} concurrent requests."
 
 
 def graphs_verdict(curve: Curve) -> Iterator[str]:
