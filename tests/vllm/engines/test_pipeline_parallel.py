@@ -24,7 +24,7 @@ ARGUMENTS: dict[str, object] = {
 COUNT, TOKENS = 6, 20
 LINES = """
 from engine_probe import Probe
-from tests.support.recordings.generated import generate, tokens_of
+from tests.support.engines.fixed_prompts import generate, tokens_of
 
 without = tokens_of(generate(llm, count={count}, tokens={tokens}))
 with Probe(llm, "{folder}/run"):

@@ -25,7 +25,7 @@ ARGUMENTS: dict[str, object] = {
 STEPS, FIRST, SLEEP_MS = 6, 8, 40
 LINES = """
 from engine_probe import Probe
-from tests.support.recordings.generated import generate, tokens_of
+from tests.support.engines.fixed_prompts import generate, tokens_of
 
 def slow_down(worker):
     import time

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from engine_probe import Probe
+from tests.support.engines.fixed_prompts import generate
 from tests.support.processes.command import engine_probe
 from tests.support.processes.notebooks import executed, pictures, said
-from tests.support.recordings.generated import generate
 
 SWEEP = """
 question = "Where is the knee of a tiny one?"

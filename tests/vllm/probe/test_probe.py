@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine_probe import InputError, Probe, load
-from tests.support.recordings.generated import generate, tokens_of
+from tests.support.engines.fixed_prompts import generate, tokens_of
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def test_the_row_is_what_vllm_settled(
 def test_a_cpu_compiles_and_has_no_graphs(in_own_process: Run, tmp_path: Path, eager: bool, compiled: str) -> None:
     lines = f"""
 from engine_probe import Probe
-from tests.support.recordings.generated import generate
+from tests.support.engines.fixed_prompts import generate
 with Probe(llm, {str(tmp_path / "run")!r}) as probe:
     generate(llm, count=3, tokens=10)
 padding = [row["computed_tokens"] - row["scheduled_tokens"] for row in probe.run.workers.to_pylist()]

@@ -7,7 +7,7 @@ import pytest
 
 from engine_probe import Probe, Run
 from engine_probe.errors import InputError
-from tests.support.recordings.generated import generate, tokens_of
+from tests.support.engines.fixed_prompts import generate, tokens_of
 
 STEPS, FIRST = 6, 10
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine_probe import Probe, Run
 from engine_probe.report.run_report import run_document
-from tests.support.recordings.generated import generate, tokens_of
+from tests.support.engines.fixed_prompts import generate, tokens_of
 
 SEAMS = ("_model_forward", "_bookkeeping_sync", "_determine_batch_execution_and_padding")
 
