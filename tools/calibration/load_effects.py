@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from engine_probe.analysis.compare.load_effect import Effects, RunSeen, TestedFigure, effects
+from engine_probe.analysis.compare.load_effect import Effects, OutcomeFigure, RunSeen, effects
 from tools.calibration.claims import Claim
 from tools.calibration.simulated.noise import KINDS, LEVEL_BY_LEVEL, draw_factors
 from tools.calibration.simulated.shapes import between
@@ -20,7 +20,7 @@ def load_effect(rng: np.random.Generator, index: int) -> tuple[str, list[Claim]]
     levels, repeats = int(rng.integers(5, 16)), int(rng.integers(1, 6))
     found = effects(
         list(runs(rng, kind, levels, repeats, CHANGE if changes else 0.0)),
-        [TestedFigure(name, "ms") for name in FIGURES],
+        [OutcomeFigure(name, "ms") for name in FIGURES],
     )
     return kind, list(effect_claims(found, changes))
 

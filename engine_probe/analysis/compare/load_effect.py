@@ -46,7 +46,7 @@ class RunSeen:
 
 
 @dataclass(frozen=True)
-class TestedFigure:
+class OutcomeFigure:
     name: str
     unit: str
     share: bool = False  # a share of requests is compared by difference, other values by ratio
@@ -56,7 +56,7 @@ class TestedFigure:
 class Effect:
     """The test of one outcome against load; `effects` corrects `p`."""
 
-    outcome: TestedFigure
+    outcome: OutcomeFigure
     runs: int
     loads: int
     repeats: int  # of the load with the fewest
@@ -89,7 +89,7 @@ class Effect:
 class Unstable:
     """A load whose repeats vary by more than `UNSTABLE`."""
 
-    outcome: TestedFigure
+    outcome: OutcomeFigure
     load: float
     repeats: tuple[float, ...]
 
@@ -105,7 +105,7 @@ class Effects:
     notes: tuple[str, ...]
 
 
-def effects(runs: Sequence[RunSeen], outcomes: Sequence[TestedFigure]) -> Effects:
+def effects(runs: Sequence[RunSeen], outcomes: Sequence[OutcomeFigure]) -> Effects:
     """Test every outcome of one curve; without a second load there is nothing to test."""
     found, shaky, notes = list[Effect](), list[Unstable](), list[str]()
     for outcome in outcomes:
@@ -135,7 +135,7 @@ def too_few(found: Sequence[Effect]) -> Iterator[str]:
         yield f"{min(shuffled)} runs are too few for any trend to be significant (p >= {least:.2g})"
 
 
-def trend_of(outcome: TestedFigure, runs: Sequence[RunSeen]) -> Effect:
+def trend_of(outcome: OutcomeFigure, runs: Sequence[RunSeen]) -> Effect:
     by_load = values_by_load(runs, outcome.name)
     loads = np.array([run.load for run in runs])
     values = np.array([run.values[outcome.name] for run in runs])
@@ -231,13 +231,13 @@ def furthest(by_load: Mapping[float, Sequence[float]], noise: LevelNoise | None)
     return max(differences, key=lambda each: max(map(abs, each)))
 
 
-def none_seen(outcome: TestedFigure, runs: Sequence[RunSeen]) -> float:
+def none_seen(outcome: OutcomeFigure, runs: Sequence[RunSeen]) -> float:
     """Return the upper 95 % bound of a share, given that none of the requests at the highest load had it."""
     most = max(run.load for run in runs)
     asked = sum(run.counts.get(outcome.name, 0) for run in runs if run.load == most)
     return float(1 - SIGNIFICANT ** (1 / asked)) if asked else 1.0
 
 
-def unstable(outcome: TestedFigure, runs: Sequence[RunSeen]) -> list[Unstable]:
+def unstable(outcome: OutcomeFigure, runs: Sequence[RunSeen]) -> list[Unstable]:
     found = [Unstable(outcome, load, tuple(values)) for load, values in values_by_load(runs, outcome.name).items()]
     return [each for each in found if len(each.repeats) > 1 and np.mean(each.repeats) > 0 and each.range > UNSTABLE]

@@ -8,14 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from engine_probe.analysis.compare.load_effect import RunSeen, TestedFigure, effects, slope_p, values_by_load
+from engine_probe.analysis.compare.load_effect import OutcomeFigure, RunSeen, effects, slope_p, values_by_load
 from engine_probe.analysis.statistics.rank_tests import cliffs_delta, holm, rho, trend_p
 
-SLOW = TestedFigure("latency", "ms")
-FAILED = TestedFigure("failures", "", share=True)
+SLOW = OutcomeFigure("latency", "ms")
+FAILED = OutcomeFigure("failures", "", share=True)
 
 
-def runs(values: dict[float, list[float]], outcome: TestedFigure = SLOW, requests: int = 100) -> list[RunSeen]:
+def runs(values: dict[float, list[float]], outcome: OutcomeFigure = SLOW, requests: int = 100) -> list[RunSeen]:
     """Measured in rounds, each in an order that chance gave."""
     chance, started = np.random.default_rng(3), 0.0
     made = []

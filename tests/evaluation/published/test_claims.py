@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.analysis.compare.load_effect import Effect, Effects, TestedFigure
+from engine_probe.analysis.compare.load_effect import Effect, Effects, OutcomeFigure
 from engine_probe.commands.report import command
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.claims import FAILURES, LATENCY, MEASURES, Evidence, Finding
@@ -20,7 +20,7 @@ from tests.support.sweeps.judged_sweeps import ENGLISH, write_judged_run, write_
 
 ASKED = [question.turn_id(turn) for question, turn in ENGLISH]
 MALAY = "Peristiwa itu berlaku di sebuah kampung yang kecil di tepi sungai, dan ramai orang melihatnya."
-SHARE, TIME = TestedFigure(FAILURES, "", share=True), TestedFigure(LATENCY, "ms")
+SHARE, TIME = OutcomeFigure(FAILURES, "", share=True), OutcomeFigure(LATENCY, "ms")
 
 
 def judged(measure: str, folder: Path, *tested: Effect) -> Finding:
@@ -28,7 +28,7 @@ def judged(measure: str, folder: Path, *tested: Effect) -> Finding:
     return MEASURES[measure](Evidence(swept.points, Effects(tested, (), ()), curve_qualities(swept).get("")))
 
 
-def effect(outcome: TestedFigure, lowest: float, highest: float, p: float, furthest: float = 0.5) -> Effect:
+def effect(outcome: OutcomeFigure, lowest: float, highest: float, p: float, furthest: float = 0.5) -> Effect:
     size = 1.0 if highest > lowest else -1.0
     return Effect(outcome, 9, 3, 3, size, p, lowest, highest, None, (-furthest, furthest))
 

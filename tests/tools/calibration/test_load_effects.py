@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_probe.analysis.compare.load_effect import TestedFigure, effects
+from engine_probe.analysis.compare.load_effect import OutcomeFigure, effects
 from tools.calibration.load_effects import FIGURES, effect_claims, runs
 
 
@@ -24,7 +24,7 @@ def test_runs_begin_in_the_order_that_the_noise_states() -> None:
 
 @pytest.mark.lengthy
 def test_under_independent_noise_effects_are_seldom_told_where_there_are_none() -> None:
-    outcomes, told = [TestedFigure(name, "ms") for name in FIGURES], 0
+    outcomes, told = [OutcomeFigure(name, "ms") for name in FIGURES], 0
     for seed in range(30):
         found = effects(list(runs(np.random.default_rng([5, seed]), "independent", 6, 2, 0.0)), outcomes)
         (claim,) = effect_claims(found, changes=False)
@@ -33,7 +33,7 @@ def test_under_independent_noise_effects_are_seldom_told_where_there_are_none() 
 
 
 def test_of_loads_measured_in_their_order_no_effect_of_load_is_claimed() -> None:
-    outcomes = [TestedFigure(name, "ms") for name in FIGURES]
+    outcomes = [OutcomeFigure(name, "ms") for name in FIGURES]
     for repeats in (1, 3):
         made = list(runs(np.random.default_rng(1), "drift, level by level", 6, repeats, 0.0))
         (claim,) = effect_claims(effects(made, outcomes), changes=False)

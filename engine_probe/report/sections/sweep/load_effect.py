@@ -14,8 +14,8 @@ from engine_probe.analysis.compare.load_effect import (
     UNSTABLE,
     Effect,
     Effects,
+    OutcomeFigure,
     RunSeen,
-    TestedFigure,
     effects,
 )
 from engine_probe.analysis.run.latencies import LATENCIES, answered
@@ -30,8 +30,8 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.document import Column, Section, Sentence, Table, says, sure, table
 from engine_probe.text_format import capitalized, duration
 
-FAILURES = TestedFigure("requests not answered", "", share=True)
-ANSWERS = TestedFigure("answers that changed", "", share=True)
+FAILURES = OutcomeFigure("requests not answered", "", share=True)
+ANSWERS = OutcomeFigure("answers that changed", "", share=True)
 ABOUT_EFFECT = "Effect: Spearman's rho of runs and loads."
 ABOUT_DELTA = "Cliff's delta compares the requests of the highest and the lowest load; it is a description, not a test."
 ENOUGH_ANSWERS = 30
@@ -57,8 +57,8 @@ def load_effects(points: Sequence[SweptPoint], scores: Scores | None = None) -> 
     )
     first = reference(measured)
     runs = [seen(point, first, scores or {}) for point in measured]
-    latencies = [TestedFigure(f"{name}, median", "ms") for name in TESTED]
-    return effects(runs, [FAILURES, *latencies, ANSWERS, *(TestedFigure(name, "") for name in scores or {})])
+    latencies = [OutcomeFigure(f"{name}, median", "ms") for name in TESTED]
+    return effects(runs, [FAILURES, *latencies, ANSWERS, *(OutcomeFigure(name, "") for name in scores or {})])
 
 
 def reference(measured: Sequence[SweptPoint]) -> SweptPoint | None:

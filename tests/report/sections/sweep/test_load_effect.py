@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from engine_probe.analysis.compare.load_effect import Effect, Effects, TestedFigure
+from engine_probe.analysis.compare.load_effect import Effect, Effects, OutcomeFigure
 from engine_probe.commands.report import command
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.recordings.sweep import open_sweep
@@ -123,7 +123,7 @@ def test_a_score_of_each_point_as_json(sweep: Path, tmp_path: Path) -> None:
 def effect(**values: Any) -> Effect:
     """A trend of the TTFT that is significant, but for what is given."""
     given: dict[str, Any] = {
-        "outcome": TestedFigure("TTFT, median", "ms"),
+        "outcome": OutcomeFigure("TTFT, median", "ms"),
         "runs": 6,
         "loads": 3,
         "repeats": 2,
