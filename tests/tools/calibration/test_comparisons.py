@@ -54,7 +54,7 @@ def test_two_occasions_differ_by_what_each_shares() -> None:
 @pytest.mark.lengthy
 def test_with_known_drift_the_intervals_and_gates_hold_where_sweeps_differ() -> None:
     tally = Tally()
-    for number in range(30):
+    for number in range(60):
         kind = ("independent", "shared by the occasion")[number % 2]
         compared = draw_comparison(np.random.default_rng([4, number]), kind, 0.0, 0.05, 3, earlier=4)
         tally.add_cluster("any", [*alarm_claims(compared), *interval_claims(compared)])
