@@ -1,1 +1,1 @@
-"""The benchmarks, one module for each test."""
+"""The benchmarks, one module for each test; `names.py` lists them."""
