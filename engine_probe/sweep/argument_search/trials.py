@@ -4,7 +4,7 @@ A trial is one point; with [adaptive] it is a search for the load, and counts at
 are points at that load, so that no luck among loads is in the gain. A setting whose engine does not start is a trial
 that failed: the search learns from it and asks for another one in its place, up to a limit. It is not tried again when
 the search is resumed. A resumed search begins with the settings of its rows, so that it goes on also where another
-version of a library would suggest others.
+version of a library would suggest others; one that had ended stays so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,10 +48,12 @@ class TrialPlanner:
         points: list[Point],
         failed: Mapping[str, Unmeasured],
         earlier: Sequence[Setting] = (),
+        ended: bool = False,
     ) -> None:
         self._search, self._adaptive, self._base = search, adaptive, base
         self._folders, self._points, self._failed = folders, points, failed
-        self._earlier = list(earlier)  # settings of an interrupted search, in their order
+        self._earlier = list(earlier)  # settings of an earlier run, in their order
+        self._ended = ended  # with these settings, so that no other one is tried
         self._slo = search.slo if adaptive is None else adaptive.slo
         self._trials: list[Trial] = []
         self._workloads: dict[str, WorkloadSection] = {}  # by the setting's name, at its best load
@@ -59,7 +61,7 @@ class TrialPlanner:
     def groups(self) -> Iterator["TrialGroup"]:
         """Yield each trial as an engine group; its rows are recorded before the next is asked for."""
         yield self._trial(None)
-        while wants_more(self._search, self._trials) and (setting := self._next_setting()):
+        while self._wants_more() and (setting := self._next_setting()):
             yield self._trial(setting)
         best = challenger(self._trials)
         for repeat in range(1, self._search.confirm + 1) if best else ():
@@ -69,8 +71,11 @@ class TrialPlanner:
             for setting, side in sides if repeat % 2 else reversed(sides):  # so that a steady drift favours neither
                 yield self._repeat(setting, self._workloads[side.name], repeat)
 
+    def _wants_more(self) -> bool:
+        return bool(self._earlier) if self._ended else wants_more(self._search, self._trials)
+
     def _next_setting(self) -> Setting | None:
-        """Return the setting that an interrupted search tried next, then what is suggested. None if all were tried."""
+        """Return the setting that an earlier run tried next, then what is suggested. None if all were tried."""
         return self._earlier.pop(0) if self._earlier else suggest(self._search, self._trials)
 
     def _trial(self, setting: Setting | None) -> "TrialGroup":

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.files.config_file import put
+from engine_probe.files.config_file import RESULT_FILE, put, read_asked
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, own_setting
 from engine_probe.sweep.definition.axes import WORKLOAD
@@ -54,6 +54,21 @@ def settings_tried(rows: Sequence[Row], search: ArgumentSearch, base: Point) -> 
         if not row.point.repeat and setting is not None and setting != first and setting not in found:
             found.append(setting)
     return found
+
+
+def has_ended(folder: Path, rows: Sequence[Row], search: ArgumentSearch, base: Point) -> bool:
+    """Return whether this very search ended with these rows by the rule of earlier versions.
+
+    To them a setting that cannot run was one of the trials, and none was tried in its place. Repeats come last.
+    """
+    path = folder / RESULT_FILE
+    if not path.exists() or not any(row.point.repeat for row in rows):
+        return False
+    try:
+        same = msgspec.convert(read_asked(path).get("search"), ArgumentSearch) == search
+    except msgspec.ValidationError:  # of another version
+        return False
+    return same and 1 + len(settings_tried(rows, search, base)) == search.trials
 
 
 def kept(folder: Path, point_of: Callable[[dict[str, Any]], Point | None]) -> list[Row]:

@@ -27,6 +27,7 @@ from engine_probe.sweep.execution.results_file import ResultsFile
 from engine_probe.sweep.execution.resume import (
     check_grid,
     failed_rows,
+    has_ended,
     kept_of_search,
     kept_of_trials,
     settings_tried,
@@ -109,10 +110,11 @@ class _SweepRun:
         assert search is not None
         failed = failed_rows(self._folder)
         kept = kept_of_trials(self._folder, self._sweep, base, failed)
+        ended = has_ended(self._folder, kept, search, base)  # before this run writes what it asks for
         self._results.kept.extend(kept)
         self._results.save()
         earlier = settings_tried(kept, search, base)
-        trials = TrialPlanner(search, self._sweep.adaptive, base, self._folders, self._todo, failed, earlier)
+        trials = TrialPlanner(search, self._sweep.adaptive, base, self._folders, self._todo, failed, earlier, ended)
         for number, group in enumerate(trials.groups()):
             self.measure_group(number, group)
 

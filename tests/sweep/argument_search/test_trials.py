@@ -42,6 +42,10 @@ FILE: dict[str, Any] = {
     },
 }
 
+FEW_START: dict[str, Any] = {  # most of these numbers of sequences are more than start
+    "arguments": {"max_num_seqs": {"low": 1, "high": 60}, "num_gpu_blocks_override": {"low": 60, "high": 120}}
+}
+
 
 class SimulatedEngines:
     """Records what a simulated engine does with the arguments of a point; more than 24 sequences cannot start."""
@@ -178,6 +182,29 @@ def test_settings_that_cannot_run_are_rows_and_are_not_tried_again(tmp_path: Pat
     found = trials_of(open_sweep(tmp_path))
     assert found is not None
     assert len(found.failed) == 3
+
+
+def ended_earlier(folder: Path) -> None:
+    """Write a search whose number of trials counts those that could not run, as in versions that replaced none."""
+    run(sweep_of(**FEW_START, trials=3), folder, SimulatedEngines())
+    document = json.loads((folder / "sweep.json").read_text())
+    document["sweep"]["search"]["trials"] = sum(not row["point"]["repeat"] for row in document["points"])
+    (folder / "sweep.json").write_text(json.dumps(document))
+
+
+@pytest.mark.lengthy
+def test_a_search_of_an_earlier_version_that_ended_stays_so(tmp_path: Path) -> None:
+    """There a setting that could not run was one of the trials; more trials than it had go on from it."""
+    ended_earlier(tmp_path)
+    before = rows(tmp_path)
+    tried = sum(not row["point"]["repeat"] for row in before)
+    assert tried > 3
+    again, more = SimulatedEngines(), SimulatedEngines()
+    run(sweep_of(**FEW_START, trials=tried), tmp_path, again)
+    assert again.started == []
+    assert [row["id"] for row in rows(tmp_path)] == [row["id"] for row in before]
+    run(sweep_of(**FEW_START, trials=tried + 1), tmp_path, more)
+    assert more.started != []
 
 
 @pytest.mark.lengthy
