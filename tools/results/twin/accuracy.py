@@ -284,7 +284,7 @@ def document(found: dict[str, Accuracy], commit: str, rounds: int) -> Iterator[s
 
 MADE = """\
 Made by `python -m tools.results.twin.accuracy` at {commit}: a real engine on two CPU cores, and twins of it. Step
-times are fitted to six points of the plain engine, each recorded since {rounds} starts of it; the others are held out,
+times are fitted to six points of the plain engine, each recorded in {rounds} starts of it; the others are held out,
 and those with prefix caching and short chunks run on engines that the fit never saw. Each of {rounds} rounds starts
 every engine, and models, fitted and held-out points take turns in it. Errors are those of the median over the
 rounds."""
