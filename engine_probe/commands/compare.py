@@ -194,6 +194,7 @@ def asked_slo(limits: Sequence[str], prices: str | None, cost_per_hour: str | No
 
 def show(compared: ComparisonShown, gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
+    from engine_probe.report.brief_document import LINES
     from engine_probe.report.renderers.junit import junit
     from engine_probe.report.renderers.markdown import markdown
     from engine_probe.report.renderers.terminal import print_document
@@ -205,4 +206,4 @@ def show(compared: ComparisonShown, gates: Sequence[Gate], kind: str, strict: bo
     elif kind == "markdown":
         click.echo(markdown(compared.document()), nl=False)
     else:
-        print_document(compared.document(), output_console(PIPED_WIDTH), verbose, MORE)
+        print_document(compared.document(), output_console(PIPED_WIDTH), verbose, MORE, LINES)

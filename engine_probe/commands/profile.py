@@ -150,11 +150,12 @@ def show(results: Results) -> int:
     from engine_probe.commands.options.console import PIPED_WIDTH, output_console
     from engine_probe.record.run_folder import COMPLETE
     from engine_probe.recordings.run import load
+    from engine_probe.report.brief_document import LINES
     from engine_probe.report.renderers.terminal import print_document
     from engine_probe.report.run_report import run_document
 
     run = load(results.folder)
     console = output_console(PIPED_WIDTH)
-    print_document(run_document(run, run.analysis()), console)
+    print_document(run_document(run, run.analysis()), console, lines=LINES)
     console.print(f"\nEvery iteration is recorded in {results.location}.", soft_wrap=True)
     return 0 if run.status == COMPLETE else 1

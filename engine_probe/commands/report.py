@@ -34,6 +34,13 @@ class ReportOptions:
     scores: Path | None
     reference: str | None
 
+    @property
+    def lines(self) -> int | None:
+        """Return what a report in a terminal is shortened to: not at all where an option adds a section to it."""
+        from engine_probe.report.brief_document import LINES
+
+        return None if self.prices or self.scores or self.reference else LINES
+
 
 @dataclass(frozen=True)
 class Made:
@@ -44,6 +51,7 @@ class Made:
     figures: Callable[[], bytes]
     more: str  # what --verbose and --html add
     code: int
+    lines: int | None = None  # what it is shortened to in a terminal
 
 
 RUN_MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
@@ -145,7 +153,7 @@ def write(made: Made, page: Path | None, figures: Path | None, text: Path | None
 
     as_text = text, lambda: markdown(made.document).encode()
     files = page_file(page, made.page), (figures, made.figures), as_text
-    show_document(made.document, *files, verbose=verbose, more=made.more)
+    show_document(made.document, *files, verbose=verbose, more=made.more, lines=made.lines)
 
 
 def refuse_for_a_run(folder: Path, scores: Path | None, reference: str | None) -> None:
@@ -218,7 +226,7 @@ def report_run(folder: Path, asked: ReportOptions) -> Made:
     money = run_money(found, asked.prices, asked.slo, asked.at)
     document = run_document(run, found, money)
     code = 0 if run.status == COMPLETE else 1
-    return Made(document, lambda: document, lambda: run_figures(run, found, money), RUN_MORE, code)
+    return Made(document, lambda: document, lambda: run_figures(run, found, money), RUN_MORE, code, asked.lines)
 
 
 def report_sweep(folder: Path, asked: ReportOptions) -> Made:
@@ -244,6 +252,7 @@ def report_sweep(folder: Path, asked: ReportOptions) -> Made:
         lambda: sweep_figures(swept, found, money),
         SWEEP_MORE,
         code=0 if swept.points and whole else 1,
+        lines=asked.lines,
     )
 
 

@@ -27,6 +27,7 @@ class Sentence:
     tone: Tone = "plain"
     label: str = ""  # printed before the text, in bold
     command: bool = False  # contains a command to copy, which a terminal must not break into lines
+    detail: bool = False  # explains another sentence, or where its figures come from: in a terminal with --verbose
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Table:
     title: str = ""
     note: str = ""
     first: int = 0  # number of rows that a terminal shows without --verbose; 0: all
+    telling: tuple[int, ...] = ()  # places of rows, the most telling first, where they are not the first ones
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ def origin(run: Run) -> str:
 def recorded_words(run: Run) -> str:
     """Say with which vLLM a run was recorded or predicted, and when."""
     versions, clock = run.facts["versions"], run.facts["clock"]
-    how = "predicted" if run.predicted else "recorded"
-    return f"vLLM {versions['vllm']} ({versions['distribution']}), {how} {clock['wall'][:19]} UTC"
+    how = "predicted " if run.predicted else ""
+    return f"vLLM {versions['vllm']} ({versions['distribution']}), {how}{clock['wall'][:16].replace('T', ' ')} UTC"
 
 
 def run_sections(run: Run, found: RunAnalysis, points: int) -> tuple[Section, ...]:

@@ -39,7 +39,7 @@ from engine_probe.report.sections.run.ceilings import ceilings_section, sweep_do
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.sessions import sessions_section
 from engine_probe.report.sections.settings import LOADS, settings_section
-from engine_probe.report.sections.slo import offers
+from engine_probe.report.sections.slo import commands, offers
 from engine_probe.report.sections.sweep.advice import advice_section
 from engine_probe.report.sections.sweep.claims import claims_section
 from engine_probe.report.sections.sweep.integrity import asked_verdicts, integrity_sections, sampled_section
@@ -94,7 +94,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         precision_section(swept, reference),
         *(() if for_answers else answers),
         advice_section(advised(swept, curves)),
-        Section("What to measure next", sentences=tuple(offers(swept, curves)), shown="always"),
+        Section("What to measure next", sentences=tuple(commands(swept, curves))),
         Section("Over the load", charts=lambda: with_published(load_charts(swept, curves))),
         burst_section(curves),
         users_section(swept, curves),
@@ -111,7 +111,8 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     else:
         verdict = sweep_verdict(swept, curves, lambda: with_published(throughput_charts(curves)))
         first = asked_verdicts(compared) if for_answers else ()
-        verdict = replace(verdict, sentences=(*first, *verdict.sentences, *growth.sentences, *pareto_verdict(works)))
+        after = (*growth.sentences, *pareto_verdict(works), *offers(curves))
+        verdict = replace(verdict, sentences=(*first, *verdict.sentences, *after))
     analysed = [point.run for point in swept.points if point.run is not None and point.analysis is not None]
     title, verdict = document_title(swept.question, analysed), with_prediction(verdict, analysed)
     return Document(title, sweep_origin(swept), verdict, sections)

@@ -104,8 +104,9 @@ MAY_IMPORT = {
 WITHIN_REPORT: dict[str, set[str]] = {
     "charts": set(),
     "document": {"charts"},
+    "brief_document": {"charts", "document"},
     "sections": {"charts", "document"},
-    "renderers": {"charts", "document", "sections"},
+    "renderers": {"brief_document", "charts", "document", "sections"},
 }
 
 # The rooms that may load torch, vllm or transformers. Analysis, report and notebooks run on a laptop without them.

@@ -1,10 +1,10 @@
 """The regions of the curve of throughput over load in words: where each ends, and how certain that is."""
 
 import math
-from collections.abc import Iterator
 
 from engine_probe.analysis.curve.growth import DOUBT, NEAR, SMALL, Boundary, Kind
 from engine_probe.analysis.curve.saturation import SURE, Saturation
+from engine_probe.text_format import capitalized
 
 LETTERS: dict[Kind, str] = {"spare": "A", "unclear": "?", "shared": "B", "plateau": "B+", "overload": "C"}
 MEANINGS: dict[Kind, str] = {
@@ -16,27 +16,34 @@ MEANINGS: dict[Kind, str] = {
 }
 
 
-def region_sentences(found: Saturation, unit: str) -> Iterator[str]:
-    """Yield sentences about where spare capacity and growth end, what follows, and how certain that is."""
-    if found.equilibrium:
-        yield f"Equilibrium point: {where(found.equilibrium, unit)}. Spare capacity ends there."
-    if found.saturation and found.growth:
-        falls, stays = found.growth.falls, found.growth.stays
-        after = "falls" if falls > stays else f"stays level within {SMALL:.0%}"
-        weight = max(falls, stays)
-        yield (
-            f"Saturation point: {where(found.saturation, unit)}. Beyond it throughput {after} ({percent(weight)} "
-            f"sure{'' if weight >= SURE else ': more repeats would tell'})."
-        )
+def ends_sentence(found: Saturation, unit: str) -> str:
+    """Say where growth and spare capacity end, and how certain that is. Empty if neither is known."""
+    saturation = f"saturation point: {where(found.saturation, unit)}" if found.saturation and found.growth else ""
+    own = "" if saturation else unit
+    equilibrium = (
+        f"equilibrium{'' if saturation else ' point'}: {where(found.equilibrium, own)}" if found.equilibrium else ""
+    )
+    words = "; ".join(filter(None, (saturation, equilibrium)))
+    return f"{capitalized(words)}." if words else ""
 
 
-def where(end: Boundary, unit: str) -> str:
+def beyond_sentence(found: Saturation) -> str:
+    """Say what throughput does beyond the saturation point. Empty if that is not known."""
+    if not (found.saturation and found.growth):
+        return ""
+    falls, stays = found.growth.falls, found.growth.stays
+    after, weight = "falls" if falls > stays else f"stays level within {SMALL:.0%}", max(falls, stays)
+    sure = f"{percent(weight)} sure{'' if weight >= SURE else ': more repeats would tell'}"
+    return f"Beyond the saturation point throughput {after} ({sure})."
+
+
+def where(end: Boundary, unit: str = "") -> str:
     """Return a boundary with the range that it lies in, and how certain that is, unless 95 %."""
     at, low, high = map(place, (end.load, end.low, end.high))
     about = "" if end.load == int(end.load) else "about "
     around = f"above {low}" if math.isinf(end.high) else f"{low} to {high}" if end.low else f"up to {high}"
     sure = "" if end.sureness == 1 - DOUBT else f", {percent(end.sureness)} sure"
-    return f"{about}{at} {unit} ({around}{sure})"
+    return f"{' '.join(filter(None, (f'{about}{at}', unit)))} ({around}{sure})"
 
 
 def place(load: float) -> str:

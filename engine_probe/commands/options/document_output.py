@@ -30,7 +30,9 @@ def json_file(path: Path | None, figures: Callable[[], object]) -> File:
     return path, lambda: json.dumps(figures(), indent=1).encode() + b"\n"
 
 
-def show_document(document: Document, *files: File, verbose: bool = False, more: str = "") -> bool:
+def show_document(
+    document: Document, *files: File, verbose: bool = False, more: str = "", lines: int | None = None
+) -> bool:
     """Write the files, then print the document: whoever reads it may close the pipe before its end.
 
     Nothing is printed if a file is standard output. Return whether the document was printed.
@@ -44,7 +46,7 @@ def show_document(document: Document, *files: File, verbose: bool = False, more:
             file.write(content())
     if any(path == STANDARD_OUTPUT for path, _ in asked):
         return False
-    print_document(document, output_console(PIPED_WIDTH), verbose, more)
+    print_document(document, output_console(PIPED_WIDTH), verbose, more, lines)
     for path, _ in asked:
         click.echo(f"\n{path}")
     return True

@@ -18,6 +18,7 @@ from engine_probe.hook.workers.operators import check_torch
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import open_sweep
+from engine_probe.report.brief_document import LINES
 from engine_probe.report.renderers.terminal import print_document
 from engine_probe.report.sweep_report import sweep_document
 from engine_probe.sweep.definition.perplexity_points import texts
@@ -181,7 +182,8 @@ def show(rows: list[Row], results: Results) -> None:
     console = output_console(PIPED_WIDTH)
     console.print()
     swept = replace(open_sweep(results.folder), uri=results.location)
-    print_document(sweep_document(swept, curves(swept.points)), console)
+    more = f"engine_probe report {results.location} --verbose shows the rest."
+    print_document(sweep_document(swept, curves(swept.points)), console, more=more, lines=LINES)
     if idle := between(row.driven for row in rows if not isinstance(row, Unmeasured) and row.driven):
         console.print(idle.line, style="dim")
     console.print(

@@ -1,6 +1,7 @@
 """A document in a terminal: the sections that are always shown, and all cautions; with `verbose` nearly all of it."""
 
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from itertools import accumulate, pairwise
 
 from rich import box
@@ -9,8 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
 from rich.text import Text
 
+from engine_probe.report.brief_document import brief_document
 from engine_probe.report.document import SURE, Bar, Cell, Column, Document, Section, Sentence, Table
-from engine_probe.text_format import plain
+from engine_probe.text_format import counted, plain
 
 STYLES = {"plain": "", "soft": "dim", "good": "green", "caution": "yellow", "problem": "bold red"}
 PAINTS = {
@@ -35,8 +37,30 @@ GAP = 2  # cells between two columns
 LONGEST_WORD = 24  # cells; longer words may be broken in a narrow terminal
 
 
-def print_document(document: Document, console: Console, verbose: bool = False, more: str = "") -> None:
-    """Print a document; `more` is the last line if something was left out."""
+def print_document(
+    document: Document, console: Console, verbose: bool = False, more: str = "", lines: int | None = None
+) -> None:
+    """Print a document, shortened to so many lines unless `verbose`; `more` is the last one if something was left out.
+
+    Cautions stay, so a document of many may be longer.
+    """
+    shortened = False
+    if lines is not None and not verbose:
+        document, shortened = brief_document(document, lambda made: height(made, console.width), lines - bool(more))
+    print_whole(document, console, verbose)
+    if more and not verbose and (shortened or any(map(leaves_out, document.all_sections))):
+        console.print(Text(plain(more), "dim"))
+
+
+def height(document: Document, width: int) -> int:
+    """Return how many lines a document takes without --verbose."""
+    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
+    print_whole(document, console, verbose=False)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return sum(max(1, -(-cell_len(line) // width)) for line in lines)
+
+
+def print_whole(document: Document, console: Console, verbose: bool) -> None:
     console.print(Text(plain(document.title), "bold"))
     if document.origin:
         console.print(Text(plain(document.origin), "dim"))
@@ -54,8 +78,6 @@ def print_document(document: Document, console: Console, verbose: bool = False, 
                 console.print(sentence_text(line), soft_wrap=line.command)
             else:
                 console.print(line)
-    if more and not verbose and any(map(leaves_out, document.all_sections)):
-        console.print(Text(plain(more), "dim"))
 
 
 def leaves_out(section: Section) -> bool:
@@ -82,6 +104,8 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sente
         if number or section.sentences or section.bars:
             yield Text()
         yield table_view(table, verbose, width)
+        if table.telling and not verbose and (left := len(table.rows) - len(first_rows(table))):
+            yield Text(f"{counted(left, 'more level')}: --verbose", "dim")
         if table.note:
             yield Text(plain(table.note), "dim")
     for part in (*section.parts, *section.details):
@@ -106,7 +130,7 @@ def sentence_text(sentence: Sentence) -> Text:
 
 def table_view(table: Table, verbose: bool, width: int) -> rich_table.Table:
     """Draw a table at most `width` cells wide: text columns are wrapped first, then spare columns are left out."""
-    rows = table.rows if verbose or not table.first else table.rows[: table.first]
+    rows = table.rows if verbose else first_rows(table)
     widths = column_widths(table, rows, width)
     title = Text(plain(table.title), "bold") if table.title else None
     view = rich_table.Table(
@@ -119,6 +143,14 @@ def table_view(table: Table, verbose: bool, width: int) -> rich_table.Table:
     for row in rows:
         view.add_row(*(cell_text(row[place]) for place in widths))
     return view
+
+
+def first_rows(table: Table) -> Sequence[Sequence[Cell | str]]:
+    """Return the rows that are shown without --verbose."""
+    if not 0 < table.first < len(table.rows):
+        return table.rows
+    places = sorted(table.telling[: table.first]) if table.telling else range(table.first)
+    return [table.rows[place] for place in places]
 
 
 def column_widths(table: Table, rows: Sequence[Sequence[Cell | str]], width: int) -> dict[int, int]:

@@ -76,17 +76,26 @@ def most_verdict(found: MostLoad, unit: str, met: str) -> str:
     return f"Highest load at which {met}: {level_words(found.best.load, unit)}{good}. {end}"
 
 
-def offers(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:
-    """Yield which levels to measure, curve by curve, and one command for all of them."""
+def offers(curves: Sequence[Curve]) -> Iterator[Sentence]:
+    """Yield which levels to measure next, curve by curve."""
+    for curve in curves:
+        yield from (Sentence(sentence(offer, curve)) for offer in curve_offers(curve))
+
+
+def curve_offers(curve: Curve) -> list[Offer]:
+    if not curve.worth_words:
+        return []
+    limit = most_load(curve.figures)
+    found = (sharpen_saturation(curve.found), sharpen_slo(limit) if limit else None)
+    return [offer for offer in found if offer is not None]
+
+
+def commands(swept: Swept, curves: Sequence[Curve]) -> Iterator[Sentence]:
+    """Yield one command for each unit of load that measures all levels offered."""
     wanted: dict[str, set[float]] = {}
     for curve in curves:
-        if not curve.worth_words:
-            continue
-        limit = most_load(curve.figures)
-        for offer in (sharpen_saturation(curve.found), sharpen_slo(limit) if limit else None):
-            if offer:
-                yield Sentence(sentence(offer, curve))
-                wanted.setdefault(curve.unit, set()).update(offer.levels)
+        for offer in curve_offers(curve):
+            wanted.setdefault(curve.unit, set()).update(offer.levels)
     for unit, levels in wanted.items():
         if command := command_for(swept, unit, levels):
             yield Sentence(f"To add these levels (the others are kept): {command}", command=True)

@@ -24,6 +24,8 @@ from engine_probe.sweep.execution.resume import check_grid
 from tests.support.recordings.run_folders import ran, write_run, write_sweep
 from tests.support.values import values
 
+OFFERED = r"engine_probe (sweep --resume .*? --set '.*?')"
+
 
 def said(*arguments: object, command: Any = report) -> str:
     done: Result = CliRunner().invoke(command, [str(argument) for argument in arguments])
@@ -92,7 +94,7 @@ def test_limits_that_no_load_meets(sweep: Path) -> None:
 @pytest.mark.lengthy
 def test_the_offer_is_a_command_that_keeps_measured_levels(sweep: Path) -> None:
     """The made document has no workload, so only the axis is looked at."""
-    (told,) = re.findall(r"engine_probe (sweep --resume .*? --set '.*?')", said(sweep, "--goodput", "ttft:60"))
+    (told,) = re.findall(OFFERED, said(sweep, "--goodput", "ttft:60", "--verbose"))
     *_, folder, _, setting = shlex.split(told)
     axis, _, values = setting.partition("=")
     assert (Path(folder), axis) == (sweep, "workload.concurrency")
@@ -106,7 +108,7 @@ def test_the_offered_command_is_accepted_when_resuming(sweep: Path, tmp_path: Pa
     asked = read_sweep("smoke", ["workload.concurrency=[1,2,4,8,14,20]"])
     rows = [{"id": point.key, "status": "complete", "point": point} for point in points(asked)]
     (tmp_path / "sweep.json").write_bytes(msgspec.json.encode({"sweep": asked, "points": rows}))
-    (told,) = re.findall(r"engine_probe (sweep --resume .*? --set '.*?')", said(sweep, "--goodput", "ttft:60"))
+    (told,) = re.findall(OFFERED, said(sweep, "--goodput", "ttft:60", "--verbose"))
     setting = shlex.split(told)[-1]
     check_grid(tmp_path, points(read_sweep(str(tmp_path), [setting])))
     with pytest.raises(InputError, match="that this sweep does not ask"):

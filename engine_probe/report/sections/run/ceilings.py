@@ -87,8 +87,8 @@ def sweep_warnings(found: Sequence[RunAnalysis]) -> Iterator[str]:
     withheld = [analysis.limits.withheld for analysis in found if analysis.limits.withheld]
     if withheld:
         yield (
-            f"{len(withheld)} of {len(found)} points: {withheld[0]}: the ceilings were measured too low. Compute and "
-            "memory bandwidth are not distinguished there. Run `engine_probe validate` when nothing else runs."
+            f"{len(withheld)} of {len(found)} points: {withheld[0]}, and compute cannot be told from memory bandwidth. "
+            "Run `engine_probe validate` when nothing else runs."
         )
 
 

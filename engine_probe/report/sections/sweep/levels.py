@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from statistics import mean
 
 from engine_probe.analysis.batch.prediction_interval import RATE
@@ -86,7 +87,25 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
         for (curve, repeats), *mean_cells in zip(levels, *(mean.cells for _, mean in means), strict=True)
     )
     title = curves[0].label if len(curves) == 1 and not labelled else ""
-    return table(columns, rows, title=title)
+    return replace(table(columns, rows, title=title), telling=telling_places(levels))
+
+
+def telling_places(levels: Sequence[tuple[Curve, Sequence[PointFigures]]]) -> tuple[int, ...]:
+    """Return the places of the levels, the most telling first: the ends, where growth ends, then those between."""
+    loads = [(curve, repeats[0].load) for curve, repeats in levels]
+    ends = [place for place, (curve, load) in enumerate(loads) if load in growth_ends(curve)]
+    found = dict.fromkeys([0, len(levels) - 1, *ends])
+    while len(found) < len(levels):  # the middle of the widest gap
+        known = sorted(found)
+        low, high = max(pairwise(known), key=lambda gap: gap[1] - gap[0])
+        found[(low + high) // 2] = None
+    return tuple(found)
+
+
+def growth_ends(curve: Curve) -> set[float]:
+    """Return the loads of the highest throughput and of the saturation point."""
+    ends = (curve.found.best, curve.found.saturation)
+    return {end.load for end in ends if end is not None}
 
 
 def whole_run_cell(repeats: Sequence[PointFigures]) -> str:

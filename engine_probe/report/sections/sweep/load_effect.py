@@ -182,8 +182,10 @@ def unstable_line(found: Effects) -> Iterator[str]:
     """Yield which figures differ between repeats, and by how much at most; `unstable_loads` has each load."""
     by_name = grouped(found.unstable, lambda unstable: unstable.outcome.name)
     if by_name:
-        most = (f"{name} by up to {max(each.range for each in rows):.0%}" for name, rows in by_name.items())
-        yield f"Unstable: repeats differ by more than {UNSTABLE:.0%} of their mean: {'; '.join(most)}."
+        most = (
+            f"{name.replace(', median', ' p50')} {max(row.range for row in rows):.0%}" for name, rows in by_name.items()
+        )
+        yield f"Unstable: repeats differ by over {UNSTABLE:.0%} of their mean ({', '.join(most)})."
 
 
 def unstable_loads(found: Effects) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from engine_probe.analysis.batch.left_graphs import LeftGraphs
-from engine_probe.analysis.curve.regions import region_sentences
+from engine_probe.analysis.curve.regions import beyond_sentence, ends_sentence
 from engine_probe.analysis.curve.saturation import WITHIN, KvSaturation, Level, Saturation
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.statistics.level_noise import FEWEST
@@ -63,14 +63,18 @@ def failure_words(curves: Sequence[Curve]) -> Iterator[Sentence]:
 
 def curve_section(curve: Curve, noisy: bool) -> Section:
     """Return what a curve shows; one that is predicted is not noisy, and has no repeats to ask for."""
-    shown = sweep_verdicts(curve)
-    verdicts = (*shown, *graphs_verdict(curve), *cache_verdict(curve), *slo_verdicts(curve))
+    verdicts = (
+        *sweep_verdicts(curve),
+        *says(graphs_verdict(curve)),
+        *cache_verdict(curve),
+        *says(slo_verdicts(curve)),
+    )
     noise = (*repeats_note(curve.figures), *noise_doubts(curve.found)) if noisy else ()
     doubts = (*sweep_details(curve.found, curve.unit), *cache_details(curve), *noise, *slo_doubts(curve))
     return Section(
         curve.label,
         figures=tuple(curve_figures(curve)),
-        sentences=says(verdicts),
+        sentences=verdicts,
         details=sure(*doubts),
     )
 
@@ -96,29 +100,42 @@ def has_no_repeats(found: Saturation) -> bool:
     return all(len(level.repeated) < 2 for level in found.levels)
 
 
-def sweep_verdicts(curve: Curve) -> Iterator[str]:
+def sweep_verdicts(curve: Curve) -> Iterator[Sentence]:
     """Yield where growth ends (or why that is not known), the highest throughput, and when the KV pool was full."""
     found, unit = curve.found, curve.unit
-    ends = list(region_sentences(found, unit))
-    yield from reversed(ends)
+    ends = ends_sentence(found, unit)
+    if ends:
+        yield Sentence(ends)
+    if beyond := beyond_sentence(found):
+        yield Sentence(beyond, detail=found.growth is not None and found.growth.stays > found.growth.falls)
     if found.best:
-        rate = throughput_at(curve.figures, found.best.load)
-        yield f"Highest throughput: {rate.mean:,.1f}{reach_words(rate)} output tokens/s at {found.best.load:g} {unit}."
+        yield Sentence(highest_verdict(curve))
         yield from operating_verdict(found, unit)
-    yield from kv_verdict(found.kv, unit)
+    yield from says(kv_verdict(found.kv, unit))
     if not ends:
-        yield from notes(found)
+        yield from says(notes(found))
 
 
-def operating_verdict(found: Saturation, unit: str) -> Iterator[str]:
-    """Yield the load to operate at. Nothing without repeats, which alone can show it."""
+def highest_verdict(curve: Curve) -> str:
+    """Return the highest throughput, and whether its load is the recommended one, which only repeats can show."""
+    found, best = curve.found, curve.found.best
+    assert best is not None
+    rate = throughput_at(curve.figures, best.load)
+    recommended = ", the recommended load" if found.operating is best and found.noise is not None else ""
+    at = f"at {best.load:g} {curve.unit}{recommended}"
+    return f"Highest throughput: {rate.mean:,.1f}{reach_words(rate)} output tokens/s {at}."
+
+
+def operating_verdict(found: Saturation, unit: str) -> Iterator[Sentence]:
+    """Yield the load to operate at, or why it is none below the best one. Nothing without repeats."""
     if found.operating is None or found.noise is None:
         return
-    load = f"Recommended load: {found.operating.load:g} {unit}"
     if found.operating is found.best:
-        yield f"{load}. Repeats do not show that a lower one is within {WITHIN:.0%} of the highest throughput."
+        lower = f"Repeats do not show that a lower load is within {WITHIN:.0%} of the highest throughput."
+        yield Sentence(lower, detail=True)
     else:
-        yield f"{load}, the lowest that repeats show to be within {WITHIN:.0%} of the highest throughput."
+        load = f"Recommended load: {found.operating.load:g} {unit}"
+        yield Sentence(f"{load}, the lowest that repeats show to be within {WITHIN:.0%} of it.")
 
 
 def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
@@ -132,7 +149,7 @@ def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
             yield alike_verdict(found, alike, unit)
     if found.kv.derived is not None:
         yield "What the KV pool holds: at lower loads, peak running requests / peak share of the pool in use."
-    if any(True for _ in region_sentences(found, unit)):
+    if ends_sentence(found, unit):
         yield from notes(found)
 
 
@@ -199,15 +216,18 @@ def headroom_verdict(found: Saturation, unit: str) -> Iterator[str]:
 
 
 def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
-    if kv.reached is not None:
+    if kv.derived is not None:
+        low, high = (f"{value:,.0f}" for value in kv.derived)
+        load = low if low == high else f"{low} to {high}"
+        verb = "Predicted, not measured: the" if kv.predicted else "The"
+        own = "" if unit == CONCURRENCY else f" {unit}"
+        then = (
+            f"; from {kv.reached:g}{own} on, some waited for blocks or were preempted" if kv.reached is not None else ""
+        )
+        yield f"{verb} KV pool holds {load} concurrent requests{then}."
+    elif kv.reached is not None:
         after = f"but not at {kv.after:g}" if kv.after is not None else "the lowest load measured"
         yield f"Requests waited for KV blocks or were preempted from {kv.reached:g} {unit} on, {after}."
-    if kv.derived is None:
-        return
-    low, high = (f"{value:,.0f}" for value in kv.derived)
-    load = low if low == high else f"{low} to {high}"
-    verb = "Predicted, not measured: the" if kv.predicted else "The"
-    yield f"{verb} KV pool holds {load} concurrent requests."
 
 
 def graphs_verdict(curve: Curve) -> Iterator[str]:

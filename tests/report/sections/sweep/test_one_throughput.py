@@ -41,7 +41,7 @@ def test_sentences_and_the_table_have_it(curve: Curve) -> None:
     assert curve.found.best is not None
     best = curve.found.best
     words = f"{best.output_tokens_per_s:,.1f}{reach_words(curve.found.interval(best))}"
-    assert any(f"Highest throughput: {words} " in line for line in sweep_verdicts(curve))
+    assert any(f"Highest throughput: {words} " in line.text for line in sweep_verdicts(curve))
     assert any(f"({words} " in line for line in outcome(curve))
     (table,) = level_tables([curve])
     rates = {cell_words(row[0]): cell_words(row[1]) for row in table.rows}

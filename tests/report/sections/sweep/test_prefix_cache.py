@@ -53,7 +53,7 @@ def test_evicted_prefixes_are_reported(sweep: Path) -> None:
     levels = [(level.load, level.share) for level in (loss.kept, loss.first, loss.last)]
     assert levels == [(4, 0.5), (14, 0.25), (20, 0)]
     assert round(loss.computed_again, 2) == 0.22
-    text = said(sweep)
+    text = said(sweep, "--verbose")
     assert has_values(text, "50%", "4", "25%", "14", "0%", "20")
     assert has_values(text, "22%", "20")
 
