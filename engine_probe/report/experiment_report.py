@@ -55,7 +55,7 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
         Section("Over the load", charts=lambda: with_published(load_charts(curves))),
         Section(details=(Section("Each level", tables=level_tables(curves)),)),
         health_section(swept.runs),
-        *([reference_section(reference, published, swept.runs)] if reference else []),
+        *([reference_section(reference, published, curves, swept.runs)] if reference else []),
         *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
         *([settings_section(runs, LOADS)] if runs else []),

@@ -102,7 +102,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         *speculation_sections(curves),
         sessions_section([(name, each.run) for name, each in named_levels(swept.points) if each.analysis]),
         health_section(swept.runs),
-        *([reference_section(reference, published, swept.runs)] if reference else []),
+        *([reference_section(reference, published, curves, swept.runs)] if reference else []),
         *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
     )

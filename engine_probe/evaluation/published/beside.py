@@ -54,6 +54,12 @@ def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[
     return pairs
 
 
+def other_units(reference: Reference, curves: Sequence[Curve]) -> list[str]:
+    """Return the units of the measured loads that the reference does not count; none where it gives no figures."""
+    units = dict.fromkeys(curve.unit for curve in curves if curve.figures)
+    return [unit for unit in units if reference.figures and not reference.counts(unit)]
+
+
 def same_curve(setting: Setting, curve: Curve) -> bool:
     return all(value == setting.get(name, value) for name, value in curve.settings.items())
 

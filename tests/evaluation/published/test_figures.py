@@ -86,10 +86,17 @@ def test_of_another_model_nothing_is_drawn(sweep: Path, tmp_path: Path) -> None:
 
 @pytest.mark.lengthy
 def test_loads_that_count_something_else_are_not_mixed(sweep: Path, tmp_path: Path) -> None:
-    """Twenty requests in flight are not twenty per second."""
+    """Twenty requests in flight are not twenty per second; the rest of the report is shown."""
     toy = tmp_path / "toy.toml"
     toy.write_text(MADE.replace("[setting]", 'load_in = "requests/s"\n[setting]'))
-    assert "None of it is about what was measured here" in " ".join(report(sweep, "--reference", toy).output.split())
+    alone, beside_it = tmp_path / "alone.html", tmp_path / "beside.html"
+    assert report(sweep, "--html", alone).exit_code == 0
+    result = report(sweep, "--reference", toy, "--html", beside_it)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0
+    assert "Its loads are in requests/s, those measured here in concurrent requests: nothing is set beside" in said
+    assert "measured / published" not in said
+    assert charts(beside_it) == charts(alone)
     asked = json.loads((sweep / "sweep.json").read_text())
     for point in asked["points"]:
         rate = point["point"].pop("concurrency")

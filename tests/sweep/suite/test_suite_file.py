@@ -100,6 +100,10 @@ def test_a_setting_that_one_sweep_does_not_take_leaves_the_others(tmp_path: Path
         (section('["smok"]'), "there is no sweep 'smok': did you mean smoke"),
         (section(more="togethr = true"), "togethr"),
         (section(more='reference = "thesis_concurency"'), r"sections\[0\].reference: thesis_concurency"),
+        (
+            section(more='reference = "l40s_serving"'),
+            r"sections\[0\].reference: the loads of l40s_serving are in requests/s, and .* in concurrent requests",
+        ),
         (section('[{ sweep = "small.toml", set = { "workload.output_len" = -1 } }]'), "output_len"),
         ("title = [", "suite.toml"),
     ],

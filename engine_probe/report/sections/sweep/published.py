@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from engine_probe.evaluation.published.beside import Beside
+from engine_probe.evaluation.published.beside import Beside, other_units
 from engine_probe.evaluation.published.reference import Published, Reference
+from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.published import own_settings
 from engine_probe.report.document import Column, Section, says, table
@@ -71,12 +72,23 @@ def nothing_beside(reference: Reference, how: str) -> str:
     return f"None of it is about what was {how} here: it is about {models}, over {reference.load_in}."
 
 
-def reference_section(reference: Reference, found: Sequence[Beside], runs: Sequence[Run]) -> Section:
-    """Return the published figures with their source. Empty if the source publishes none."""
+def unit_words(reference: Reference, others: Sequence[str]) -> str:
+    return (
+        f"Its loads are in {reference.load_in}, those measured here in {' and '.join(others)}: nothing is set beside "
+        "them (load_in of the table says what it counts)."
+    )
+
+
+def reference_section(
+    reference: Reference, found: Sequence[Beside], curves: Sequence[Curve], runs: Sequence[Run]
+) -> Section:
+    """Return the published figures with their source, and what cannot be set beside them. Empty if there are none."""
     if not reference.figures:
         return Section()
     how = PREDICTED if any(run.predicted for run in runs) else MEASURED
     source = says([f"{reference.source}. {reference.doubt}"], "soft")
-    nothing = says([] if found else [nothing_beside(reference, how)])
+    others = other_units(reference, curves)
+    nothing = says([unit_words(reference, others)] if others else [], "caution")
+    nothing += says([] if found or others else [nothing_beside(reference, how)])
     tables = (table(columns(how), reference_rows(found, how)),) if found else ()
     return Section(f"Published: {reference.title}", sentences=(*source, *nothing), tables=tables, shown="always")
