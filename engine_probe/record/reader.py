@@ -6,6 +6,7 @@ A table that cannot be trusted is refused in one sentence.
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -196,9 +197,15 @@ def read_stream(path: Path, table: str) -> pa.Table:
 
 def _is_torn_header(file: BinaryIO, table: str) -> bool:
     """Return whether a stream ends within its first message, which holds the schema."""
-    headers = [schema_of_version(table, version).serialize().to_pybytes() for version in READABLE_VERSIONS]
+    headers = _headers(table)
     start = file.read(max(map(len, headers)))
     return any(len(start) < len(header) and header.startswith(start) for header in headers)
+
+
+@cache
+def _headers(table: str) -> tuple[bytes, ...]:
+    """Return the first message of a stream in each readable version."""
+    return tuple(schema_of_version(table, version).serialize().to_pybytes() for version in READABLE_VERSIONS)
 
 
 def _whole_batches(stream: pa.RecordBatchStreamReader, path: Path) -> Iterator[pa.RecordBatch]:

@@ -7,6 +7,7 @@ requests of the row before, they give those of this row.
 """
 
 from enum import IntEnum, StrEnum
+from functools import cache
 
 import pyarrow as pa
 
@@ -449,6 +450,7 @@ TABLES: dict[str, pa.Schema] = {**SCHEMAS, **ADDED_SCHEMAS}
 STREAMS: dict[str, pa.Schema] = {**TABLES, "arrivals": _schema("arrivals", _ARRIVALS)}
 
 
+@cache
 def schema_of_version(table: str, version: int) -> pa.Schema:
     """Return the schema that a table had in a readable version."""
     lacking = {name for later, added in _ADDED.items() if later > version for name in added.get(table, ())}
