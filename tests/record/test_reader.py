@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from engine_probe import InputError, Run, load
-from engine_probe.record.reader import read_facts, read_table
+from engine_probe.record.reader import FILE_START, read_facts, read_table
 from engine_probe.record.schema import ADDED_SCHEMAS, SCHEMAS
 from tests.support.recordings.recorder_rows import cut, written
 
 FUZZED = ("iterations", "requests")
+NEAR = 8  # bytes
+# All lengths of a file take a minute; those of a buffer that is torn in its middle are read alike.
+everyday_and_all = pytest.mark.parametrize(
+    "apart", [11, pytest.param(1, marks=pytest.mark.slow)], ids=["some lengths", "all lengths"]
+)
 fuzzed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -157,19 +163,24 @@ def test_each_key_missing_or_of_another_type(
 
 
 @pytest.mark.lengthy
+@pytest.mark.parametrize("apart", [5, pytest.param(1, marks=pytest.mark.slow)], ids=["some keys", "all keys"])
 @pytest.mark.parametrize("status", ["complete", "incomplete", "recording"])
-@given(junk=some.recursive(some.none() | some.booleans() | some.integers() | some.text(), some.lists, max_leaves=5))
+@given(
+    junk=some.recursive(some.none() | some.booleans() | some.integers() | some.text(), some.lists, max_leaves=5),
+    first=some.integers(0, 4),
+)
 @fuzzed
 def test_any_value_anywhere_in_run_json_is_read_or_refused(
-    tmp_path: Path, closed: Path, status: str, junk: object
+    tmp_path: Path, closed: Path, status: str, apart: int, junk: object, first: int
 ) -> None:
+    """Each of a hundred values stands in the place of every fifth key here, and of every key where time allows."""
     folder = tmp_path / "run"
     if not folder.exists():
         shutil.copytree(closed, folder)
     facts = json.loads((closed / "run.json").read_text()) | {"status": status}
     if status == "incomplete":
         facts["failure"] = "planted"
-    for path in keys_of(facts):
+    for path in [*keys_of(facts)][first % apart :: apart]:
         put(folder / "run.json", json.dumps(replaced(facts, path, junk)).encode())
         read_or_refused(folder)
 
@@ -219,13 +230,26 @@ def test_a_cut_run_says_so_and_keeps_every_batch(torn: Path) -> None:
     assert run.preemptions.num_rows == run.telemetry.num_rows == run.workers.num_rows == 0
 
 
+def lengths(data: bytes, start: int, apart: int) -> list[int]:
+    """Every `apart`-th length of a stream or file, and each of those around the start or end of a message."""
+    source, ends = pa.BufferReader(data), [0, start]
+    source.seek(start)
+    messages = pa.ipc.MessageReader.open_stream(source)
+    with suppress(StopIteration):
+        while message := messages.read_next_message():
+            ends += [source.tell() - message.body.size if message.body else source.tell(), source.tell()]
+    near = {end + beside for end in (*ends, len(data)) for beside in range(-NEAR, NEAR + 1)}
+    return sorted((near | set(range(0, len(data), apart))) & set(range(len(data) + 1)))
+
+
 @pytest.mark.lengthy
-def test_a_stream_cut_at_every_byte_is_a_prefix_of_whole_batches(tmp_path: Path, torn: Path, table: str) -> None:
+@everyday_and_all
+def test_a_stream_cut_anywhere_is_a_prefix_of_whole_batches(tmp_path: Path, torn: Path, table: str, apart: int) -> None:
     folder = Path(shutil.copytree(torn, tmp_path / "run"))
     path = folder / f"{table}.arrows"
     data, whole = path.read_bytes(), getattr(load(torn), table)
     sizes = []
-    for end in range(len(data) + 1):
+    for end in lengths(data, 0, apart):
         put(path, data[:end])
         rows = is_refused_or_prefix(folder, table, whole)
         assert rows is not None, f"refused when cut at byte {end}"
@@ -235,11 +259,12 @@ def test_a_stream_cut_at_every_byte_is_a_prefix_of_whole_batches(tmp_path: Path,
 
 
 @pytest.mark.lengthy
-def test_a_closed_file_cut_at_every_byte_is_refused(tmp_path: Path, closed: Path, table: str) -> None:
+@everyday_and_all
+def test_a_closed_file_cut_anywhere_is_refused(tmp_path: Path, closed: Path, table: str, apart: int) -> None:
     folder = Path(shutil.copytree(closed, tmp_path / "run"))
     path = folder / f"{table}.arrow"
     data, whole = path.read_bytes(), getattr(load(closed), table)
-    for end in range(len(data)):
+    for end in lengths(data, FILE_START, apart)[:-1]:
         put(path, data[:end])
         assert is_refused_or_prefix(folder, table, whole) is None
 
