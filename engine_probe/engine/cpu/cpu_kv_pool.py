@@ -7,7 +7,7 @@ size, the pool is as large as the workload can use, but at most half of the memo
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.engine.cpu.cpu_binding import cpu_build
-from engine_probe.engine.cpu.host_memory import available_bytes
+from engine_probe.engine.cpu.host_memory import MemoryNode, available_bytes
 from engine_probe.engine.models.geometry import BYTES, GIB, Geometry, geometry
 from engine_probe.engine.parallelism import parallel_size, rank_count, weight_shards
 from engine_probe.errors import InputError, UnavailableError
@@ -24,7 +24,8 @@ CPU_BLOCK_SIZE = 128  # the CPU platform's default
 SHARE_OF_FREE_MEMORY = 0.5
 SHARE_IN_WORDS = "half of the memory that is free beside the weights"
 SPACE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
-SIZE_ARGUMENTS = ("kv_cache_memory_bytes", "gpu_memory_utilization")
+SHARE_ARGUMENT = "gpu_memory_utilization"
+SIZE_ARGUMENTS = ("kv_cache_memory_bytes", SHARE_ARGUMENT)
 AUTO_FIT = -1  # of max_model_len: as much as the pool holds
 
 
@@ -87,6 +88,7 @@ class Pool:
     bytes: int
     tokens: int
     reason: str
+    at_most: bool = False  # vLLM subtracts what the process takes, which is more than its weights
 
 
 def foreseen_pool(
@@ -94,7 +96,7 @@ def foreseen_pool(
 ) -> Pool | None:
     """Return the pool that an engine on a CPU will have: as it is given, or as `choose_pool` chooses it.
 
-    None for an unknown geometry, and where vLLM decides (gpu_memory_utilization).
+    None for an unknown geometry, and for a share of the memory (`pool_of_share`).
     """
     shape = _shape_of(config, arguments)
     if shape is None:
@@ -106,10 +108,37 @@ def foreseen_pool(
     if isinstance(size, int):
         name = f"{SPACE_VARIABLE} = {size // GIB}" if space else f"kv_cache_memory_bytes = {size:,}"
         return Pool(size, max(0, size // blocks.bytes - 1) * blocks.tokens, name)
-    if "gpu_memory_utilization" in arguments:
+    if SHARE_ARGUMENT in arguments:
         return None
     size, sentence = choose_pool(shape, arguments, need, free_bytes)
     return Pool(size, (size // blocks.bytes - 1) * blocks.tokens, sentence.removeprefix("KV pool: "))
+
+
+def pool_of_share(
+    config: Mapping[str, Any], arguments: Mapping[str, object], weights_bytes: float, nodes: Sequence[MemoryNode]
+) -> Pool | None:
+    """Return the most that `gpu_memory_utilization` leaves for the pool of a rank, on the largest memory node.
+
+    vLLM reserves that share of the node's memory, less what its process takes. It does not start where less is free.
+    None for an unknown geometry, or without the argument.
+    """
+    shape, share = _shape_of(config, arguments), arguments.get(SHARE_ARGUMENT)
+    if shape is None or not isinstance(share, int | float):
+        return None
+    asked = {node: math.ceil(node.total_bytes * share) for node in nodes}
+    largest = max(nodes)
+    counted = f"the {memory(largest.total_bytes)} that vLLM counts"
+    of_node = f"{SHARE_ARGUMENT} = {share:g} is {memory(asked[largest])} of {counted}"
+    if all(asked[node] > node.available_bytes for node in nodes):
+        free = memory(max(node.available_bytes for node in nodes))
+        raise UnavailableError(
+            f"{of_node}, and {free} is free now, so that vLLM does not start: lower it, or end other processes"
+        )
+    blocks, size = _blocks(shape, arguments), int(asked[largest] - weights_bytes)
+    tokens = max(0, size // blocks.bytes - 1) * blocks.tokens
+    if size <= 0:
+        raise UnavailableError(f"{of_node}, and the weights take {memory(int(weights_bytes))}: raise it")
+    return Pool(size, tokens, f"at most {memory(size)}: {of_node}, less the weights and what else vLLM takes", True)
 
 
 def _space_bytes() -> int:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from kernels_bench.devices.cpu import host_free_bytes
 
@@ -24,6 +25,31 @@ def available_bytes(ranks: int = 1) -> int:
     """
     shared = min([host_free_bytes(), *_left_in_groups()]) // ranks
     return max(0, min([shared, *_left_on_nodes()]))
+
+
+class MemoryNode(NamedTuple):
+    """The memory of a NUMA node, or of a machine without them, as vLLM counts it."""
+
+    total_bytes: int
+    available_bytes: int
+
+
+def memory_nodes() -> list[MemoryNode]:
+    """Return the nodes on which this process may run; vLLM heeds the limit of the outermost control group alone."""
+    nodes = [
+        MemoryNode(found["MemTotal"], sum(found[name] for name in AVAILABLE_ON_A_NODE))
+        for found in _own_nodes()
+        if "MemTotal" in found
+    ]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    nodes = nodes or [MemoryNode(pages, host_free_bytes())]
+    for root, (limit, usage) in zip((CONTROL_GROUPS, CONTROL_GROUPS / "memory"), LIMIT_AND_USAGE, strict=True):
+        if (most := _number(root / limit)) is not None:
+            left = max(0, most - (_number(root / usage) or 0))
+            return [
+                MemoryNode(most, min(node.available_bytes, left)) if most < node.total_bytes else node for node in nodes
+            ]
+    return nodes
 
 
 def _left_in_groups() -> Iterator[int]:
@@ -48,6 +74,12 @@ def _left_in_groups() -> Iterator[int]:
 
 def _left_on_nodes() -> Iterator[int]:
     """Yield what is left on each NUMA node on which this process may run."""
+    for found in _own_nodes():
+        yield sum(found[name] for name in AVAILABLE_ON_A_NODE)
+
+
+def _own_nodes() -> Iterator[dict[str, int]]:
+    """Yield the bytes by name of each NUMA node on which this process may run."""
     own_cores = os.sched_getaffinity(0)
     for node in NODES.glob("node[0-9]*"):
         try:
@@ -56,7 +88,7 @@ def _left_on_nodes() -> Iterator[int]:
             continue
         kib = {name: int(number) for name, number in re.findall(r"^Node \d+ (\S+):\s+(\d+)", text, re.MULTILINE)}
         if own_cores & _listed(cores) and all(name in kib for name in AVAILABLE_ON_A_NODE):
-            yield 1024 * sum(kib[name] for name in AVAILABLE_ON_A_NODE)
+            yield {name: 1024 * amount for name, amount in kib.items()}
 
 
 def _listed(cores: str) -> set[int]:

@@ -232,9 +232,16 @@ def untimed_line(untimed: Sequence[Point], where: Path) -> str:
 def size_cells(point: Point, past: Sequence[Past], gpu: GpuMemory | None, memory: Memory | None) -> list[str]:
     """Return the cells for the requests, their lengths, their KV tokens at the end and the share of the pool."""
     work, known, needed = point.workload, pool_of(point, past), tokens_needed(point, block_size(point, gpu))
-    share = pool_share(needed, point, past, memory)
+    share, most = pool_share(needed, point, past, memory), most_pool_tokens(memory)
     cell = "-" if share is None else f"{'~' if known is None else ''}{share:.0%}"
+    if share is None and needed is not None and most:
+        cell = f"≥ {needed / most:.0%}"
     return [length(request_count(work)), lengths(work), length(needed), cell]
+
+
+def most_pool_tokens(memory: Memory | None) -> int | None:
+    """Return the tokens that a machine's pool cannot exceed. None if that is not known."""
+    return memory.most_pool_tokens if isinstance(memory, HostMemory) and not memory.refusal else None
 
 
 def pool_of(point: Point, past: Sequence[Past]) -> int | None:

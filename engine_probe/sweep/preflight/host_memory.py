@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.engine.build import model_config, model_geometry
-from engine_probe.engine.cpu.cpu_kv_pool import Pool, foreseen_pool
-from engine_probe.engine.cpu.host_memory import available_bytes
+from engine_probe.engine.cpu.cpu_kv_pool import Pool, foreseen_pool, pool_of_share
+from engine_probe.engine.cpu.host_memory import available_bytes, memory_nodes
 from engine_probe.engine.memory_model import Term, weights_term
 from engine_probe.engine.models.geometry import BYTES
 from engine_probe.engine.parallelism import rank_count
@@ -33,6 +33,10 @@ class HostMemory(NamedTuple):
 
     @property
     def pool_tokens(self) -> int | None:
+        return self.pool.tokens if self.pool and not self.pool.at_most else None
+
+    @property
+    def most_pool_tokens(self) -> int | None:
         return self.pool.tokens if self.pool else None
 
 
@@ -63,7 +67,9 @@ def host_memory(spec: EngineSpec, points: Sequence[Point], engines_here: int) ->
         return HostMemory(weights, None, ranks, "no room: the weights take more than this machine's memory")
     try:
         free = available_bytes(ranks * engines_here)
-        pool = foreseen_pool(model_config(spec.model), spec.arguments, need_of_all(points), free)
+        config = model_config(spec.model)
+        pool = foreseen_pool(config, spec.arguments, need_of_all(points), free)
+        pool = pool or pool_of_share(config, spec.arguments, weights.size or 0.0, memory_nodes())
     except EngineProbeError as error:
         return HostMemory(weights, None, ranks, str(error))
     return HostMemory(weights, pool, ranks, None)
@@ -78,11 +84,12 @@ def show_host_memory(known: Mapping[EngineSpec, HostMemory], host_bytes: float, 
         table.add_column(title, justify="right" if number else "left", no_wrap=bool(number))
     for name, memory in zip(engine_names([*known]), known.values(), strict=True):
         size, pool = memory.weights.size, memory.pool
+        most = "≤ " if pool and pool.at_most else ""
         table.add_row(
             name,
             "-" if size is None else byte_size(size),
-            "-" if pool is None else byte_size(pool.bytes),
-            "-" if pool is None else f"{pool.tokens:,}",
+            "-" if pool is None else f"{most}{byte_size(pool.bytes)}",
+            "-" if pool is None else f"{most}{pool.tokens:,}",
         )
     ranks = {memory.ranks for memory in known.values()}
     each = "" if ranks == {1} else f" of each of {max(ranks)} ranks" if len(ranks) == 1 else " of each rank"

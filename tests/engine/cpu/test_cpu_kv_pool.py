@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine_probe.engine.cpu import cpu_kv_pool
-from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, choose_pool, chosen_pool, memory
+from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, choose_pool, chosen_pool, memory, pool_of_share
+from engine_probe.engine.cpu.host_memory import MemoryNode
 from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.errors import UnavailableError
 from tests.support.values import has_values, values
@@ -142,3 +143,33 @@ class TestWhereItIsChosen:
 )
 def test_memory_in_words(number: int, words: str) -> None:
     assert memory(number) == words
+
+
+TINY = {  # 2 layers of 2 KV heads of 64 values in bfloat16: 1 KiB for each token
+    "model_type": "llama",
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "vocab_size": 512,
+    "max_position_embeddings": 512,
+    "torch_dtype": "bfloat16",
+}
+
+
+def test_a_share_of_the_memory_bounds_the_pool_by_the_rest_beside_the_weights() -> None:
+    """Half of 2 GiB less 256 MiB of weights: 768 MiB, of whose 6,144 blocks one is the null block."""
+    nodes = [MemoryNode(2 * GIB, 2 * GIB), MemoryNode(GIB, GIB)]
+    pool = pool_of_share(TINY, {"gpu_memory_utilization": 0.5}, GIB / 4, nodes)
+    assert pool is not None
+    assert (pool.bytes, pool.tokens, pool.at_most) == (GIB * 3 // 4, 6143 * 128, True)
+    assert pool_of_share(TINY, {}, 0, nodes) is None
+
+
+def test_a_share_that_is_not_free_or_not_enough_starts_no_engine() -> None:
+    with pytest.raises(UnavailableError, match=r"0.9 is 1.8 GiB of the 2.0 GiB that vLLM counts, and 1.5 GiB is free"):
+        pool_of_share(TINY, {"gpu_memory_utilization": 0.9}, 0, [MemoryNode(2 * GIB, GIB * 3 // 2)])
+    with pytest.raises(UnavailableError, match=r"and the weights take 1.0 GiB: raise it"):
+        pool_of_share(TINY, {"gpu_memory_utilization": 0.5}, GIB, [MemoryNode(2 * GIB, 2 * GIB)])

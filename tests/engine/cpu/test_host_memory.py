@@ -76,3 +76,30 @@ def test_the_fullest_node_with_a_core_of_ours_counts(tmp_path: Path) -> None:
     node(tmp_path, 2, f"{others}", 10)
     node(tmp_path, 3, "", 10)
     assert host_memory.available_bytes() == 400 * MIB
+
+
+NODE = """Node 0 MemTotal: 2048000 kB
+Node 0 MemFree: 512000 kB
+Node 0 Active(file): 102400 kB
+Node 0 Inactive(file): 102400 kB
+Node 0 SReclaimable: 102400 kB"""
+
+
+def test_the_memory_of_a_node_is_what_vllm_counts(tmp_path: Path) -> None:
+    cores = ",".join(map(str, os.sched_getaffinity(0)))
+    write(tmp_path / "node" / "node0" / "meminfo", NODE)
+    write(tmp_path / "node" / "node0" / "cpulist", cores)
+    assert host_memory.memory_nodes() == [(2000 * MIB, 800 * MIB)]
+    write(tmp_path / "own", "0::/user")
+    write(tmp_path / "cgroup" / "user" / "memory.max", 100 * MIB)  # of which vLLM knows nothing
+    write(tmp_path / "cgroup" / "user" / "memory.current", 50 * MIB)
+    assert host_memory.memory_nodes() == [(2000 * MIB, 800 * MIB)]
+    write(tmp_path / "cgroup" / "memory.max", 600 * MIB)
+    write(tmp_path / "cgroup" / "memory.current", 100 * MIB)
+    assert host_memory.memory_nodes() == [(600 * MIB, 500 * MIB)]
+
+
+def test_without_nodes_it_is_that_of_the_machine() -> None:
+    (node,) = host_memory.memory_nodes()
+    assert node.total_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert node.available_bytes == 1000 * MIB

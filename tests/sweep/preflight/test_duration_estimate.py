@@ -13,13 +13,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from engine_probe.commands.sweep.cli import command
+from engine_probe.engine.cpu.host_memory import MemoryNode
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.left_out import beyond_machine
-from engine_probe.sweep.preflight.dry_run import show_points
+from engine_probe.sweep.preflight import host_memory
+from engine_probe.sweep.preflight.dry_run import show_points, size_cells, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
     Estimate,
@@ -332,6 +334,22 @@ def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_na
     assert lines[0] == "Model: llama-3.1-8b"
     assert sum(" users, " in line and " of 3 " in line for line in lines) == 12
     assert any("no file alpaca_data.json here" in line and "--set workload.prompts.path=FILE" in line for line in lines)
+
+
+def test_a_pool_that_vllm_makes_of_a_share_of_the_memory_is_shown_as_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pool and weights share 2 GiB of 4; a token takes keys and values of 30 layers, 3 heads and 64 numbers."""
+    monkeypatch.setattr(host_memory, "memory_nodes", lambda: [MemoryNode(4 * GIB, 4 * GIB)])
+    arguments = {"gpu_memory_utilization": 0.5, "block_size": 16}
+    points_here = [asked(8, engine=EngineSection("smollm2", arguments))]
+    ((spec, memory),) = host_memory.host_memories(points_here).items()
+    assert spec.arguments == arguments
+    assert memory.refusal is None
+    assert memory.pool_tokens is None  # not known, so that a suite counts on nothing
+    assert memory.most_pool_tokens is not None
+    assert memory.most_pool_tokens < 2 * GIB / (30 * 3 * 64 * 2 * 2)
+    needed = tokens_needed(points_here[0])
+    assert needed is not None
+    assert size_cells(points_here[0], [], None, memory)[-1] == f"≥ {needed / memory.most_pool_tokens:.0%}"
 
 
 def test_users_who_keep_a_pace_take_their_time_however_fast_answers_come() -> None:
