@@ -7,22 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec.inspect import (
-    BoolType,
-    DictType,
-    FloatType,
-    IntType,
-    ListType,
-    LiteralType,
-    Metadata,
-    NoneType,
-    StrType,
-    StructType,
-    Type,
-    UnionType,
-    VarTupleType,
-    type_info,
-)
+from msgspec import inspect as kinds
 
 from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile
 from engine_probe.workload.lengths import Geometric, Lognormal, Normal, Uniform
@@ -63,17 +48,17 @@ def tables() -> Iterator[Table]:
 
 
 def table_of(place: str, cls: type[msgspec.Struct]) -> Table:
-    found = type_info(cls)
-    assert isinstance(found, StructType)
+    found = kinds.type_info(cls)
+    assert isinstance(found, kinds.StructType)
     keys = tuple(key_of(field) for field in found.fields)
     return Table(place, None if found.tag is None else str(found.tag), paragraph(inspect.getdoc(cls) or ""), keys)
 
 
-def key_of(field: msgspec.inspect.Field) -> Key:
+def key_of(field: kinds.Field) -> Key:
     described = field.type
-    extra: dict[str, Any] = described.extra_json_schema or {} if isinstance(described, Metadata) else {}
+    extra: dict[str, Any] = described.extra_json_schema or {} if isinstance(described, kinds.Metadata) else {}
     types = alternatives(described)
-    is_table = any(isinstance(one, StructType | DictType) and not is_length(one) for one in types)
+    is_table = any(isinstance(one, kinds.StructType | kinds.DictType) and not is_length(one) for one in types)
     default = None if field.default in (msgspec.NODEFAULT, None) else field.default
     return Key(
         name=field.encode_name,
@@ -86,46 +71,46 @@ def key_of(field: msgspec.inspect.Field) -> Key:
     )
 
 
-def alternatives(one: Type) -> tuple[Type, ...]:
+def alternatives(one: kinds.Type) -> tuple[kinds.Type, ...]:
     """Return every type that a value may have, except null, which TOML lacks."""
-    if isinstance(one, Metadata):
+    if isinstance(one, kinds.Metadata):
         return alternatives(one.type)
-    if isinstance(one, UnionType):
+    if isinstance(one, kinds.UnionType):
         return tuple(inner for each in one.types for inner in alternatives(each))
-    return () if isinstance(one, NoneType) else (one,)
+    return () if isinstance(one, kinds.NoneType) else (one,)
 
 
-def is_length(one: Type) -> bool:
-    return isinstance(one, StructType) and one.cls.__name__ in LENGTH_NAMES
+def is_length(one: kinds.Type) -> bool:
+    return isinstance(one, kinds.StructType) and one.cls.__name__ in LENGTH_NAMES
 
 
-def words_of(types: tuple[Type, ...]) -> str:
+def words_of(types: tuple[kinds.Type, ...]) -> str:
     lengths = [one for one in types if is_length(one)]
     words = [word_of(one) for one in types if not is_length(one)]
     if lengths:
-        kinds = ", ".join(str(one.tag) for one in lengths if isinstance(one, StructType))
-        words.append(LENGTH if len(lengths) == len(LENGTH_TYPES) else f"{LENGTH} of kind {kinds}")
+        tags = ", ".join(str(one.tag) for one in lengths if isinstance(one, kinds.StructType))
+        words.append(LENGTH if len(lengths) == len(LENGTH_TYPES) else f"{LENGTH} of kind {tags}")
     return " or ".join(dict.fromkeys(words))
 
 
-def word_of(one: Type) -> str:
+def word_of(one: kinds.Type) -> str:
     match one:
-        case BoolType():
+        case kinds.BoolType():
             return "true or false"
-        case IntType():
+        case kinds.IntType():
             return f"whole number{limits(one)}"
-        case FloatType():
+        case kinds.FloatType():
             return f"number{limits(one)}"
-        case StrType():
+        case kinds.StrType():
             return "text"
-        case LiteralType():
+        case kinds.LiteralType():
             return ", ".join(json.dumps(value) for value in one.values)
-        case ListType() | VarTupleType():
+        case kinds.ListType() | kinds.VarTupleType():
             return "list"
     return "table"
 
 
-def limits(one: IntType | FloatType) -> str:
+def limits(one: kinds.IntType | kinds.FloatType) -> str:
     bounds = [(one.ge, "from"), (one.gt, "above"), (one.le, "to"), (one.lt, "below")]
     return "".join(f" {word} {limit:g}" for limit, word in bounds if limit is not None)
 

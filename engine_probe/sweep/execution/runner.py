@@ -16,6 +16,7 @@ from engine_probe.sweep.argument_search.trials import TrialPlanner
 from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began
+from engine_probe.sweep.execution import resume
 from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by_engine
 from engine_probe.sweep.execution.engine_run import EngineLimits, Engines
 from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved, SearchEnded
@@ -24,15 +25,6 @@ from engine_probe.sweep.execution.left_out import Reasons, without_checkpoint
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile
-from engine_probe.sweep.execution.resume import (
-    check_grid,
-    failed_rows,
-    has_ended,
-    kept_of_search,
-    kept_of_trials,
-    settings_tried,
-    untried_ids,
-)
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.execution.skip_saturated import SkipSaturated
 from engine_probe.sweep.replicas.replica_set import ReplicaSet
@@ -108,12 +100,12 @@ class _SweepRun:
         """Measure the trials of a search over engine arguments, each of which follows from those before."""
         search, (base,) = self._sweep.search, points(self._sweep)
         assert search is not None
-        failed = failed_rows(self._folder)
-        kept = kept_of_trials(self._folder, self._sweep, base, failed)
-        ended = has_ended(self._folder, kept, search, base)  # before this run writes what it asks for
+        failed = resume.failed_rows(self._folder)
+        kept = resume.kept_of_trials(self._folder, self._sweep, base, failed)
+        ended = resume.has_ended(self._folder, kept, search, base)  # before this run writes what it asks for
         self._results.kept.extend(kept)
         self._results.save()
-        earlier = settings_tried(kept, search, base)
+        earlier = resume.settings_tried(kept, search, base)
         trials = TrialPlanner(search, self._sweep.adaptive, base, self._folders, self._todo, failed, earlier, ended)
         for number, group in enumerate(trials.groups()):
             self.measure_group(number, group)
@@ -122,15 +114,15 @@ class _SweepRun:
         """Return a group for each curve that is searched."""
         sweep = self._sweep
         assert sweep.adaptive is not None
-        self._results.kept.extend(kept_of_search(self._folder, sweep))
+        self._results.kept.extend(resume.kept_of_search(self._folder, sweep))
         self._results.save()
         bases = [base for base in points(sweep) if not base.repeat and base.key not in self._left_out]
         return [SearchRun(sweep.adaptive, base, self._folders, self._todo, sweep.repeats) for base in bases]
 
     def plan_grid(self) -> Sequence[EngineGroup]:
         """Return a group for each engine that has points left; first those that an earlier run did not try."""
-        check_grid(self._folder, self._todo)
-        untried = untried_ids(self._folder)
+        resume.check_grid(self._folder, self._todo)
+        untried = resume.untried_ids(self._folder)
         left = self._read_finished()
         self._results.save()  # not before: what an earlier run wrote there holds until all of it is read
         return [self._grid_group(planned) for planned in by_engine(left, untried)]

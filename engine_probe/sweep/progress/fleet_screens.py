@@ -19,16 +19,7 @@ from engine_probe.report.renderers.live import FittingLine
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
 from engine_probe.sweep.execution import events
-from engine_probe.sweep.progress.progress_lines import (
-    found_line,
-    live_figures,
-    live_line,
-    mark_of,
-    place_in,
-    print_line,
-    result_line,
-    scoring_line,
-)
+from engine_probe.sweep.progress import progress_lines
 from engine_probe.sweep.progress.screens import PictureScreen
 from engine_probe.sweep.progress.time_left import about
 from engine_probe.sweep.results.point_results import PointResult, Row, Scored, Unmeasured, Unprobed
@@ -60,15 +51,15 @@ class GroupState:
         if self.point is None:
             return self.doing
         if isinstance(self.moment, Scoring):
-            return scoring_line(self.point, self.moment)
-        return live_line(self.point, self.moment) if self.moment else f"{self.point.label}: warming up"
+            return progress_lines.scoring_line(self.point, self.moment)
+        return progress_lines.live_line(self.point, self.moment) if self.moment else f"{self.point.label}: warming up"
 
     @property
     def pieces(self) -> list[str]:
         """Return the state in pieces; a narrow terminal leaves out the last ones."""
         if self.point is None or not isinstance(self.moment, Moment):
             return [self.state]
-        return [self.point.label, *live_figures(self.moment)]
+        return [self.point.label, *progress_lines.live_figures(self.moment)]
 
     @property
     def progress(self) -> tuple[int, int | None]:
@@ -122,7 +113,7 @@ class FleetState:
         return state
 
     def place_in(self, number: int) -> str:
-        return place_in(number, self._total)
+        return progress_lines.place_in(number, self._total)
 
     def summary(self, now: float) -> str:
         engines = counted(sum(bool(group.host) for group in self.groups.values()), "engine")
@@ -152,13 +143,15 @@ class FleetTerminal(PictureScreen):
         where = f" [dim]{escape(state.place)}[/]" if state and state.place else ""
         match event:
             case PointResult() | Unmeasured() | Unprobed() | Scored():
-                self._console.print(f"  {mark_of(event)} {escape(result_line(event))}{where}")
+                self._console.print(
+                    f"  {progress_lines.mark_of(event)} {escape(progress_lines.result_line(event))}{where}"
+                )
             case Notice(text):
                 self._console.print(f"  {escape(text)}{where}")
             case events.Moved():
                 self._console.print(f"  [yellow]↻[/] {escape(moved_line(event))}")
             case events.SearchEnded() | events.BestSoFar():
-                self._console.print(escape(found_line(event)))
+                self._console.print(escape(progress_lines.found_line(event)))
 
     def picture(self) -> Group:
         with self._drawing:
@@ -213,12 +206,12 @@ class FleetPlain:
             case Began(number):
                 self._print(f"{self._fleet.place_in(number)}: {self._fleet.todo[number].label}", group)
             case PointResult() | Unmeasured() | Unprobed() | Scored():
-                self._print(result_line(event), group)
+                self._print(progress_lines.result_line(event), group)
                 self._print(self._fleet.summary(time.monotonic()))
             case events.Moved():
                 self._print(moved_line(event))
             case events.SearchEnded() | events.BestSoFar():
-                self._print(found_line(event))
+                self._print(progress_lines.found_line(event))
             case events.LogText(text) if self._verbose:
                 for line in text.splitlines():
                     self._print(line, group)
@@ -233,7 +226,7 @@ class FleetPlain:
         place = f"[{group.place}] " if group and group.place else ""
         if group is not None:
             group.printed_at = time.monotonic()
-        print_line(f"{place}{line}")
+        progress_lines.print_line(f"{place}{line}")
 
 
 def moved_line(event: events.Moved) -> str:

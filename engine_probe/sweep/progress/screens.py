@@ -19,16 +19,7 @@ from engine_probe.report.renderers.live import FittingLine, LiveView, clock, two
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.messages import Began, Notice, StartStep
 from engine_probe.sweep.execution.events import BestSoFar, Event, MeasuredBefore, SearchEnded
-from engine_probe.sweep.progress.progress_lines import (
-    found_line,
-    live_figures,
-    live_line,
-    mark_of,
-    place_in,
-    print_line,
-    result_line,
-    scoring_line,
-)
+from engine_probe.sweep.progress import progress_lines
 from engine_probe.sweep.progress.time_left import Remaining
 from engine_probe.sweep.results.point_results import PointResult, Scored, Unmeasured, Unprobed
 
@@ -96,22 +87,22 @@ class TerminalScreen(PictureScreen):
                 self._number = number
                 point = self._todo[number]
                 self._remaining.began(point, time.monotonic())
-                self._doing = place_in(number, self._total)
+                self._doing = progress_lines.place_in(number, self._total)
                 self._begin(point.label, point.output_tokens)
                 self._figures = [] if point.quality else ["warming up"]
             case MeasuredBefore(number):
-                self._doing = f"{place_in(number, self._total)}: measured before"
+                self._doing = f"{progress_lines.place_in(number, self._total)}: measured before"
             case Moment():
-                self._done, self._figures = event.output_tokens, live_figures(event)
+                self._done, self._figures = event.output_tokens, progress_lines.live_figures(event)
             case Scoring():
                 self._done, self._of = event.done, event.windows
-                self._figures = [scoring_line(self._todo[self._number], event)]
+                self._figures = [progress_lines.scoring_line(self._todo[self._number], event)]
             case SearchEnded() | BestSoFar():
-                self._console.print(escape(found_line(event)))
+                self._console.print(escape(progress_lines.found_line(event)))
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
                 self._finished += 1
-                self._console.print(f"  {mark_of(event)} {escape(result_line(event))}")
+                self._console.print(f"  {progress_lines.mark_of(event)} {escape(progress_lines.result_line(event))}")
 
     def _begin(self, task: str, of: float | None) -> None:
         self._task, self._task_began = task, time.monotonic()
@@ -195,14 +186,14 @@ class PlainScreen:
                 self._point = self._todo[number]
                 self._remaining.began(self._point, time.monotonic())
                 left = self._remaining.words(time.monotonic())
-                self._begin(f"{place_in(number, self._total)}{left}: {self._point.label}")
+                self._begin(f"{progress_lines.place_in(number, self._total)}{left}: {self._point.label}")
             case MeasuredBefore(number):
-                self._print(f"{place_in(number, self._total)}: measured before")
+                self._print(f"{progress_lines.place_in(number, self._total)}: measured before")
             case PointResult() | Unmeasured() | Unprobed() | Scored():
                 self._remaining.ended(event)
-                self._print(f"  {result_line(event)}")
+                self._print(f"  {progress_lines.result_line(event)}")
             case SearchEnded() | BestSoFar():
-                self._print(found_line(event))
+                self._print(progress_lines.found_line(event))
             case None | Moment() | Scoring():
                 self._scoring = event if isinstance(event, Scoring) else self._scoring
                 self._sign_of_life(event)
@@ -213,8 +204,12 @@ class PlainScreen:
 
     def _state(self, event: Event) -> str:
         if self._point and self._scoring:
-            return scoring_line(self._point, self._scoring)
-        return live_line(self._point, event) if self._point and isinstance(event, Moment) else f"still {self._doing}"
+            return progress_lines.scoring_line(self._point, self._scoring)
+        return (
+            progress_lines.live_line(self._point, event)
+            if self._point and isinstance(event, Moment)
+            else f"still {self._doing}"
+        )
 
     def _begin(self, doing: str) -> None:
         self._doing, self._since, self._scoring = doing, time.monotonic(), None
@@ -222,7 +217,7 @@ class PlainScreen:
 
     def _print(self, line: str) -> None:
         self._last = time.monotonic()
-        print_line(line)
+        progress_lines.print_line(line)
 
     def _show_log(self) -> None:
         if self._log is None or not self._log.is_file():
