@@ -9,7 +9,6 @@ from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, curve_name, d
 from engine_probe.analysis.pareto import Device, Frontier, Served, ServingCurve, frontier, served_by, serving_curve
 from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.recordings.cluster import Cluster
-from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 
@@ -80,13 +79,10 @@ def called(name: str, points: Sequence[SweptPoint], of_the_work: Sequence[str]) 
 def curve_of(points: Sequence[SweptPoint], name: str, apart: bool) -> ServingCurve | None:
     figures = [each for point in points if (each := point.figures) is not None]
     together = [served_together(point, point.cluster) for point in points if point.cluster and not point.figures]
-    device: Device = "GPU" if any(is_of_gpus(run) for point in points for run in point.runs) else "rank"
+    facts = [run.facts for point in points for run in point.runs]
+    on_gpus = any(each.get("hardware", {}).get("gpus") or each.get("predicted", {}).get("bounds") for each in facts)
+    device: Device = "GPU" if on_gpus else "rank"  # a prediction from a datasheet counts as measured on its GPU
     return serving_curve(name, points[0].unit, [*served_by(figures), *together], device, apart)
-
-
-def is_of_gpus(run: Run) -> bool:
-    """Return whether a run was measured on GPUs, or predicted for one by its datasheet."""
-    return bool(run.facts.get("hardware", {}).get("gpus") or run.facts.get("predicted", {}).get("bounds"))
 
 
 def served_together(point: SweptPoint, cluster: Cluster) -> Served:

@@ -260,14 +260,11 @@ class _Driver:
             request = self.in_flight.get(self.deadlines.popleft()[1])
             if request is not None:
                 late.append(request)
-        self._abort(late, AnswerOutcome.DEADLINE)
+        self.abort(late, AnswerOutcome.DEADLINE)
         for request in late:
             self._go_on(request, now_ns)
 
-    def abort_all(self) -> None:
-        self._abort(list(self.in_flight.values()), AnswerOutcome.STOPPED)
-
-    def _abort(self, requests: list[_InFlight], outcome: AnswerOutcome) -> None:
+    def abort(self, requests: list[_InFlight], outcome: AnswerOutcome) -> None:
         """Abort requests, and keep what they got so far."""
         if not requests:
             return
@@ -347,5 +344,5 @@ def drive(
                 until_ns = due[0][0] if end_ns is None else min(due[0][0], end_ns)
                 sleep(max(0, until_ns - now()) / SECOND_NS)
     finally:
-        driver.abort_all()
+        driver.abort(list(driver.in_flight.values()), AnswerOutcome.STOPPED)
     return driver.outcome(why, steps)

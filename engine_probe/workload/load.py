@@ -1,5 +1,6 @@
 """The load of a workload as one number and its unit, for the axis of a curve."""
 
+from collections.abc import Sequence
 from typing import Any
 
 FURTHER = "further-"  # begins the id of a request that only holds the load to the end
@@ -34,6 +35,10 @@ def level_words(load: float, unit: str) -> str:
     if load == 1:
         unit = unit.replace("requests", "request") if "requests" in unit else unit.removesuffix("s")
     return f"{load:g} {unit}"
+
+
+def levels_words(loads: Sequence[float], unit: str) -> str:
+    return ", ".join([*(f"{load:g}" for load in loads[:-1]), level_words(loads[-1], unit)])
 
 
 def load_words(load: float, unit: str) -> str:

@@ -173,13 +173,14 @@ class ArgumentTrials:
 
 def effect_of(name: str, measured: Sequence[Trial]) -> ArgumentEffect:
     """Return the effect of one argument: of ranks for numbers, of the ranks' means for choices."""
-    numeric = [trial for trial in measured if is_number(trial.setting[name])]
+    given = [(trial, trial.setting[name]) for trial in measured]
+    numeric = [trial for trial, value in given if isinstance(value, int | float) and not isinstance(value, bool)]
     if len({trial.setting[name] for trial in numeric}) > 1 and len(numeric) >= FEWEST_OF_EFFECT:
-        given = ranks([float(trial.setting[name]) for trial in numeric])
+        sizes = ranks([float(trial.setting[name]) for trial in numeric])
         values = ranks([trial.value for trial in numeric])
-        strengths = np.abs(values[orders(len(numeric))] @ given)
-        size = float(np.sqrt((given @ given) * (values @ values)))
-        return ArgumentEffect(name, float(values @ given) / size if size else 0.0, {}, share(strengths))
+        strengths = np.abs(values[orders(len(numeric))] @ sizes)
+        scale = float(np.sqrt((sizes @ sizes) * (values @ values)))
+        return ArgumentEffect(name, float(values @ sizes) / scale if scale else 0.0, {}, share(strengths))
     choices = sorted({str(trial.setting[name]) for trial in measured})
     members = np.array([[str(trial.setting[name]) == choice for trial in measured] for choice in choices], dtype=float)
     values = ranks([trial.value for trial in measured])
@@ -192,7 +193,3 @@ def effect_of(name: str, measured: Sequence[Trial]) -> ArgumentEffect:
 def share(strengths: Any) -> float:
     """Return how often a random order is at least as strong as the measured one, which comes first."""
     return float(np.mean(strengths >= strengths[0] - 1e-9))
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

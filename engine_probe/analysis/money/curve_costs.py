@@ -113,7 +113,9 @@ def curve_costs(done: Sequence[LoadedWork], prices: Prices, unit: str = "", apar
     `apart` says whether repeats were measured in rounds; without it there are no intervals.
     """
     if any(each.work.gpus.host_watts is None for each in done):
-        done = [without_host(each) for each in done]
+        # The host's power counts only if it is known of all runs.
+        gpus = [replace(each.work.gpus, host_watts=None) for each in done]
+        done = [replace(each, work=replace(each.work, gpus=of)) for each, of in zip(done, gpus, strict=True)]
     unknown = [each.work.gpus.energy for each in done if isinstance(each.work.gpus.energy, str)]
     with_energy = prices.needs_energy and not unknown
     costs = [
@@ -138,11 +140,6 @@ def curve_costs(done: Sequence[LoadedWork], prices: Prices, unit: str = "", apar
         at_prices=at_prices(levels, prices),
         notes=tuple(dict.fromkeys([*notes(done, prices, unit), *(note for each in energies for note in each.notes)])),
     )
-
-
-def without_host(done: LoadedWork) -> LoadedWork:
-    """Return the work without the host's power, which counts only if it is known of all runs."""
-    return replace(done, work=replace(done.work, gpus=replace(done.work.gpus, host_watts=None)))
 
 
 def notes(done: Sequence[LoadedWork], prices: Prices, unit: str) -> list[str]:

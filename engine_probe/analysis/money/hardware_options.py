@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine_probe.analysis.money.prices import HOURS_PER_YEAR, Option, Power, Prices, Upgrade
+from engine_probe.analysis.money.prices import HOURS_PER_YEAR, Option, Prices, Upgrade
 from engine_probe.analysis.money.run_costs import MILLION, PER_HOUR
 
 MOST_ENGINES = 64  # of one option, side by side
@@ -105,17 +105,14 @@ class CheapestStep:
 def monthly(option: Option, prices: Prices) -> Ends:
     """Return what one of it costs in a month, with its energy if that has a price."""
     hours = prices.hours_per_month
-    energy = energy_per_hour(option.watts, prices.power) * hours
+    power = prices.power
+    energy = option.watts / 1000 * power.overhead * power.per_kwh * hours if power else 0.0
     if option.price is not None:
         assert option.years is not None
         low, high = (price / (option.years * HOURS_PER_YEAR) * hours for price in both_ends(option.price))
         return low + energy, high + energy
     rent = option.per_month if option.per_month is not None else (option.per_hour or 0.0) * hours
     return rent + energy, rent + energy
-
-
-def energy_per_hour(watts: float, power: Power | None) -> float:
-    return watts / 1000 * power.overhead * power.per_kwh if power else 0.0
 
 
 def both_ends(band: float | tuple[float, ...]) -> Ends:

@@ -40,10 +40,6 @@ class Ceiling:
         return ", ".join(filter(None, ("quick" * self.quick, doubts)))
 
 
-def memory_ceiling(facts: dict[str, Any]) -> Ceiling | None:
-    return highest(facts, MEMORY)
-
-
 def compute_ceiling(facts: dict[str, Any]) -> Ceiling | None:
     """Return the ceiling for the type in which the model's matrices are multiplied.
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.step.attention_work import Bounds, attended
-from engine_probe.analysis.step.ceilings import Ceiling, compute_ceiling, memory_ceiling
+from engine_probe.analysis.step.ceilings import MEMORY, Ceiling, compute_ceiling, highest
 from engine_probe.analysis.step.step_time import DEVICE, StepTime
 
 
@@ -120,7 +120,7 @@ def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, ti
         prefill_share=np.divide(prefill, tokens, out=np.zeros(len(tokens)), where=worked),
         seconds=time.ns / 1e9,
         clock=time.clock,
-        memory=memory_ceiling(facts),
+        memory=highest(facts, MEMORY),
         compute=compute_ceiling(facts),
     )
 

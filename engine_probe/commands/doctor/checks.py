@@ -86,7 +86,7 @@ def command(context: click.Context, deep: bool, as_json: bool) -> None:
         *check_devices(devices, gpu_reason),
         *check_disk(),
         *check_embedded(),
-        *check_optional(),
+        *(check_optional(name, use) for name, use in OPTIONAL.items()),
     ]
     if deep:
         checks += check_deep(_waiting("importing vllm"))
@@ -231,11 +231,9 @@ def check_embedded() -> list[Check]:
     return [Check(NOTE, "smollm2", f"prepared at first use, {way}"), *checks]
 
 
-def check_optional() -> list[Check]:
-    return [
-        Check(FINE, name, found) if (found := installed(name)) else Check(NOTE, name, "not installed", f"for {use}")
-        for name, use in OPTIONAL.items()
-    ]
+def check_optional(name: str, use: str) -> Check:
+    found = installed(name)
+    return Check(FINE, name, found) if found else Check(NOTE, name, "not installed", f"for {use}")
 
 
 def installed(distribution: str) -> str | None:

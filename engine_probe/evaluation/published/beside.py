@@ -48,7 +48,8 @@ def beside(reference: Reference, swept: Swept, curves: Sequence[Curve]) -> list[
         models = {plain_model(runs[0].facts["model"]["name"]), plain_model(str(settings.get("model", "")))}
         for published in reference.figures:
             setting = {**reference.setting, **published.setting}
-            if plain_model(published.model) in models and same_curve(setting, curve):
+            same_curve = all(value == setting.get(name, value) for name, value in curve.settings.items())
+            if plain_model(published.model) in models and same_curve:
                 measured = FIGURES[published.what].measured(curve, runs, published.at)
                 pairs.append(Beside(curve, published, measured, tuple(differences(setting, runs[0]))))
     return pairs
@@ -58,10 +59,6 @@ def other_units(reference: Reference, curves: Sequence[Curve]) -> list[str]:
     """Return the units of the measured loads that the reference does not count; none where it gives no figures."""
     units = dict.fromkeys(curve.unit for curve in curves if curve.figures)
     return [unit for unit in units if reference.figures and not reference.counts(unit)]
-
-
-def same_curve(setting: Setting, curve: Curve) -> bool:
-    return all(value == setting.get(name, value) for name, value in curve.settings.items())
 
 
 def plain_model(name: str) -> str:

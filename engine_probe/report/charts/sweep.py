@@ -176,16 +176,15 @@ def preempted(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
 
 
 def cache_hits(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
-    lines = percent_series(xs, curves, {"hit rate": cache_share})
+    def share(point: PointFigures) -> float | None:
+        return point.summary.prefix_cache.share if point.summary.prefix_cache else None
+
+    lines = percent_series(xs, curves, {"hit rate": share})
     series = [line for curve, line in zip(curves, lines, strict=True) if curve.has_cache_hits]
     if series:
         note = "Share of the prompt tokens found when their request was first admitted; the rest was computed."
         axes = [Axis("hit rate", "%")]
         yield Lines("Prefix cache hit rate", note, load_axis(curves[0].unit), axes, list(xs), series)
-
-
-def cache_share(point: PointFigures) -> float | None:
-    return point.summary.prefix_cache.share if point.summary.prefix_cache else None
 
 
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:

@@ -10,7 +10,7 @@ from engine_probe.evaluation.pareto import SameWork
 from engine_probe.report.charts.model import Axis, Lines, Series, of_levels
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, sure, table
 from engine_probe.report.sections.sweep.levels import short_load
-from engine_probe.workload.load import level_words
+from engine_probe.workload.load import level_words, levels_words
 
 TITLE = "Throughput per {} against speed for each user"
 FEWEST_LEVELS, MOST_STRETCHES = 2, 4
@@ -109,16 +109,12 @@ def below_words(found: Frontier) -> Iterator[Sentence]:
         below.setdefault(placed.curve, []).append(placed.level.load)
     if below:
         names = "; ".join(
-            f"{loads_words(loads, curve.unit)}{f' of {curve.name}' if curve.name else ''}"
+            f"{levels_words(loads, curve.unit)}{f' of {curve.name}' if curve.name else ''}"
             for curve, loads in below.items()
         )
         yield Sentence(f"Dominated, as another level gives more per {found.device} and per user: {names}.")
     if not found.has_intervals:
         yield Sentence("Without repeats in rounds the levels have no intervals: chance may order them otherwise.")
-
-
-def loads_words(loads: Sequence[float], unit: str) -> str:
-    return ", ".join([*(f"{load:g}" for load in loads[:-1]), level_words(loads[-1], unit)])
 
 
 def level_table(found: Frontier, several: bool) -> Table:

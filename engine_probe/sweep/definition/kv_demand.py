@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.perplexity.scoring import TOKENS_AT_ONCE
-from engine_probe.perplexity.spec import Quality
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import ClosedLoop, Steps
@@ -26,8 +25,8 @@ def need_of_all(points: Iterable[Point]) -> KvNeed | None:
 
 def need_of(point: Point) -> KvNeed | None:
     """Return the KV need of a point at its peak. None if a file decides lengths or number of requests."""
-    if point.quality is not None:
-        return need_of_text(point.quality)
+    if point.quality is not None:  # windows are sent together, each with the token that vLLM generates
+        return KvNeed(max(1, TOKENS_AT_ONCE // point.quality.window), point.quality.window + 1)
     work = point.workload
     requests, tokens = most_in_flight(work), longest(work)
     if requests is None or tokens is None:
@@ -39,11 +38,6 @@ def need_of(point: Point) -> KvNeed | None:
         case SharedPrefix(prefix_len=prefix, num_prefixes=number):
             return KvNeed(requests, tokens, shared_tokens=number * prefix)
     return KvNeed(requests, tokens)
-
-
-def need_of_text(asked: Quality) -> KvNeed:
-    """Return the KV need of scoring: the windows sent together, each with the token that vLLM generates."""
-    return KvNeed(max(1, TOKENS_AT_ONCE // asked.window), asked.window + 1)
 
 
 def most_in_flight(work: WorkloadSection) -> int | None:

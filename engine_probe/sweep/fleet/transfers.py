@@ -26,18 +26,14 @@ def carried(environment: Mapping[str, str]) -> dict[str, str]:
 
 def datasets_of(point: Point, sent: set[str]) -> dict[str, bytes]:
     """Return the data sets that the point reads, without those in `sent`, to which they are added."""
-    new = [path for path in paths_of(point) if path not in sent]
+    read = (point.quality.text,) if point.quality is not None else prompt_files(point.workload.prompts)
+    new = [path for path in read if path not in sent]
     sent.update(new)
     asks = isinstance(point.workload.prompts, Questions)
     try:
         return {path: (find_question_set(path) if asks else Path(path).expanduser()).read_bytes() for path in new}
     except OSError as error:
         raise UnavailableError(f"{error.filename} cannot be read any longer: {error.strerror}") from error
-
-
-def paths_of(point: Point) -> tuple[str, ...]:
-    """Return the files that a point reads."""
-    return (point.quality.text,) if point.quality is not None else prompt_files(point.workload.prompts)
 
 
 def reading(point: Point, copies: Mapping[str, str]) -> Point:

@@ -73,7 +73,8 @@ def planned(
     name, own = name_of(asked), [f"{key}={json.dumps(value)}" for key, value in asked.set.items()]
     sweep = sweep_name(asked, beside)
     as_shipped = read_sweep(sweep, own)  # what is wrong with the suite itself is refused
-    state = SweepState(name, section, sweep, [*own, *chosen_model(model), *settings], "")
+    alone = [] if model is None else [f"{MODEL}={model}"]  # also where the models are an axis of the sweep
+    state = SweepState(name, section, sweep, [*own, *alone, *settings], "")
     return read(state, prepare, as_shipped if state.settings == own else None)
 
 
@@ -87,11 +88,6 @@ def read(state: SweepState, prepare: Prepare = as_it_is, known: SweepFile | None
 
 def failed(state: SweepState, error: EngineProbeError) -> SweepState:
     return replace(state, status=FAILED, exit_code=error.exit_code, reason=str(error))
-
-
-def chosen_model(model: str | None) -> list[str]:
-    """Return the setting that measures this model alone, also where the models are an axis of the sweep."""
-    return [] if model is None else [f"{MODEL}={model}"]
 
 
 def sweep_name(asked: SuiteSweep, beside: Path) -> str:

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 
 
-def normalised(text: str) -> str:
-    """Return the text without differences of case, of width, and of how accents and ligatures are encoded."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("œ", "oe")
-
-
 def words(text: str) -> list[str]:
-    return WORD.findall(normalised(text))
+    """Return the words without differences of case, of width, and of how accents and ligatures are encoded."""
+    same = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return WORD.findall(same.replace("œ", "oe"))
 
 
 def holds(text: Sequence[str], part: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
 """Money and energy in sentences."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from engine_probe.analysis.curve.regions import MEANINGS, where
 from engine_probe.analysis.money.curve_costs import Crossing, CurveCosts, LevelCosts
@@ -10,7 +10,7 @@ from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.evaluation.money.costs import Cards, Costed, Money
 from engine_probe.report.sections.money.amounts import amount
 from engine_probe.text_format import capitalized, figures
-from engine_probe.workload.load import level_words
+from engine_probe.workload.load import level_words, levels_words
 
 
 def verdicts(found: Money) -> Iterator[str]:
@@ -97,7 +97,7 @@ def profit_verdicts(curve: Costed, currency: str) -> Iterator[str]:
     if not costs.break_even:
         yield "profit at every level measured." if profits[0] >= 0 else "loss at every level measured."
     if uncertain := [level.load for level in costs.levels if includes_zero(level.figures["profit_per_hour"])]:
-        yield f"at {loads_in_words(uncertain, unit)} repeats do not show whether it is a profit or a loss."
+        yield f"at {levels_words(uncertain, unit)} repeats do not show whether it is a profit or a loss."
     yield from price_verdict(costs, unit, currency)
 
 
@@ -107,7 +107,7 @@ def best_verdict(costs: CurveCosts, top: LevelCosts, unit: str, currency: str) -
     word = "profit is highest" if profit.mean >= 0 else "the loss is smallest"
     hourly = f"{currency}/h" if currency else "an hour"
     others = [load for load in costs.as_good if load != top.load]
-    alike = f"; at {loads_in_words(others, unit)} it is not shown to be lower" if others else ""
+    alike = f"; at {levels_words(others, unit)} it is not shown to be lower" if others else ""
     between = "" if profit.low is None else f" ({amount(profit.low, '')} to {amount(profit.high, '')})"
     return f"{word} at {level_words(top.load, unit)}: {amount(profit.mean, hourly)}{between}{alike}."
 
@@ -144,10 +144,6 @@ def price_verdict(costs: CurveCosts, unit: str, currency: str) -> Iterator[str]:
         f"no load pays below {amount(floor, currency)} per million output tokens{prompts}, the break-even price at "
         f"{level_words(low.load, unit)}; the price is {amount(price, currency)}."
     )
-
-
-def loads_in_words(loads: Sequence[float], unit: str) -> str:
-    return ", ".join([*(f"{load:g}" for load in loads[:-1]), level_words(loads[-1], unit)])
 
 
 def includes_zero(profit: Repeated | None) -> bool:

@@ -49,7 +49,8 @@ def verdict(found: CurveQuality) -> Iterator[Sentence]:
         worst = strongest(found, name)
         if worst is not None and worst.significant:
             yield Sentence(fault_words(found, name, worst), "problem" if worst.more > worst.less else "plain")
-    quiet = [FAULTS[name] for name in seen if not any_significant(found, name)]
+    significant = {change.name for change in found.changes if change.significant}
+    quiet = [FAULTS[name] for name in seen if name not in significant]
     if quiet and len(found.levels) > 1:
         yield Sentence(f"Seen, but with no shown effect of load: {', '.join(quiet)}.")
     elif quiet:
@@ -81,10 +82,6 @@ def strongest(found: CurveQuality, name: str) -> ChangedShare | None:
     """Return the comparison with the lowest p, of equal ones that with the highest load."""
     changes = [change for change in found.changes if change.name == name]
     return min(changes, key=lambda change: (change.p, -change.load), default=None)
-
-
-def any_significant(found: CurveQuality, name: str) -> bool:
-    return any(change.significant for change in found.changes if change.name == name)
 
 
 def fault_words(found: CurveQuality, name: str, change: ChangedShare) -> str:
