@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 from engine_probe.errors import EngineProbeError, IncompleteRecordingWarning, InputError, reported_to
 from engine_probe.hook.between_steps import begin_between_steps, close_between_steps
-from engine_probe.hook.host_events import PauseHook
+from engine_probe.hook.process_pauses import PauseHook
 from engine_probe.hook.scheduler import SchedulerHook
 from engine_probe.hook.workers import step_rows
 from engine_probe.record.recorder import Recorder

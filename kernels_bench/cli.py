@@ -84,7 +84,7 @@ def command(
     from kernels_bench.devices import ceilings
     from kernels_bench.devices.find import find_devices
     from kernels_bench.output import fleet_terminal, json_file, progress
-    from kernels_bench.run import report_builder, suite
+    from kernels_bench.run import device_tests, report_builder
 
     check_files(json_path, page_path)
     saved = json_file.Baseline(json_file.read_report(baseline_path), baseline_path) if baseline_path else None
@@ -95,7 +95,7 @@ def command(
             saved.check_covers(device.name)
     with progress.Screen() as screen:
         options = report_builder.Options(devices, tests, quick, tolerance / 100, saved, time.perf_counter() - started)
-        report = suite.run(options, screen)
+        report = device_tests.run(options, screen)
     try:
         code = fleet_terminal.show_any(report, partial(write, report))
     finally:

@@ -194,7 +194,7 @@ def folder(
     monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path_factory.mktemp("empty_cache")))  # as on a new machine
     model_geometry.cache_clear()
     monkeypatch.setattr(subprocess.Popen, "__init__", never)
-    monkeypatch.setattr("kernels_bench.run.suite.run", never)
+    monkeypatch.setattr("kernels_bench.run.device_tests.run", never)
     monkeypatch.setattr("engine_probe.overhead.probe.run", never)
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(files, tmp_path, dirs_exist_ok=True))

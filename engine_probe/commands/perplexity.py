@@ -74,8 +74,8 @@ def command(model: str, out: Path | None, force: bool, engine_arguments: dict[st
 
     from engine_probe.perplexity.spec import Quality
     from engine_probe.perplexity.text import read_text
-    from engine_probe.sweep.definition.checks import check_engine
     from engine_probe.sweep.definition.perplexity_points import check_predictor
+    from engine_probe.sweep.definition.setting_checks import check_engine
     from engine_probe.sweep.definition.sweep_file import EngineSection, Point
     from engine_probe.sweep.definition.workload_section import WorkloadSection
 

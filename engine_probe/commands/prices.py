@@ -79,7 +79,7 @@ def show_options(
     name: str, per_minute: float | None, users: float | None, latency: float | None, page: Path | None
 ) -> None:
     from engine_probe.analysis.run.slo import Slo
-    from engine_probe.evaluation.money.options import hardware
+    from engine_probe.evaluation.money.compared_options import hardware
     from engine_probe.evaluation.money.price_list import find_prices, read_prices
     from engine_probe.report.sections.money.hardware import price_document
 

@@ -63,14 +63,14 @@ def command(
     Options may be in any order, mixed with vLLM's engine arguments. Arguments after -- go to vLLM only: -- --seed 3.
     """
     from engine_probe.hook.workers.operators import check_torch
-    from engine_probe.sweep.definition.checks import (
+    from engine_probe.sweep.definition.request_memory import check_plans
+    from engine_probe.sweep.definition.setting_checks import (
         check_engine,
         check_kept,
         check_lengths,
         check_requests,
         check_window,
     )
-    from engine_probe.sweep.definition.request_memory import check_plans
     from engine_probe.sweep.definition.sweep_file import EngineSection, Point
     from engine_probe.sweep.preflight.memory_fit import check_fit
     from kernels_bench.devices.cpu import cpu

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from engine_probe.analysis.advice import advice
 from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
 from engine_probe.engine.parallelism import recorded_rank_count
-from engine_probe.evaluation.published.beside import plain_model
+from engine_probe.evaluation.published.published_comparison import plain_model
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 

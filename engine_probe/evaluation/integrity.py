@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.answers.integrity.answers import AnswerPair, aligned
-from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind, compare
+from engine_probe.analysis.answers.integrity.aligned_answers import AnswerPair, aligned
 from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
 from engine_probe.analysis.answers.integrity.margin_noise import MarginNoise, margin_shifts
+from engine_probe.analysis.answers.integrity.request_verdicts import ComparedAnswer, HeldToReference, Kind, compare
 from engine_probe.analysis.answers.integrity.token_steps import TokenStep, TokenSteps
 from engine_probe.analysis.statistics.student import Interval, share_interval
 from engine_probe.recordings.run import Run

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, curve_name, differing, flat
+from engine_probe.analysis.curve.curve_settings import LOAD_KEYS, NEVER, curve_name, differing, flat
 from engine_probe.analysis.pareto import Device, Frontier, Served, ServingCurve, frontier, served_by, serving_curve
 from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.recordings.cluster import Cluster

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS, Verdicts, all_not_judged, judge
 from engine_probe.analysis.answers.quality.language import WITHOUT_LINGUA, LanguageDetector, language_detector
-from engine_probe.analysis.answers.quality.load_effect import (
+from engine_probe.analysis.answers.quality.quality_by_load import (
     ChangedShare,
     MeanShare,
     Shares,
@@ -14,7 +15,6 @@ from engine_probe.analysis.answers.quality.load_effect import (
     rate,
     shares,
 )
-from engine_probe.analysis.answers.quality.verdicts import FAULTS, Verdicts, all_not_judged, judge
 from engine_probe.errors import InputError
 from engine_probe.evaluation.scores import Scores
 from engine_probe.recordings.run import Run

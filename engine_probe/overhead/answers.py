@@ -22,8 +22,8 @@ from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
-from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
+from engine_probe.workload.workload_run import plan_for, run_plan
 
 KINDS = {
     "checksums": KeepAnswers(),

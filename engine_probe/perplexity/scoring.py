@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.perplexity.documents import documents, rolling
-from engine_probe.perplexity.results import Measured, facts_of
 from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.text import Window, checksum, cut, read_text, text_sha256
+from engine_probe.perplexity.text_scores import Measured, facts_of
+from engine_probe.perplexity.word_perplexity import documents, rolling
 
 TOKENS_AT_ONCE = 2048
 LOGITS = ("raw_logits", "processed_logits")  # modes in which vLLM returns no probabilities

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine_probe.analysis.batch.left_graphs import LeftGraphs, left_graphs
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels, load_notes, whole_run_rate
 from engine_probe.analysis.curve.saturation import Saturation, kv_saturation, saturation
-from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLevel
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.statistics.grouped import grouped

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.analysis.curve.settings import LOAD_KEYS, NEVER, distinguishing, flat, value_words
+from engine_probe.analysis.curve.curve_settings import LOAD_KEYS, NEVER, distinguishing, flat, value_words
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS
 from engine_probe.errors import InputError

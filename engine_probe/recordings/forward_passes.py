@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 import pyarrow as pa
 
-from engine_probe.analysis.forward_passes.summary import PassSummary, summarise_passes
+from engine_probe.analysis.forward_passes.passes_summary import PassSummary, summarise_passes
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import MOST_DATA_BYTES, regular_size
 from engine_probe.notebook_view import NotebookView

@@ -9,7 +9,7 @@ from typing import Any
 from engine_probe.analysis.compare.changes import Change, perplexity_change
 from engine_probe.analysis.compare.perplexity import Perplexity, paired, perplexity
 from engine_probe.errors import InputError
-from engine_probe.perplexity.results import QUALITY_FILE, Measured, read_measured
+from engine_probe.perplexity.text_scores import QUALITY_FILE, Measured, read_measured
 from engine_probe.text_format import plain
 
 POINTS_FOLDER = "points"

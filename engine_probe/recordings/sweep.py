@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine_probe.analysis.compare.probe_cost import ProbeCost, Timed, probe_cost
-from engine_probe.analysis.curve.settings import curve_settings, differing, flat
+from engine_probe.analysis.curve.curve_settings import curve_settings, differing, flat
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError, reason_of
 from engine_probe.files.config_file import RESULT_FILE

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from engine_probe.analysis.compare.probe_cost import Timed, pair_of, probe_cost, probe_cost_line
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.held_load import HeldLoad, held_load
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.errors import InputError

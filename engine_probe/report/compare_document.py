@@ -10,10 +10,10 @@ from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.trend import TIME, VLLM, TrendOver
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.document import Document, Section, says
+from engine_probe.report.sections.compare.change_words import short_names
 from engine_probe.report.sections.compare.changes import changes_section, each_point, metric_names, side_by_side
 from engine_probe.report.sections.compare.trend import METHOD, points_section, trend_charts, trend_verdict
 from engine_probe.report.sections.compare.verdict import compare_verdict
-from engine_probe.report.sections.compare.words import short_names
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 
 AXES = {TIME: "over time", VLLM: "over versions of vLLM"}

@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 from engine_probe.evaluation.pareto import same_work
-from engine_probe.evaluation.published.beside import beside
+from engine_probe.evaluation.published.published_comparison import beside
 from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
-from engine_probe.report.charts.experiment.models import across_charts
+from engine_probe.report.charts.experiment.across_curves import across_charts
 from engine_probe.report.charts.model import Chart, Lines
 from engine_probe.report.charts.money import money_charts
 from engine_probe.report.charts.published import drawn_beside

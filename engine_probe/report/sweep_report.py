@@ -10,8 +10,8 @@ from engine_probe.evaluation.advice import advised
 from engine_probe.evaluation.integrity import integrity, sampled_runs
 from engine_probe.evaluation.money.costs import Money
 from engine_probe.evaluation.pareto import same_work
-from engine_probe.evaluation.published.beside import beside
 from engine_probe.evaluation.published.claims import Evidence, judged_claims
+from engine_probe.evaluation.published.published_comparison import beside
 from engine_probe.evaluation.published.reference import Reference
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
@@ -20,7 +20,7 @@ from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept, slo_of_search
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.experiment.models import across_charts
+from engine_probe.report.charts.experiment.across_curves import across_charts
 from engine_probe.report.charts.model import Chart
 from engine_probe.report.charts.money import money_charts
 from engine_probe.report.charts.published import drawn_beside

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine_probe.analysis.batch.prediction_interval import figure_of
-from engine_probe.analysis.compare.decisions import SameDecisions, same_decisions
+from engine_probe.analysis.compare.scheduler_decisions import SameDecisions, same_decisions
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.statistics.student import Interval
 from engine_probe.recordings.run import Run

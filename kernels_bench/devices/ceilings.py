@@ -17,8 +17,8 @@ import msgspec
 
 from kernels_bench.errors import UnavailableError
 from kernels_bench.judge.doubts import UNKNOWN_LOAD, UNSTABLE, unknown_load
+from kernels_bench.output.quantities import quantity
 from kernels_bench.output.regular_file import read_regular
-from kernels_bench.output.words import quantity
 from kernels_bench.results import FAIL, INVALID, Amount, DeviceReport, Report, Result, Struct, Unit
 
 FILES_PER_SECOND = 1000

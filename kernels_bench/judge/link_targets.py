@@ -5,7 +5,7 @@ import msgspec
 from kernels_bench.devices.nvml import CROSSING, NVLINK
 from kernels_bench.devices.specifications import LANE_BYTES_PER_S, Specification
 from kernels_bench.judge.verdicts import NO_MARK, Judgement, worst_of
-from kernels_bench.output.words import quantity
+from kernels_bench.output.quantities import quantity
 from kernels_bench.results import FAIL, INVALID, PASS, WARN, Result
 
 # Marks from "05 — Benchmarks for L40S x12", for GPUs with 16 lanes of PCIe generation 4.

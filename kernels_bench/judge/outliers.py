@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from kernels_bench.judge.verdicts import gain, worst_of
-from kernels_bench.output.words import quantity
+from kernels_bench.output.quantities import quantity
 from kernels_bench.results import INVALID, WARN, Result
 
 FEW = 3  # devices from which the slow one can be told

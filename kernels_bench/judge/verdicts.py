@@ -8,7 +8,7 @@ verdict is MEASURED.
 from collections.abc import Iterable, Sequence
 
 from kernels_bench.devices.specifications import Specification, limiting_column
-from kernels_bench.output.words import quantity
+from kernels_bench.output.quantities import quantity
 from kernels_bench.results import (
     FAIL,
     INVALID,

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from kernels_bench.judge.fleet import FleetReport, Node, fleet_exit_code
 from kernels_bench.output import terminal
+from kernels_bench.output.quantities import shown
 from kernels_bench.output.summary_lines import BAD, Line, columns, lines, problems
-from kernels_bench.output.words import shown
 from kernels_bench.results import INVALID, WARN, Report, Verdict
 
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from rich.console import Console
 
-from kernels_bench.output.words import quantity, shown
+from kernels_bench.output.quantities import quantity, shown
 from kernels_bench.results import Figure, Skipped
 
 

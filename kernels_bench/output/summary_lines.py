@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kernels_bench.judge.fleet import Node, worst
+from kernels_bench.output.quantities import quantity
 from kernels_bench.output.terminal import because
-from kernels_bench.output.words import quantity
 from kernels_bench.results import FAIL, INVALID, WARN, Report, Result, Verdict
 
 # title -> the test, and the beginning of the figure's name

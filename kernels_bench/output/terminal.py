@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kernels_bench.judge.verdicts import NO_MARK
-from kernels_bench.output.words import quantity, shown
+from kernels_bench.output.quantities import quantity, shown
 from kernels_bench.results import (
     FAIL,
     INVALID,

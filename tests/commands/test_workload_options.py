@@ -11,7 +11,7 @@ import pytest
 
 from engine_probe.commands.options.workload_options import DATASETS, WorkloadOptions
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.checks import check_requests
+from engine_probe.sweep.definition.setting_checks import check_requests
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.workload.arrivals import OpenLoop, Replay
 from engine_probe.workload.dataset_file import Dataset

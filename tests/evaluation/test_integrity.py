@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.analysis.answers.integrity.compare import Kind
+from engine_probe.analysis.answers.integrity.request_verdicts import Kind
 from engine_probe.evaluation.integrity import CurveIntegrity, figures, integrity
 from engine_probe.recordings.sweep import load_sweep
 from tests.support.answers.simulated_answers import normal

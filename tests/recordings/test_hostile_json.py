@@ -15,7 +15,7 @@ from engine_probe.evaluation.money.price_list import read_prices
 from engine_probe.evaluation.published.reference import read_reference
 from engine_probe.evaluation.scores import read_scores
 from engine_probe.files.safe_read import read_toml
-from engine_probe.perplexity.results import read_measured
+from engine_probe.perplexity.text_scores import read_measured
 from engine_probe.sweep.execution.resume import finished_rows
 from tests.support.recordings.run_folders import ran, write_run, write_sweep
 

@@ -15,7 +15,7 @@ from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.evaluation import comparison
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.renderers.forest_plot import forest, reach
-from engine_probe.report.sections.compare.words import chance_words, ratio, short_names
+from engine_probe.report.sections.compare.change_words import chance_words, ratio, short_names
 from tests.support.processes.command import compare
 from tests.support.recordings.golden import write_repeated
 from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import engine_probe
 from engine_probe.cli import cli
 from engine_probe.recordings.experiment import load_experiment
-from engine_probe.report.charts.experiment.models import spread
+from engine_probe.report.charts.experiment.across_curves import spread
 from engine_probe.report.experiment_report import experiment_document
 from tests.support.recordings.hardware_facts import GIB, loaded, memory
 from tests.support.recordings.run_folders import write_sweep

@@ -10,7 +10,7 @@ import engine_probe
 from engine_probe.analysis.compare.gates import read_gate
 from engine_probe.analysis.statistics.student import quantile
 from engine_probe.evaluation.money.costs import run_money, sweep_money
-from engine_probe.evaluation.published.beside import beside
+from engine_probe.evaluation.published.published_comparison import beside
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
 from engine_probe.report.charts.sweep import throughput_charts

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.levels import PointFigures, cache_of
 from engine_probe.analysis.curve.saturation import Saturation
-from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.run.prefix_cache import CacheLoss, cache_loss
 from engine_probe.text_format import counted
 from engine_probe.workload.load import level_words

@@ -6,8 +6,8 @@ the throughput with drafts over that without, less one.
 
 from collections.abc import Mapping, Sequence
 
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve, rates
-from engine_probe.analysis.curve.settings import curve_name
 
 
 def drafts_gain(curves: Sequence[MeasuredCurve]) -> Mapping[str, list[ChangedThroughput]]:

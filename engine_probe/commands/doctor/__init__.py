@@ -1,3 +1,3 @@
 """`engine_probe doctor`: checks of this machine, and what to do about problems."""
 
-from engine_probe.commands.doctor.checks import command as command
+from engine_probe.commands.doctor.machine_checks import command as command

@@ -124,7 +124,7 @@ def command(
             show_plan(sides, rounds or ROUNDS, like, address, device)
         from engine_probe.commands.sweep.in_turns import measure_in_turns
         from engine_probe.commands.sweep.measure import measure
-        from engine_probe.commands.sweep.reading import check_before_start
+        from engine_probe.commands.sweep.sweep_argument import check_before_start
 
         check_before_start(sides, address is not None)
         one = partial(measure, name=Path(name).stem, address=address, force=force, verbose=verbose)
@@ -152,7 +152,7 @@ def check_together(resume: str | None, out: str | None, against: bool, rounds: i
 
 def sides_of(name: str, against: tuple[str, ...], settings: tuple[str, ...], model: str | None) -> list[SweepFile]:
     """Read the sweep, and the one that it is compared with."""
-    from engine_probe.commands.sweep.reading import read, read_sides
+    from engine_probe.commands.sweep.sweep_argument import read, read_sides
 
     return read_sides(name, against, settings, model) if against else [read(name, settings, model)]
 

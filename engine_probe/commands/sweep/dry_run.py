@@ -9,7 +9,7 @@ from engine_probe.commands.options.console import output_console
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
-from engine_probe.sweep.execution.left_out import beyond_fleet, beyond_machine, check_any_left, refused
+from engine_probe.sweep.execution.oversized_points import beyond_fleet, beyond_machine, check_any_left, refused
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier

@@ -11,7 +11,7 @@ import msgspec
 
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import Results, holds_steps, open_results
-from engine_probe.commands.sweep.reading import caution
+from engine_probe.commands.sweep.sweep_argument import caution
 from engine_probe.errors import INTERRUPTED
 from engine_probe.hook.vllm_versions import check_version
 from engine_probe.hook.workers.operators import check_torch
@@ -26,7 +26,7 @@ from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.engine_run import Engines, LocalEngines
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.folders import LOG_FILE, LOG_STEM, PARTIAL, POINTS, rows_of
-from engine_probe.sweep.execution.left_out import Reasons, beyond_fleet, beyond_machine, check_any_left, told
+from engine_probe.sweep.execution.oversized_points import Reasons, beyond_fleet, beyond_machine, check_any_left, told
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.ray_cluster import connected

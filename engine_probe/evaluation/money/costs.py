@@ -16,7 +16,7 @@ from engine_probe.analysis.money.work import Work, together
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.statistics.level_noise import in_rounds
-from engine_probe.evaluation.money.options import ComparedHardware, hardware
+from engine_probe.evaluation.money.compared_options import ComparedHardware, hardware
 from engine_probe.evaluation.money.price_list import find_prices, read_prices
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.curve import Curve, curves, points_by_curve

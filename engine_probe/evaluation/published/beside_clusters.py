@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine_probe.evaluation.published.beside import differences, plain_model
 from engine_probe.evaluation.published.clusters import PublishedCluster
 from engine_probe.evaluation.published.documents import PublishedDocument, Stated
+from engine_probe.evaluation.published.published_comparison import differences, plain_model
 from engine_probe.recordings.cluster_levels import ClusterLevel, ClusterPart
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from engine_probe.analysis.answers.quality.verdicts import FAULTS
+from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS
 from engine_probe.analysis.compare.load_effect import Effect, Effects
 from engine_probe.analysis.run.gpu_health import GpuHealth, devices, gpu_health, rows_of
 from engine_probe.analysis.statistics.matched_odds import Stratum, matched_odds

@@ -20,8 +20,8 @@ from time import monotonic_ns as now
 from typing import Any
 
 from engine_probe.errors import reason_of, reported_to
-from engine_probe.hook.host_events import PauseHook
 from engine_probe.hook.patches import Patches
+from engine_probe.hook.process_pauses import PauseHook
 from engine_probe.hook.workers.calls import WorkersSilentError, ask_workers
 from engine_probe.hook.workers.collectives import CollectiveTimes, tensor_parallel_group
 from engine_probe.hook.workers.device_events import DeviceEvents

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from engine_probe.analysis.compare.changes import METRICS, Metric
 from engine_probe.evaluation.comparison import Comparison
-from engine_probe.report.charts.levels import SeriesValues, over_repeats
+from engine_probe.report.charts.level_means import SeriesValues, over_repeats
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis, of_levels, short
 from engine_probe.report.charts.sweep import WHISKERS
 

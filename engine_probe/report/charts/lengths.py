@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.analysis.statistics.polynomial_fit import LineOrParabola, line_or_parabola
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.charts.levels import Value, over_repeats
+from engine_probe.report.charts.level_means import Value, over_repeats
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers, of_levels
 from engine_probe.workload.load import level_words
 

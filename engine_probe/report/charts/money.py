@@ -6,7 +6,7 @@ from itertools import pairwise
 from engine_probe.analysis.money.curve_costs import CurveCosts
 from engine_probe.analysis.money.metrics import MONEY
 from engine_probe.evaluation.money.costs import Costed, Money
-from engine_probe.report.charts.levels import any_of
+from engine_probe.report.charts.level_means import any_of
 from engine_probe.report.charts.model import Axis, Chart, Lines, Mark, Region, Series, load_axis, of_levels
 from engine_probe.report.charts.sweep import INTERVALS, regions
 from engine_probe.text_format import capitalized

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engine_probe.evaluation.published.beside import Beside
+from engine_probe.evaluation.published.published_comparison import Beside
 from engine_probe.report.charts.model import Chart, Lines, Mark, Series
 
 PUBLISHED_COLOUR = 6

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from engine_probe.analysis.answers.quality.load_effect import MeanShare
-from engine_probe.analysis.answers.quality.verdicts import FAULTS
+from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS
+from engine_probe.analysis.answers.quality.quality_by_load import MeanShare
 from engine_probe.evaluation.quality import ALL, CORRECT, CurveQuality
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis, short
 

@@ -12,7 +12,7 @@ from engine_probe.analysis.run.timeline import Pace, pace
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-from engine_probe.report.charts.levels import Value, over_loads, throughput_over_loads
+from engine_probe.report.charts.level_means import Value, over_loads, throughput_over_loads
 from engine_probe.report.charts.model import Axis, Chart, Lines, Region, Series, load_axis, moments, numbers
 from engine_probe.text_format import capitalized
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from engine_probe.analysis.compare.changes import Change
-from engine_probe.report.sections.compare.words import VERDICTS
+from engine_probe.report.sections.compare.change_words import VERDICTS
 from page_kit.chart_words import chart_words
 from page_kit.html import Html, element
 from page_kit.scale import ticks

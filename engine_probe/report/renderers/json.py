@@ -39,7 +39,7 @@ from engine_probe.recordings.suite import Suite
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import OverLength, fitted_lines
-from engine_probe.report.charts.levels import by_load, intervals, throughput
+from engine_probe.report.charts.level_means import by_load, intervals, throughput
 from engine_probe.report.renderers.json_parts import accounted, picked, run_quality, sweep_quality
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 

@@ -3,9 +3,9 @@
 from dataclasses import fields
 from typing import Any
 
-from engine_probe.analysis.answers.quality.verdicts import Verdicts
+from engine_probe.analysis.answers.quality.answer_verdicts import Verdicts
+from engine_probe.evaluation.money.compared_options import ComparedHardware
 from engine_probe.evaluation.money.costs import Money, worth_showing
-from engine_probe.evaluation.money.options import ComparedHardware
 from engine_probe.evaluation.quality import Judge, JudgedAnswer, RunQuality, curve_qualities
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import Swept

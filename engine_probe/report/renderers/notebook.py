@@ -21,14 +21,14 @@ from engine_probe.recordings.suite import Suite
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.compare import compare_charts
-from engine_probe.report.charts.experiment.models import SATURATION_TITLES, across_charts
+from engine_probe.report.charts.experiment.across_curves import SATURATION_TITLES, across_charts
 from engine_probe.report.charts.model import Lines, numbers
 from engine_probe.report.charts.sweep import regions
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
+from engine_probe.report.sections.compare.change_words import short_names
 from engine_probe.report.sections.compare.changes import changes_section
 from engine_probe.report.sections.compare.trend import trend_charts, trend_verdict
 from engine_probe.report.sections.compare.verdict import compare_verdict
-from engine_probe.report.sections.compare.words import short_names
 from engine_probe.report.sections.experiment.suite import suite_verdict
 from engine_probe.report.sections.experiment.verdict import experiment_verdict
 from engine_probe.report.sections.forward_passes import forward_pass_document

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine_probe.analysis.compare.argument_trials import ArgumentEffect, ArgumentTrials, Gain, Trial
-from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.statistics.repeats import reach_words, repeated
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, sure, table
-from engine_probe.report.sections.compare.words import signed
+from engine_probe.report.sections.compare.change_words import signed
 from engine_probe.text_format import counted
 
 MOST_GAIN = 10.0  # the end of an interval beyond which it says nothing

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from engine_probe.analysis.forward_passes.summary import PassSummary
+from engine_probe.analysis.forward_passes.passes_summary import PassSummary
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.report.charts.run import pass_charts
 from engine_probe.report.document import Document, Section, Table, says, table

@@ -13,16 +13,16 @@ from pathlib import Path
 import msgspec
 
 from engine_probe.analysis.compare.argument_trials import UNITS, Trial, at_best_load, challenger, scored
-from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
 from engine_probe.errors import InputError
 from engine_probe.recordings.sweep_point import open_point
 from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, applied, named, own_setting
 from engine_probe.sweep.argument_search.suggest import suggest
-from engine_probe.sweep.definition.checks import check_points
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.search import Adaptive
+from engine_probe.sweep.definition.setting_checks import check_points
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.events import BestSoFar

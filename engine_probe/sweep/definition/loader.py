@@ -12,8 +12,8 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.money.price_list import with_prices_read
 from engine_probe.files import config_file
 from engine_probe.files.safe_read import read_toml
-from engine_probe.sweep.argument_search.checks import check_search
-from engine_probe.sweep.definition import checks
+from engine_probe.sweep.argument_search.search_checks import check_search
+from engine_probe.sweep.definition import setting_checks
 from engine_probe.sweep.definition.axes import MODEL, check_axis
 from engine_probe.sweep.definition.checkpoints import check_checkpoints, points_here
 from engine_probe.sweep.definition.integrity_check import check_comparable
@@ -71,13 +71,13 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
             check_axis(axis, WorkloadSection.__struct_fields__)
         check_search(sweep)
         sweep = with_prices(sweep)
-        checks.check_adaptive(sweep)
-        checks.check_saturated(sweep)
+        setting_checks.check_adaptive(sweep)
+        setting_checks.check_saturated(sweep)
         found = points(sweep)
-        checks.check_together(sweep, found)
-        checks.check_points(apart(points_here(sweep)))
+        setting_checks.check_together(sweep, found)
+        setting_checks.check_points(apart(points_here(sweep)))
         check_comparable(sweep, found)
-        checks.check_reach(sweep, found)
+        setting_checks.check_reach(sweep, found)
         sets_model = model is not None or any(MODEL in setting.partition("=")[0] for setting in settings)
         check_checkpoints(sweep, other_models=path.suffix == ".json" or sets_model)
         check_quality(sweep)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import msgspec
 
-from engine_probe.analysis.curve.settings import curve_settings
+from engine_probe.analysis.curve.curve_settings import curve_settings
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.engine.parallelism import DATA, parallel_size
 from engine_probe.engine.spec import EngineSpec

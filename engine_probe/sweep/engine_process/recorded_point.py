@@ -27,9 +27,9 @@ from engine_probe.workload.load import FURTHER
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import Plan
-from engine_probe.workload.run import run_plan
 from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_run import run_plan
 
 Tell = Callable[[Message], None]
 

@@ -22,8 +22,8 @@ from engine_probe.engine.twin.data_parallel import build_cores
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.virtual_clock import VirtualClock
 from engine_probe.errors import EngineProbeError, InputError
-from engine_probe.perplexity.results import write_measured
 from engine_probe.perplexity.scoring import score
+from engine_probe.perplexity.text_scores import write_measured
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process import messages
 from engine_probe.sweep.engine_process.recorded_point import (
@@ -35,9 +35,9 @@ from engine_probe.sweep.engine_process.recorded_point import (
 )
 from engine_probe.sweep.results.driver_log import WarmedUp
 from engine_probe.workload.prompts import RandomPrompts
-from engine_probe.workload.run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
+from engine_probe.workload.workload_run import plan_for, run_plan
 
 CommonStart = Callable[[], int]  # blocks until all engines of the point are warm; returns when they begin, in wall time
 

@@ -21,7 +21,7 @@ from engine_probe.sweep.execution.engine_group import EngineGroup, GridGroup, by
 from engine_probe.sweep.execution.engine_run import EngineLimits, Engines
 from engine_probe.sweep.execution.events import Event, GroupEnded, Listener, MeasuredBefore, Moved, SearchEnded
 from engine_probe.sweep.execution.folders import PointFolders
-from engine_probe.sweep.execution.left_out import Reasons, without_checkpoint
+from engine_probe.sweep.execution.oversized_points import Reasons, without_checkpoint
 from engine_probe.sweep.execution.planned_point import PlannedPoint
 from engine_probe.sweep.execution.repeated_failures import EngineFailures, GuardedEngine
 from engine_probe.sweep.execution.results_file import ResultsFile

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import msgspec
 
-from engine_probe.analysis.curve.settings import curve_name
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError

@@ -18,7 +18,7 @@ from engine_probe.sweep.execution.engine_run import TICK_SECONDS, EngineLimits
 from engine_probe.sweep.execution.events import LogText, Moved, Placed, Show
 from engine_probe.sweep.execution.folders import RESUMABLE
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
-from engine_probe.sweep.fleet.cluster import Calls, LiveNodes, LostError, MachineCluster, MachineWorker
+from engine_probe.sweep.fleet.machine_cluster import Calls, LiveNodes, LostError, MachineCluster, MachineWorker
 from engine_probe.sweep.fleet.placing_order import LargestFirst
 from engine_probe.sweep.fleet.remote_engine import Update
 from engine_probe.sweep.fleet.resources import EngineShare

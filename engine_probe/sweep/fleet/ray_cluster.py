@@ -17,8 +17,8 @@ from engine_probe.errors import InputError, UnavailableError, UnsupportedVersion
 from engine_probe.hook.vllm_versions import SUPPORTED_TEXT, is_supported
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.fleet import installed_versions
-from engine_probe.sweep.fleet.cluster import MachineWorker
 from engine_probe.sweep.fleet.installed_versions import NONE, VLLM, installed
+from engine_probe.sweep.fleet.machine_cluster import MachineWorker
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
 from engine_probe.sweep.fleet.resources import EngineShare, Node
 from page_kit.plain_text import first_line

@@ -10,8 +10,8 @@ from pathlib import Path
 from engine_probe.engine.parallelism import rank_count
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS, EngineLimits
-from engine_probe.sweep.fleet.cluster import Calls, LiveNodes, MachineCluster
 from engine_probe.sweep.fleet.fleet_engine import PATIENCE_SECONDS, FleetEngine, Machines
+from engine_probe.sweep.fleet.machine_cluster import Calls, LiveNodes, MachineCluster
 from engine_probe.sweep.fleet.placing_order import LargestFirst
 
 

@@ -17,7 +17,7 @@ from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
-from engine_probe.sweep.execution.left_out import Reasons, told, without_checkpoint
+from engine_probe.sweep.execution.oversized_points import Reasons, told, without_checkpoint
 from engine_probe.sweep.preflight.duration_estimate import (
     AT_LEAST,
     DeviceSpeed,
@@ -28,7 +28,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.gpu_memory import GpuMemory, block_size, memories, show_memory
-from engine_probe.sweep.preflight.host_memory import HostMemory, host_memories, show_host_memory
+from engine_probe.sweep.preflight.host_memory_shares import HostMemory, host_memories, show_host_memory
 from engine_probe.sweep.preflight.memory_fit import pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.sweep.preflight.pool_demand import peak_tokens

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from engine_probe.sweep.argument_search.checks import limits_of
+from engine_probe.sweep.argument_search.search_checks import limits_of
 from engine_probe.sweep.argument_search.space import ArgumentSearch
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile
 from engine_probe.sweep.preflight.duration_estimate import Estimate

@@ -8,8 +8,8 @@ import msgspec
 from engine_probe.analysis.compare.perplexity import perplexity
 from engine_probe.analysis.curve.held_load import held_load
 from engine_probe.errors import EngineProbeError
-from engine_probe.perplexity.results import Measured, read_measured
 from engine_probe.perplexity.text import read_text, text_sha256
+from engine_probe.perplexity.text_scores import Measured, read_measured
 from engine_probe.record.run_folder import COMPLETE, REPLICA_FOLDER
 from engine_probe.recordings.cluster import Cluster, open_cluster
 from engine_probe.recordings.run import Run, load

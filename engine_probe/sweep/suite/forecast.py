@@ -10,7 +10,7 @@ from engine_probe.sweep.definition.checkpoints import absent, check_any_here
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, apart, points
-from engine_probe.sweep.execution.left_out import (
+from engine_probe.sweep.execution.oversized_points import (
     Reasons,
     beyond_fleet,
     beyond_machine,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain
 
 from kernels_bench.devices.specifications import specification_of
-from kernels_bench.output.words import quantity
+from kernels_bench.output.quantities import quantity
 from kernels_bench.results import Figure, Reading, Report, Trial
 from page_kit.html import Html, element, figure
 from page_kit.line_chart import Series, chart

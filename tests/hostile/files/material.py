@@ -76,7 +76,7 @@ def text_to_predict(sandbox: Path) -> None:
 
 
 def go_on_with_a_suite(sandbox: Path) -> None:
-    from engine_probe.sweep.suite.run import SuiteRun
+    from engine_probe.sweep.suite.suite_run import SuiteRun
 
     SuiteRun.resumed(sandbox / "in" / "suite")
 

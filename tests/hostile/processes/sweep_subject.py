@@ -113,7 +113,7 @@ def _in_this_process(engine: Any) -> Any:
     from engine_probe.sweep.execution.folders import set_aside
     from engine_probe.sweep.execution.planned_point import Measurement
     from engine_probe.sweep.results.point_results import row_at
-    from engine_probe.workload.run import plan_for
+    from engine_probe.workload.workload_run import plan_for
 
     llm = SimpleNamespace(llm_engine=engine)
 

@@ -17,7 +17,7 @@ from kernels_bench.devices.nvml import Nvml
 from kernels_bench.output.progress import Screen
 from kernels_bench.output.terminal import exit_code, show
 from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, WARN, Device, Figure, Report
-from kernels_bench.run import suite
+from kernels_bench.run import device_tests
 from kernels_bench.run.report_builder import Options
 from kernels_bench.timing.measure import QUICK
 from kernels_bench.timing.rank_group import RankGroupError
@@ -46,32 +46,32 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
         def fake_bench(state: Any, device: Device) -> Bench:
             return Bench(device, FakeClock(lambda sample: 1e6), QUICK, True, lambda text: None)
 
-        monkeypatch.setattr(suite, "open_nvml", opened)
-        monkeypatch.setattr(suite, "_bench", opens or fake_bench)
+        monkeypatch.setattr(device_tests, "open_nvml", opened)
+        monkeypatch.setattr(device_tests, "_bench", opens or fake_bench)
 
         def module(test: str) -> SimpleNamespace:
             if between:
                 return SimpleNamespace(run=between, pairs=lambda benches: list(permutations(benches, 2)))
             return SimpleNamespace(run=lambda bench: tests[test]())
 
-        monkeypatch.setattr(suite, "_module", module)
+        monkeypatch.setattr(device_tests, "_module", module)
         devices = tuple(
             Device(f"cuda:{index}", L40S.name, f"GPU-{index}", 48 << 30, 96 << 20, 142, "8.9") for index in range(cards)
         )
         with Screen() as screen:
-            return suite.run(Options(devices, tuple(tests), True, 0.05), screen)
+            return device_tests.run(Options(devices, tuple(tests), True, 0.05), screen)
 
     return run
 
 
 @pytest.fixture(autouse=True)
 def a_quiet_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "OtherLoad", lambda: SimpleNamespace(share=lambda: 0.0))
+    monkeypatch.setattr(device_tests, "OtherLoad", lambda: SimpleNamespace(share=lambda: 0.0))
 
 
 @pytest.fixture(autouse=True)
 def nothing_to_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite, "release", lambda device: None)
+    monkeypatch.setattr(device_tests, "release", lambda device: None)
 
 
 def good() -> Iterator[Figure]:
@@ -172,7 +172,7 @@ def test_a_dying_card_fails_and_nothing_more_is_asked_of_it(
         raise torch.AcceleratorError(dead[0])
         yield
 
-    monkeypatch.setattr(suite, "release", again)
+    monkeypatch.setattr(device_tests, "release", again)
 
     report = card({"memory": dies, "gemm": good})
     assert [result.verdict for result in report.results] == [FAIL, SKIPPED]
@@ -189,7 +189,7 @@ def test_what_fails_late_is_found_before_the_next_test(
     def late(device: Device) -> None:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(suite, "release", late)
+    monkeypatch.setattr(device_tests, "release", late)
     report = card({"memory": good, "gemm": good}, cards=2)
     assert [result.verdict for result in report.results] == [PASS, FAIL, SKIPPED, SKIPPED, SKIPPED]
     assert report.results[0].figure is not None  # what was finished stays

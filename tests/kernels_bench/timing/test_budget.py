@@ -16,7 +16,7 @@ from kernels_bench.output.page.document import page
 from kernels_bench.output.progress import Screen
 from kernels_bench.output.terminal import summary
 from kernels_bench.results import Device, Figure, Report
-from kernels_bench.run import suite
+from kernels_bench.run import device_tests
 from kernels_bench.run.report_builder import Options
 from kernels_bench.timing.budget import CLOSING_S, MINUTE_S, until_ns
 from kernels_bench.timing.measure import FULL, QUICK, OutOfTimeError, Work, rate
@@ -45,13 +45,15 @@ def run(monkeypatch: pytest.MonkeyPatch, call_s: float, quick: bool = True, spen
 
         return SimpleNamespace(run=measured)
 
-    monkeypatch.setattr(suite, "open_nvml", no_nvml)
-    monkeypatch.setattr(suite, "OtherLoad", lambda: SimpleNamespace(share=lambda: 0.48))
-    monkeypatch.setattr(suite, "_module", module)
+    monkeypatch.setattr(device_tests, "open_nvml", no_nvml)
+    monkeypatch.setattr(device_tests, "OtherLoad", lambda: SimpleNamespace(share=lambda: 0.48))
+    monkeypatch.setattr(device_tests, "_module", module)
     effort = QUICK if quick else FULL
-    monkeypatch.setattr(suite, "_bench", lambda state, device: Bench(device, clock, effort, quick, lambda text: None))
+    monkeypatch.setattr(
+        device_tests, "_bench", lambda state, device: Bench(device, clock, effort, quick, lambda text: None)
+    )
     with Screen() as screen:
-        report = suite.run(Options((PROCESSOR,), tuple(NAMES), quick, 0.05, spent_s=spent_s), screen)
+        report = device_tests.run(Options((PROCESSOR,), tuple(NAMES), quick, 0.05, spent_s=spent_s), screen)
     return report, clock.now_ns() / 1e9
 
 

@@ -11,7 +11,7 @@ from engine_probe.record.schema import ADDED_SCHEMAS
 from engine_probe.sweep.engine_process.recorded_point import so_far
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.request_plan import Plan
-from engine_probe.workload.run import run_plan
+from engine_probe.workload.workload_run import run_plan
 
 ANSWERS = ADDED_SCHEMAS["answers"]
 

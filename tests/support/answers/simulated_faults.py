@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from engine_probe.analysis.answers.integrity.answers import AnswerPair, aligned
-from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind, compare
+from engine_probe.analysis.answers.integrity.aligned_answers import AnswerPair, aligned
 from engine_probe.analysis.answers.integrity.margin_noise import margin_shifts, stretches
+from engine_probe.analysis.answers.integrity.request_verdicts import ComparedAnswer, HeldToReference, Kind, compare
 from tests.support.answers.simulated_answers import SCHEMA, Engine, Integers, Reals, normal
 
 MEASURED: dict[str, Any] = json.loads(Path(__file__).with_name("measured_margins.json").read_text())

@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
+from engine_probe.analysis.answers.quality.answer_verdicts import judge
 from engine_probe.analysis.answers.quality.language import LanguageDetector
-from engine_probe.analysis.answers.quality.verdicts import judge
 from engine_probe.workload.question_set.question_file import Question
 from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
 from tests.support.answers.simulated_faults import FAULTS, REQUESTS, Count

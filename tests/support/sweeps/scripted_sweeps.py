@@ -25,7 +25,7 @@ IMPORTS = (
     "engine_probe.commands.sweep.cli",
     "engine_probe.commands.sweep.in_turns",
     "engine_probe.commands.sweep.measure",
-    "engine_probe.commands.sweep.reading",
+    "engine_probe.commands.sweep.sweep_argument",
     "pandas",
     "pyarrow.dataset",
     "scipy.special",

@@ -19,7 +19,7 @@ from engine_probe.recordings.sweep import open_sweep
 from engine_probe.report.renderers.json import sweep_figures
 from engine_probe.report.sweep_report import sweep_document
 from engine_probe.sweep.argument_search import suggest
-from engine_probe.sweep.argument_search.checks import check_search
+from engine_probe.sweep.argument_search.search_checks import check_search
 from engine_probe.sweep.definition.sweep_file import SECTIONS, Point, SweepFile, points
 from engine_probe.sweep.execution.events import BestSoFar, Event, MeasuredBefore
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint

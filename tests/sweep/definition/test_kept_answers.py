@@ -10,8 +10,8 @@ import pytest
 
 from engine_probe.commands.profile import answers_to_keep
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.checks import check_kept
 from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.setting_checks import check_kept
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.answers import KeepAnswers

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.checks import check_window
 from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.setting_checks import check_window
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from engine_probe.commands.sweep.cli import command
 from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_folder, shipped_names
 from engine_probe.sweep.definition.perplexity_points import texts
+from engine_probe.sweep.definition.setting_checks import check_requests
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import memories_here

@@ -362,7 +362,7 @@ def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
 def test_a_second_ctrl_c_does_not_wait_for_the_engines(
     sweep: SweepFile, out: Path, machines: Machines, engine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine_probe.sweep.fleet.cluster.LAST_ANSWER_SECONDS", 600)
+    monkeypatch.setattr("engine_probe.sweep.fleet.machine_cluster.LAST_ANSWER_SECONDS", 600)
     engine("import time; time.sleep(60)")
     goes_on = threading.Event()
 

@@ -19,8 +19,8 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import find_sweep, read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
-from engine_probe.sweep.execution.left_out import beyond_machine
-from engine_probe.sweep.preflight import host_memory
+from engine_probe.sweep.execution.oversized_points import beyond_machine
+from engine_probe.sweep.preflight import host_memory_shares
 from engine_probe.sweep.preflight.dry_run import show_points, size_cells, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
@@ -338,10 +338,10 @@ def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_na
 
 def test_a_pool_that_vllm_makes_of_a_share_of_the_memory_is_shown_as_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pool and weights share 2 GiB of 4; a token takes keys and values of 30 layers, 3 heads and 64 numbers."""
-    monkeypatch.setattr(host_memory, "memory_nodes", lambda: [MemoryNode(4 * GIB, 4 * GIB)])
+    monkeypatch.setattr(host_memory_shares, "memory_nodes", lambda: [MemoryNode(4 * GIB, 4 * GIB)])
     arguments = {"gpu_memory_utilization": 0.5, "block_size": 16}
     points_here = [asked(8, engine=EngineSection("smollm2", arguments))]
-    ((spec, memory),) = host_memory.host_memories(points_here).items()
+    ((spec, memory),) = host_memory_shares.host_memories(points_here).items()
     assert spec.arguments == arguments
     assert memory.refusal is None
     assert memory.pool_tokens is None  # not known, so that a suite counts on nothing

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.checks import check_stop
+from engine_probe.sweep.definition.setting_checks import check_stop
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import request_count

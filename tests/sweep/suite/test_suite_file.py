@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.commands.sweep.suite.reading import read
+from engine_probe.commands.sweep.suite.suite_argument import read
 from engine_probe.errors import InputError
 from engine_probe.recordings.suite import FAILED, WAITING
 from engine_probe.sweep.definition.sweep_file import points

@@ -13,10 +13,10 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.evaluation.precision import engines
-from engine_probe.perplexity.results import Measured
 from engine_probe.perplexity.scoring import Scoring, log_probabilities, score
 from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.text import cut
+from engine_probe.perplexity.text_scores import Measured
 from engine_probe.recordings.sweep import load_sweep
 from tests.support.processes.command import engine_probe
 

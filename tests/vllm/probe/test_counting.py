@@ -24,7 +24,7 @@ from engine_probe.sweep.engine_process.recorded_point import so_far
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import OpenLoop
 from engine_probe.workload.prompts import RandomPrompts
-from engine_probe.workload.run import plan_for, run_plan
+from engine_probe.workload.workload_run import plan_for, run_plan
 from engine_probe.workload.spec import Workload
 
 prices = {{name: Price(ns) for name, ns in (("step", 4e6), ("prompt token", 9e3), ("answer token", 1e5))}}

@@ -19,9 +19,9 @@ from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import Replay
 from engine_probe.workload.request_plan import make_plan
-from engine_probe.workload.run import run_plan
 from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_run import run_plan
 from tests.support.engines.scheduler_engine import scheduler_engine
 
 pytestmark = pytest.mark.lengthy

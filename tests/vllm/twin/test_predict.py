@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine_probe import load
-from engine_probe.analysis.compare.decisions import same_decisions
+from engine_probe.analysis.compare.scheduler_decisions import same_decisions
 from engine_probe.recordings.run import Run
 from tests.support.processes.command import engine_probe
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine_probe.analysis.answers.integrity.compare import Kind
+from engine_probe.analysis.answers.integrity.request_verdicts import Kind
 from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.integrity import CurveIntegrity, integrity

@@ -27,7 +27,7 @@ from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.hook.engine_core import find_core
-from engine_probe.hook.host_events import PauseHook
+from engine_probe.hook.process_pauses import PauseHook
 from engine_probe.record.schema import SCHEMAS, TABLES
 from engine_probe.report.sections.run.inside_the_step import TITLE as PHASES_TITLE
 from engine_probe.report.sections.run.operators import TITLE as OPERATORS_TITLE

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind
+from engine_probe.analysis.answers.integrity.request_verdicts import ComparedAnswer, HeldToReference, Kind
 from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
 from engine_probe.analysis.compare.load_effect import slope_p
 from engine_probe.analysis.statistics.arrays import Integers, Reals

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.answers import AnswerPair
+from engine_probe.analysis.answers.integrity.aligned_answers import AnswerPair
 from engine_probe.analysis.statistics.arrays import Reals
 
 CHANCE = 0.05  # that any near-tie of a comparison exceeds the limit

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.commands.sweep.calibration_checks import check_machines
-from engine_probe.commands.sweep.predict.recorded_point import engine_of
+from engine_probe.commands.sweep.predict.replayed_point import engine_of
 from engine_probe.commands.sweep.twin import acceptance, check_alike, check_settings, recorded
 from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.twin.build import check_twin

@@ -9,7 +9,7 @@ import msgspec
 
 from engine_probe.commands.profile import measure
 from engine_probe.commands.sweep.predict.alternatives import Alternatives
-from engine_probe.commands.sweep.predict.recorded_point import recorded_sweep
+from engine_probe.commands.sweep.predict.replayed_point import recorded_sweep
 from engine_probe.commands.sweep.twin import acceptance, check_sweep, limits, step_times
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.recordings.run import Run, load

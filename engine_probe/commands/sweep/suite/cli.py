@@ -80,7 +80,7 @@ def command(
         sys.exit(go_on(Path(resume), address, force, verbose))
     if name is None:
         raise InputError("name a suite: engine_probe suite --list shows those that are shipped")
-    from engine_probe.commands.sweep.suite.reading import read
+    from engine_probe.commands.sweep.suite.suite_argument import read
 
     state, found = read(name, settings, model, only, twin)
     if dry_run:

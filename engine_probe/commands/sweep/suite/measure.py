@@ -10,8 +10,8 @@ from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import make_folder
 from engine_probe.commands.report import ReportOptions, report_suite
 from engine_probe.commands.sweep.measure import measure as measure_sweep
-from engine_probe.commands.sweep.reading import check_before_start
-from engine_probe.commands.sweep.suite.reading import preparation
+from engine_probe.commands.sweep.suite.suite_argument import preparation
+from engine_probe.commands.sweep.sweep_argument import check_before_start
 from engine_probe.errors import INTERRUPTED
 from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.recordings.suite import COMPLETE, SuiteState, SweepState
@@ -22,7 +22,7 @@ from engine_probe.sweep.preflight.earlier_sweeps import earlier
 from engine_probe.sweep.preflight.gpu_memory import smallest_gpu
 from engine_probe.sweep.suite.forecast import Target, forecast
 from engine_probe.sweep.suite.plan import PlannedSweep
-from engine_probe.sweep.suite.run import SuiteRun
+from engine_probe.sweep.suite.suite_run import SuiteRun
 from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import counted, long_duration, plain
 

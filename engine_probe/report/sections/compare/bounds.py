@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from engine_probe.evaluation.comparison import ANSWERS, GateResult, Outcome, after_words
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
-from engine_probe.report.sections.compare.words import change_words, enumerated, point_names
+from engine_probe.report.sections.compare.change_words import change_words, enumerated, point_names
 
 TONES: dict[Outcome, Tone] = {
     "broken": "problem",

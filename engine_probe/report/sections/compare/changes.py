@@ -7,7 +7,7 @@ from functools import partial
 from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, Change
 from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.report.document import SURE, Cell, Column, Figure, Forest, Section, Table, says, table
-from engine_probe.report.sections.compare.words import (
+from engine_probe.report.sections.compare.change_words import (
     TONES,
     chance_words,
     change_words,

@@ -9,7 +9,7 @@ from engine_probe.evaluation.trend import TIME, TrendOver
 from engine_probe.report.charts.model import Axis, Lines, Mark, Series, numbers
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, table
 from engine_probe.report.sections.compare.bounds import bound_sentences
-from engine_probe.report.sections.compare.words import point_names, signed, value_words
+from engine_probe.report.sections.compare.change_words import point_names, signed, value_words
 from engine_probe.text_format import counted
 
 METHOD = (

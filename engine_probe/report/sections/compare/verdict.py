@@ -8,7 +8,7 @@ from engine_probe.evaluation.comparison import Comparison, Pair
 from engine_probe.evaluation.setting_differences import OTHER_WORKLOAD, SettingDifference
 from engine_probe.report.document import Section, Sentence, Tone, says
 from engine_probe.report.sections.compare.bounds import bound_sentences, bounds_table
-from engine_probe.report.sections.compare.words import change_words, enumerated, largest_first, point_names
+from engine_probe.report.sections.compare.change_words import change_words, enumerated, largest_first, point_names
 from engine_probe.text_format import counted, model_name
 
 MOST_METRICS = 3  # named in a sentence

@@ -9,7 +9,7 @@ from engine_probe.analysis.statistics.repeats import reach_words
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.run import Run
-from engine_probe.report.charts.levels import intervals, limits_cell, throughput_at
+from engine_probe.report.charts.level_means import intervals, limits_cell, throughput_at
 from engine_probe.report.document import Cell, Column, Picture, Section, Sentence, Table, says, table
 from engine_probe.report.sections.sweep.verdict import failure_words, sweep_cautions
 from engine_probe.text_format import byte_size, capitalized, duration

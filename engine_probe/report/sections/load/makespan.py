@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from engine_probe.analysis.curve.levels import makespans, speed_up
 from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.charts.levels import over_loads
+from engine_probe.report.charts.level_means import over_loads
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.report.document import Cell, Column, Section, Table, says, table
 from engine_probe.workload.load import CONCURRENCY

@@ -13,7 +13,7 @@ from engine_probe.analysis.money.hardware_options import (
     Offered,
     Rate,
 )
-from engine_probe.evaluation.money.options import CheapestByDemand, ComparedHardware
+from engine_probe.evaluation.money.compared_options import CheapestByDemand, ComparedHardware
 from engine_probe.report.charts.model import Axis, Lines, Mark, Series, numbers
 from engine_probe.report.document import Column, Document, Section, Table, says, table
 from engine_probe.report.sections.money.amounts import amount, band, rate

@@ -8,7 +8,7 @@ from engine_probe.evaluation.money.costs import Costed, Money, worth_showing
 from engine_probe.report.document import Column, Section, Table, says, table
 from engine_probe.report.sections.money.amounts import amount
 from engine_probe.report.sections.money.hardware import hardware_section
-from engine_probe.report.sections.money.words import verdicts
+from engine_probe.report.sections.money.money_words import verdicts
 from engine_probe.report.sections.sweep.levels import short_load
 from engine_probe.text_format import percent
 from engine_probe.workload.load import level_words

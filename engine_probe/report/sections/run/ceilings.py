@@ -10,7 +10,7 @@ from engine_probe.analysis.step.ceilings import doubts_of, verdict_of
 from engine_probe.analysis.step.roofline import Roofline
 from engine_probe.report.document import Section, says, table
 from engine_probe.report.sections.run.roofline import per_second, range_of
-from kernels_bench.output.words import quantity
+from kernels_bench.output.quantities import quantity
 
 NOTE = (
     "From `engine_probe validate` on the same device: the newest trusted figure of each name, without one the "

@@ -1,7 +1,7 @@
 """The quality of one run's answers to a question set, in words that the report of a sweep has in common."""
 
-from engine_probe.analysis.answers.quality.load_effect import MeanShare
-from engine_probe.analysis.answers.quality.verdicts import FAULTS
+from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS
+from engine_probe.analysis.answers.quality.quality_by_load import MeanShare
 from engine_probe.errors import InputError
 from engine_probe.evaluation.quality import CORRECT, Judge, QualityLevel, RunQuality, groups_of
 from engine_probe.recordings.run import Run

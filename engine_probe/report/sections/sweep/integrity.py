@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from engine_probe.analysis.answers.integrity.compare import FAULTS, ComparedAnswer, Kind
 from engine_probe.analysis.answers.integrity.dependence import Dependence
 from engine_probe.analysis.answers.integrity.margin_noise import DISTURBED_CHANCE, STRETCH, MarginNoise
+from engine_probe.analysis.answers.integrity.request_verdicts import FAULTS, ComparedAnswer, Kind
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.integrity import ChangedAnswer, CurveIntegrity, LevelIntegrity
 from engine_probe.recordings.run import Run
@@ -24,7 +24,7 @@ from engine_probe.report.document import (
     sure,
     table,
 )
-from engine_probe.report.sections.compare.words import enumerated
+from engine_probe.report.sections.compare.change_words import enumerated
 from engine_probe.text_format import capitalized, counted
 
 TITLE = "Answers under load"

@@ -10,7 +10,7 @@ from engine_probe.analysis.curve.levels import PointFigures, while_held, whole_r
 from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.analysis.run.success import summed
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.charts.levels import by_load, limits_cell, rate_and_latencies
+from engine_probe.report.charts.level_means import by_load, limits_cell, rate_and_latencies
 from engine_probe.report.document import Cell, Column, Table, Tone, table
 from engine_probe.report.sections.sweep.prefix_cache import cache_cell
 

@@ -12,7 +12,7 @@ from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.charts.published import PUBLISHED_COLOUR
 from engine_probe.report.document import Cell, Column, Document, Forest, Picture, Section, Tone, says, sure, table
-from engine_probe.report.sections.compare.words import (
+from engine_probe.report.sections.compare.change_words import (
     PERPLEXITY_DIGITS,
     TONES,
     VERDICTS,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from engine_probe.evaluation.published.beside import Beside, other_units
+from engine_probe.evaluation.published.published_comparison import Beside, other_units
 from engine_probe.evaluation.published.reference import Published, Reference
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from engine_probe.analysis.answers.quality.load_effect import ChangedShare
-from engine_probe.analysis.answers.quality.verdicts import FAULTS
+from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS
+from engine_probe.analysis.answers.quality.quality_by_load import ChangedShare
 from engine_probe.evaluation.quality import CORRECT, NO_TEXT, CurveQuality, QualityLevel
 from engine_probe.report.charts.quality import group_name, quality_charts
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, says, sure, table

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve, Raised, raised_limits
-from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.document import Cell, Column, Section, Tone, sure, table
 from engine_probe.workload.load import level_words

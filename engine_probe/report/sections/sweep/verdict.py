@@ -11,7 +11,7 @@ from engine_probe.analysis.statistics.level_noise import FEWEST
 from engine_probe.analysis.statistics.repeats import reach_words
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
-from engine_probe.report.charts.levels import repeats_note, throughput_at
+from engine_probe.report.charts.level_means import repeats_note, throughput_at
 from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.run.ceilings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts

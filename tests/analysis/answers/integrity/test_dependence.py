@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine_probe.analysis.answers.integrity.answers import Aligned
-from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, HeldToReference, Kind
+from engine_probe.analysis.answers.integrity.aligned_answers import Aligned
 from engine_probe.analysis.answers.integrity.dependence import ComparedRun, Dependence, dependence
+from engine_probe.analysis.answers.integrity.request_verdicts import ComparedAnswer, HeldToReference, Kind
 from engine_probe.analysis.answers.integrity.token_steps import TokenSteps
 from tests.support.recordings.small_tables import table
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from engine_probe.analysis.answers.quality.answer_verdicts import is_right
 from engine_probe.analysis.answers.quality.choice_letter import chosen
-from engine_probe.analysis.answers.quality.verdicts import is_right
 from engine_probe.workload.question_set.question_file import AnswerKey, AskedQuestion
 from tests.support.answers.model_answers import TURNS, answer_to
 

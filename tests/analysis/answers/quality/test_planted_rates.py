@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
+from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS, Verdicts, judge
 from engine_probe.analysis.answers.quality.language import LanguageDetector, language_detector
-from engine_probe.analysis.answers.quality.verdicts import FAULTS, Verdicts, judge
 from engine_probe.workload.question_set.question_file import Question
 from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
 

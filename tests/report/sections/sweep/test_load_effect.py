@@ -194,7 +194,7 @@ def test_whiskers_end_at_the_possible_extremes() -> None:
     """Shares of 0.9 and 1: their interval with 95 % is 0.95 ± 0.64, and no pool is fuller than full."""
     from types import SimpleNamespace
 
-    from engine_probe.report.charts.levels import over_loads
+    from engine_probe.report.charts.level_means import over_loads
 
     shares = ((4, 0.9), (8, 0.5), (4, 1.0), (8, 0.5))
     points: Any = [SimpleNamespace(load=load, share=share, started_ns=at) for at, (load, share) in enumerate(shares)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.evaluation.published.beside import Beside
+from engine_probe.evaluation.published.published_comparison import Beside
 from engine_probe.evaluation.published.reference import Published
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.sweep import load_sweep

@@ -11,8 +11,8 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.axes import Range, combinations, label
-from engine_probe.sweep.definition.checks import check_points
 from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.setting_checks import check_points
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import lengths

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from engine_probe.commands.perplexity import command as perplexity_command
 from engine_probe.commands.sweep.cli import command as sweep_command
 from engine_probe.errors import InputError
-from engine_probe.perplexity.results import Measured, Precision, write_measured
 from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.text import text_sha256
+from engine_probe.perplexity.text_scores import Measured, Precision, write_measured
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.perplexity_points import check_texts, texts
 from engine_probe.sweep.definition.sweep_file import points

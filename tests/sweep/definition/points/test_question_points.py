@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine_probe.commands.sweep.reading import read
+from engine_probe.commands.sweep.sweep_argument import read
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.checks import check_requests
 from engine_probe.sweep.definition.loader import read_sweep
+from engine_probe.sweep.definition.setting_checks import check_requests
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.fleet.transfers import datasets_of, reading
 from engine_probe.sweep.preflight.dry_run import request_count

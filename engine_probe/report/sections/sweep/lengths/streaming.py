@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.curve.settings import curve_name
 from engine_probe.analysis.statistics.level_noise import in_rounds, over_levels
 from engine_probe.analysis.statistics.repeats import Repeated, reach_words
 from engine_probe.recordings.curve import Curve

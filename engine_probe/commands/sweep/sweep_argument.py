@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from engine_probe.errors import InputError
 from engine_probe.recordings.remote_folder import is_uri, local_copy
-from engine_probe.sweep.argument_search.checks import check_can_search
+from engine_probe.sweep.argument_search.search_checks import check_can_search
 from engine_probe.sweep.definition.checkpoints import check_any_here
-from engine_probe.sweep.definition.checks import check_questions_here, check_requests
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.perplexity_points import check_texts, texts
 from engine_probe.sweep.definition.request_memory import check_plans
+from engine_probe.sweep.definition.setting_checks import check_questions_here, check_requests
 from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
 from engine_probe.sweep.preflight.memory_fit import check_fit
 from engine_probe.workload.question_set.question_prompts import Questions

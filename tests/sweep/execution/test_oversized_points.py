@@ -12,7 +12,7 @@ from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import Point, points
-from engine_probe.sweep.execution.left_out import beyond_fleet, beyond_machine, check_any_left, told
+from engine_probe.sweep.execution.oversized_points import beyond_fleet, beyond_machine, check_any_left, told
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.resources import Node
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine_probe.hook import host_events
-from engine_probe.hook.host_events import PauseHook, collection_callback
+from engine_probe.hook import process_pauses
+from engine_probe.hook.process_pauses import PauseHook, collection_callback
 from engine_probe.record.host_events import MOST_WAITING_ROWS, note_busy, note_event
 
 MS = 1_000_000
@@ -29,7 +29,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(host_events, "now", clock)
+    monkeypatch.setattr(process_pauses, "now", clock)
     return clock
 
 

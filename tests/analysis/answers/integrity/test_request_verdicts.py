@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.answers.integrity.answers import aligned
-from engine_probe.analysis.answers.integrity.compare import ComparedAnswer, Integrity, Kind, compare
+from engine_probe.analysis.answers.integrity.aligned_answers import aligned
+from engine_probe.analysis.answers.integrity.request_verdicts import ComparedAnswer, Integrity, Kind, compare
 from tests.support.answers.simulated_answers import SCHEMA, Engine, NoiseOf, Reals, heavy, normal, rounded, row
 
 ENGINE = Engine(prompts=100, tokens=60, seed=3)

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from engine_probe.analysis.answers.integrity.answers import aligned, answers
+from engine_probe.analysis.answers.integrity.aligned_answers import aligned, answers
 from tests.support.answers.simulated_answers import SCHEMA
 
 

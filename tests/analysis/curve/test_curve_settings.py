@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.analysis.curve.settings import curve_name, curve_settings, distinguishing
+from engine_probe.analysis.curve.curve_settings import curve_name, curve_settings, distinguishing
 from engine_probe.workload.load import load_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.analysis.answers.quality.verdicts import FAULTS, all_not_judged, judge
+from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS, all_not_judged, judge
 from engine_probe.workload.question_set.question_file import Question
 from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
 

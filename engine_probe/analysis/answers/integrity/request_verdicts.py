@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from engine_probe.analysis.answers.integrity.answers import STOPPED, Aligned, AnswerPair
+from engine_probe.analysis.answers.integrity.aligned_answers import STOPPED, Aligned, AnswerPair
 from engine_probe.analysis.answers.integrity.margin_noise import MarginNoise, margin_noise, margin_shifts
 from engine_probe.text_format import counted
 

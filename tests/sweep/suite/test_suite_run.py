@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine_probe.commands.sweep.suite.reading import read
+from engine_probe.commands.sweep.suite.suite_argument import read
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.recordings.suite import COMPLETE, FAILED, PARTIAL, RUNNING, WAITING, SweepState, read_state
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
-from engine_probe.sweep.suite.run import SuiteRun
+from engine_probe.sweep.suite.suite_run import SuiteRun
 
 SWEEP = """
 question = "Is it fast?"

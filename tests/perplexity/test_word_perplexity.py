@@ -13,9 +13,9 @@ from hypothesis import strategies as some
 
 from engine_probe.analysis.compare.perplexity import perplexity
 from engine_probe.errors import InputError
-from engine_probe.perplexity.documents import as_written, count_words, documents, rolling
 from engine_probe.perplexity.scoring import by_document
 from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.word_perplexity import as_written, count_words, documents, rolling
 
 ONE = " = One = \n \n A well @-@ known text , with 1 @,@ 000 words . \n = = A part = = \n \n More . \n"
 TWO = " = Two = \n \n End \n"
