@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine_probe.analysis.batch.graphs import GraphUse, graph_use
+from engine_probe.analysis.batch.predicted_pace import predicted_pace
 from engine_probe.analysis.batch.speculation import Speculation, speculation
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.step.bottleneck import LimitsFound, idle_gaps, limits
@@ -68,11 +69,14 @@ def analyse(
     idle = idle_gaps(iterations)
     busy = busy_ns(iterations, idle)
     time = step_time(facts, iterations, workers, busy)
+    predicted = predicted_pace(facts, iterations, requests)
     used = roofline(facts, iterations, requests, time)
     profiled = profiled_steps(iterations, profiled_span(facts, iterations))
     return RunAnalysis(
         summary=summary,
-        limits=with_ceiling_doubts(limits(facts, iterations, requests, preemptions, workers, holding(used)), used),
+        limits=with_ceiling_doubts(
+            limits(facts, iterations, requests, preemptions, workers, holding(used), predicted), used
+        ),
         preemption_cost=preemption_cost(iterations, preemptions),
         sequences_ended=requests.num_rows,
         composition=composition(iterations, busy),
@@ -108,8 +112,8 @@ def holding(used: Roofline | str) -> npt.NDArray[Any] | None:
 
 def with_ceiling_doubts(found: LimitsFound, used: Roofline | str) -> LimitsFound:
     """Add the doubts about the ceilings to limits that distinguish compute from memory bandwidth."""
-    if isinstance(used, str) or used.memory is None or used.compute is None:
-        return found
+    if isinstance(used, str) or used.memory is None or used.compute is None or found.terms:
+        return found  # a prediction's terms know no ceiling
     ceilings = (used.memory, used.compute)
     doubts = tuple(
         dict.fromkeys(f"{ceiling.name} {'; '.join(ceiling.doubts)}" for ceiling in ceilings if ceiling.doubts)

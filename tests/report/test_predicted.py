@@ -74,6 +74,21 @@ def test_what_was_assumed_of_drafts_is_said_and_whether_drafting_takes_time() ->
     assert list(draft_words([{"step_times": {}}])) == []
 
 
+def test_the_terms_of_predicted_steps_are_told_as_predicted_in_every_form(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", ran(8), facts())
+    predicted(folder, 0.02, most={"step": 1e9})
+    run = engine_probe.load(folder)
+    found, document = run.analysis(), run_report(folder)
+    shares = json.loads(run_figures(run, found, run_money(found, None, None, folder)))["predicted_terms"]
+    assert shares == found.limits.terms
+    assert list(shares) == ["the model"]
+    assert "model (predicted)" in [figure.value for figure in document.verdict.figures]
+    assert "Predicted: the model is the bottleneck" in run_html(run)
+    measured = engine_probe.load(write_run(tmp_path / "measured", ran(8), facts()))
+    money = run_money(measured.analysis(), None, None, measured.folder)
+    assert "predicted_terms" not in json.loads(run_figures(measured, measured.analysis(), money))
+
+
 @pytest.mark.parametrize(
     ("error", "words"), [(0.02, f"within ± {math.expm1(T_OF_7 * 0.02):.1%}"), (0.5, "a factor of 2.6"), (None, "")]
 )

@@ -5,10 +5,11 @@ admits no request. The share of a step's tokens that is computed again after a p
 displaces as many tokens of requests that wait. If no request waits, the longer part of the step sets the pace: the
 host's (schedule, update, and between them) or the model's. An asynchronous engine overlaps the two, and only device
 times can separate them. If the hardware's ceilings are known, a step of the model near one of them is limited by
-compute or by memory bandwidth.
+compute or by memory bandwidth. Of a predicted step the terms of its time are known, and the longest one sets the pace.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class Limit:
     waited_for: str = ""  # in a sentence; empty for a limit that sets the pace while no request waits
 
 
+PREDICTED_RULE = "; predicted: its term is the longest"
 # Rules name columns of the step's row and limits in run.json.
 LIMITS = (
     Limit(
@@ -85,21 +87,54 @@ LIMITS = (
         "waiting_reason, or before version 5: waiting > 0, and no other limit was met",
         "an unknown reason",
     ),
-    Limit("host", "the host took longer than the model", "execute (device, if timed) is the shorter part"),
-    Limit("model", "the model took longer than the host", "execute is the longer part, near no ceiling"),
-    Limit("compute", "matrix products took longest", f"model, {NEAR:.0%} of it at the compute ceiling"),
+    Limit(
+        "host",
+        "the host took longer than the model",
+        f"execute (device, if timed) is the shorter part{PREDICTED_RULE}",
+    ),
+    Limit(
+        "model", "the model took longer than the host", f"execute is the longer part, near no ceiling{PREDICTED_RULE}"
+    ),
+    Limit(
+        "compute",
+        "matrix products took longest",
+        f"model, {NEAR:.0%} of it at the compute ceiling{PREDICTED_RULE}",
+    ),
     Limit(
         "memory bandwidth", "moving weights and KV took longest", f"model, {NEAR:.0%} of it at the bandwidth ceiling"
     ),
     Limit("host or model", "steps overlap, and no device was timed", "asynchronous engine, no device times"),
+    Limit(
+        "memory bandwidth: weights",
+        "reading weights took longest",
+        "predicted: reading is longer than computing and than collectives, and weights are the larger part of it",
+    ),
+    Limit(
+        "memory bandwidth: KV cache",
+        "reading the KV cache took longest",
+        "predicted: the same with the KV cache as the larger part; of measured kernels, longer than all others",
+    ),
+    Limit("links between GPUs", "collectives took longest", "predicted: collectives are the longest term"),
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
 KV, SEQS, ACTIVE, BUDGET, WATERMARK, SLOTS, INTERVAL, PAUSE, ENCODER, DEFERRAL, UNKNOWN = range(11)
-HOST, MODEL, COMPUTE, BANDWIDTH, PACE = range(UNKNOWN + 1, len(LIMITS))
+HOST, MODEL, COMPUTE, BANDWIDTH, PACE, WEIGHT_READING, KV_READING, LINKS = range(UNKNOWN + 1, len(LIMITS))
 WAITED_FOR = {limit.name: limit.waited_for for limit in LIMITS if limit.waited_for}
 AND = " + "
 NAMED = 0.05  # of the busy time: a smaller share is left to the table
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedPace:
+    """Which limit's term is the longest of each step, and all terms in nanoseconds, by their names."""
+
+    limit: Integers  # index into NAMES
+    terms: Mapping[str, Reals]
+
+    def shares(self, busy: Integers) -> dict[str, float]:
+        """Return the terms as shares of the steps' time; those of what is done at the same time add up to more."""
+        return {name: float(ns.sum() / busy.sum()) for name, ns in self.terms.items() if ns.any()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +149,7 @@ class LimitsFound:
     doubtful: bool = False  # whether a doubt lowers the trust in a ceiling
     reasons: tuple[tuple[str, int, float], ...] = ()  # as recorded: each with its steps and its share of the busy time
     withheld: str = ""  # why compute and memory bandwidth are not separated although both ceilings were measured
+    terms: Mapping[str, float] = field(default_factory=dict)  # of predicted steps, as shares of the busy time
 
     def bound(self, name: str) -> float:
         """Return the share of the busy time in which this limit was met, alone or with others."""
@@ -133,7 +169,9 @@ class LimitsFound:
 
     @property
     def main_with_doubt(self) -> str:
-        """Return the main limit, marked if it is doubtful."""
+        """Return the main limit, marked if it is doubtful, or follows from the terms of a prediction."""
+        if self.terms and self.main in PACE_SETTERS:
+            return f"{self.main} (predicted)"
         return f"{self.main} (doubtful)" if self.rests_on_ceilings and self.doubtful else self.main
 
 
@@ -144,13 +182,17 @@ def limits(
     preemptions: pa.Table,
     workers: pa.Table,
     held_up: npt.NDArray[Any] | None = None,
+    predicted: PredictedPace | None = None,
 ) -> LimitsFound:
-    """Find the limits of each step of a run; `held_up` is the ceiling that limits a step, by the roofline."""
+    """Find the limits of each step of a run.
+
+    `held_up` is the ceiling that limits a step, by the roofline; `predicted` the longest term of a predicted step.
+    """
     idle = idle_gaps(iterations)
     idle_ns = np.where(idle, iterations["gap_ns"].to_numpy(), 0)
     busy = busy_ns(iterations, idle)  # overlapping steps do not count twice
-    paced = pace(facts, iterations, workers, busy)
-    if held_up is not None:
+    paced = pace(facts, iterations, workers, busy) if predicted is None else predicted.limit
+    if held_up is not None and predicted is None:
         paced[(paced == MODEL) & (held_up == BY_COMPUTE)] = COMPUTE
         paced[(paced == MODEL) & (held_up == BY_MEMORY)] = BANDWIDTH
     bits = refused(facts, iterations, requests, preemptions)
@@ -167,7 +209,8 @@ def limits(
     found = {name: share / total for name, share in shares.items()}
     names = tuple(set_names(int(members)) for members in sets)
     idle_share = float(idle_ns.sum() / (idle_ns.sum() + total))
-    return LimitsFound(of_step, names, found, idle_share, reasons=waiting_reasons(iterations, busy))
+    terms = {} if predicted is None else predicted.shares(busy)
+    return LimitsFound(of_step, names, found, idle_share, reasons=waiting_reasons(iterations, busy), terms=terms)
 
 
 def waiting_reasons(iterations: pa.Table, busy: Integers) -> tuple[tuple[str, int, float], ...]:
@@ -238,6 +281,9 @@ PACE_SETTERS = {
     NAMES[COMPUTE]: "Compute",
     NAMES[BANDWIDTH]: "Memory bandwidth",
     NAMES[PACE]: "The host or the model",
+    NAMES[WEIGHT_READING]: "Memory bandwidth (reading weights)",
+    NAMES[KV_READING]: "Memory bandwidth (reading the KV cache)",
+    NAMES[LINKS]: "The links between GPUs",
 }
 
 
@@ -275,6 +321,8 @@ def also_waited(found: LimitsFound, begin: str, main: str = "") -> str:
 
 def pace_words(found: LimitsFound) -> str:
     name = found.main
+    if found.terms:
+        return predicted_words(found)
     text = (
         f"{PACE_SETTERS[name]} was the bottleneck in {found.shares[name]:.0%} of the busy time: no request waited, "
         f"and {LIMITS[NAMES.index(name)].meaning}."
@@ -285,3 +333,15 @@ def pace_words(found: LimitsFound) -> str:
     if found.withheld and name == NAMES[MODEL]:
         text += f" It is not known whether compute or memory bandwidth was the bottleneck: {found.withheld}."
     return text + also_waited(found, "Requests waited")
+
+
+def predicted_words(found: LimitsFound) -> str:
+    """Name the longest term of predicted steps, and all terms beside it."""
+    name = found.main
+    terms = ", ".join(f"{term} {share:.0%}" for term, share in found.terms.items())
+    beside = " (what is read and computed at the same time counts in both)" if sum(found.terms.values()) > 1.005 else ""
+    return (
+        f"Predicted: {PACE_SETTERS[name][0].lower()}{PACE_SETTERS[name][1:]} is the bottleneck in "
+        f"{found.shares[name]:.0%} of the busy time, in which no request waits. Terms, as shares of that time"
+        f"{beside}: {terms}."
+    ) + also_waited(found, "Requests waited")

@@ -1,6 +1,6 @@
 """The figures of a report as JSON: each metric by its name, with its unit and formula."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -62,6 +62,7 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "summary": summary_figures(found.summary),
             "figures": figures_of(found),
             "limited_by": found.limits.shares,
+            **predicted_terms(found.limits.terms),
             "hardware_use": hardware_use(found),
             "stalls": stalled(found.stalls),
             "operators": found.operators,
@@ -70,6 +71,11 @@ def run_figures(run: Run, found: RunAnalysis, money: Money) -> bytes:
             "money": accounted(money),
         }
     )
+
+
+def predicted_terms(terms: Mapping[str, float]) -> dict[str, Any]:
+    """Return the terms of predicted steps as shares of the busy time; no key of a measured run."""
+    return {"predicted_terms": terms} if terms else {}
 
 
 def sweep_integrity(swept: Swept) -> dict[str, Any]:
