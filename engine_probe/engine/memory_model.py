@@ -252,11 +252,17 @@ def workspace_term(shape: Geometry, vocabulary: int, arguments: Arguments, devic
 
 
 def batch_limits(arguments: Arguments, device: str, device_bytes: float) -> tuple[int, int]:
-    """Return max_num_batched_tokens and max_num_seqs, as given or as `vllm.LLM` sets them on such a GPU."""
+    """Return max_num_batched_tokens and max_num_seqs, as given or as `vllm.LLM` sets them on such a GPU.
+
+    What is not given is no larger than the other allows: tokens of the longest requests, and a token for each request.
+    """
     large = device_bytes >= LARGE_GPU and "a100" not in device.lower()
-    tokens = arguments.get("max_num_batched_tokens", 16384 if large else 8192)
-    requests = arguments.get("max_num_seqs", 1024 if large else 256)
-    return int(tokens), int(requests)
+    given_tokens, given_requests = (arguments.get(name) for name in ("max_num_batched_tokens", "max_num_seqs"))
+    tokens, requests = int(given_tokens or (16384 if large else 8192)), int(given_requests or (1024 if large else 256))
+    longest = arguments.get("max_model_len")
+    if given_tokens is None and isinstance(longest, int) and longest > 0:
+        tokens = min(tokens, requests * longest)
+    return tokens, requests if given_requests else min(requests, tokens)
 
 
 def kv_bytes_of_rank(shape: Geometry, arguments: Arguments) -> tuple[float, str]:

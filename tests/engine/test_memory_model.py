@@ -11,6 +11,7 @@ from engine_probe.engine.memory_model import (
     BYTES_PER_LOGIT,
     FIXED_WORKSPACE,
     RankMemory,
+    batch_limits,
     check_experts,
     memory_of_rank,
     window_of_all,
@@ -176,6 +177,21 @@ def test_fewer_tokens_in_a_step_leave_a_part_unknown() -> None:
     assert term.size == pytest.approx(BYTES_PER_LOGIT * 256 * 128_256)
     assert "not known" in term.derivation
     assert memory(max_model_len=2048).graphs.size is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limits"),
+    [
+        ({}, (8192, 256)),
+        ({"max_num_batched_tokens": 64}, (64, 64)),
+        ({"max_num_seqs": 4, "max_model_len": 512}, (2048, 4)),
+        ({"max_num_seqs": 4, "max_model_len": 512, "max_num_batched_tokens": 4096}, (4096, 4)),
+    ],
+)
+def test_a_limit_that_is_not_given_is_no_larger_than_the_other_allows(
+    arguments: dict[str, Any], limits: tuple[int, int]
+) -> None:
+    assert batch_limits(arguments, "L4", 22 * GIB) == limits
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from engine_probe.engine.memory_model import BLOCK, batch_limits, memory_of_rank, window_of_all
+from engine_probe.engine.models.geometry import geometry
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.kernels.derived_times import derived_times
 from engine_probe.engine.twin.kernels.measured_kernels import Kernels
@@ -14,7 +15,7 @@ from engine_probe.engine.twin.settings import Twin
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.preflight.device_plan import configuration
+from engine_probe.sweep.preflight.device_plan import check_start, configuration
 
 
 def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
@@ -25,6 +26,8 @@ def kernel_twin(kernels: Kernels, path: Path, points: Sequence[Point]) -> Twin:
     most = max(longest(point.workload) or 2 for point in points)
     check_window(config, spec.arguments, most, name)
     batch = batch_limits(spec.arguments, device.name, float(device.memory_bytes))
+    if device.is_cuda:
+        check_start(spec.model, geometry(config), spec.arguments, batch, most)
     times = derived_times(config, spec.arguments, batch, kernels, name)
     if accepted:  # vLLM captures other sizes for drafts
         times = msgspec.structs.replace(times, graph_sizes=())

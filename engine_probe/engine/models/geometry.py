@@ -245,11 +245,21 @@ def _number_format(config: Config) -> dict[str, Any]:
     return {"dtype": dtype, "linear_bytes": _quantized_width(config.get("quantization_config")) or BYTES[dtype]}
 
 
+SCALED = ("linear", "dynamic")  # kinds of rotary positions whose factor vLLM multiplies the context by
+
+
 def _rotary_context(config: Config) -> int:
-    """Return the longest context; with YaRN the configuration gives the original one and a factor."""
+    """Return the longest context.
+
+    With YaRN the configuration gives the original one and a factor. vLLM multiplies by the factors of linear and
+    dynamic scaling, except of Gemma 3, whose context is already scaled.
+    """
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if (scaling.get("rope_type") or scaling.get("type")) == "yarn":
+    kind, factor = scaling.get("rope_type") or scaling.get("type"), scaling.get("factor") or 1.0
+    if kind == "yarn":
         return int(scaling["original_max_position_embeddings"] * scaling["factor"])
+    if kind in SCALED and "gemma3" not in config.get("model_type", ""):
+        return int(config["max_position_embeddings"] * factor)
     return int(config["max_position_embeddings"])
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.engine.build import check_model, has_config, model_config, model_geometry
-from engine_probe.engine.memory_model import check_experts, window_of_all
+from engine_probe.engine.memory_model import BLOCK, batch_limits, check_experts, window_of_all
 from engine_probe.engine.models.attention_kinds import UnknownLayersError
 from engine_probe.engine.models.built_model import BuiltModel, built_model
-from engine_probe.engine.models.geometry import is_known
+from engine_probe.engine.models.geometry import Geometry, is_known
 from engine_probe.engine.parallelism import parallel_size
 from engine_probe.engine.twin.capacity_plan import CapacityPlan, capacity_plan, sizes_of
 from engine_probe.errors import InputError
@@ -38,13 +38,63 @@ def plan_on(
         kind, dtypes = config.get("model_type"), [arguments.get(name) for name in ("dtype", "kv_cache_dtype")]
         asked = ", ".join(str(dtype) for dtype in dtypes if dtype) or "its own number format"
         raise InputError(f"{model}: the memory of model_type {kind!r} in {asked} is not known here: choose another")
-    heads, ranks = sizes_of(config, built)[0].heads, int(arguments.get("tensor_parallel_size", 1))
-    if heads % ranks:
-        raise InputError(
-            f"{model}: tensor_parallel_size = {ranks} does not divide its {heads} attention heads, and vLLM does not "
-            "start: choose another"
-        )
+    limits = batch_limits(arguments, gpu.name, gpu.memory_bytes)
+    check_start(model, sizes_of(config, built)[0], arguments, limits, sum(lengths))
     return plan, gpu.doubts
+
+
+def check_start(model: str, shape: Geometry, arguments: Mapping[str, Any], limits: tuple[int, int], asked: int) -> None:
+    """Refuse what vLLM on a GPU refuses for other reasons than memory; the longest request has `asked` tokens."""
+    check_heads(model, shape, parallel_size(arguments, "tensor_parallel_size"))
+    check_lengths(model, shape.max_context, arguments, asked)
+    check_batch(model, limits)
+    block = arguments.get("block_size", BLOCK)
+    if shape.latent is None and block % BLOCK:
+        raise InputError(
+            f"{model}: block_size = {block}: vLLM's attention on GPUs takes multiples of {BLOCK}, and does not start: "
+            "choose one"
+        )
+
+
+def check_heads(model: str, shape: Geometry, ranks: int) -> None:
+    """Refuse so many ranks if vLLM cannot divide the heads among them: KV heads may be copied, but only as wholes."""
+    divided = {"attention heads": shape.heads % ranks}
+    if shape.latent is None:
+        more, fewer = max(shape.kv_heads, ranks), min(shape.kv_heads, ranks)
+        divided["KV heads"] = more % fewer
+    for name, rest in divided.items():
+        if rest:
+            number = shape.heads if name == "attention heads" else shape.kv_heads
+            raise InputError(
+                f"{model}: tensor_parallel_size = {ranks} does not divide its {number} {name}, and vLLM does not "
+                "start: choose another"
+            )
+
+
+def check_lengths(model: str, longest: int, arguments: Mapping[str, Any], asked: int) -> None:
+    """Refuse lengths beyond the model's own context, with which vLLM does not start."""
+    if "hf_overrides" in arguments:
+        return  # which may change it
+    given = arguments.get("max_model_len")
+    if isinstance(given, int) and given > longest:
+        raise InputError(
+            f"{model}: max_model_len = {given:,} is more than its context of {longest:,} tokens, and vLLM does not "
+            f"start: give at most {longest}"
+        )
+    if asked > longest:
+        raise InputError(
+            f"{model}: requests of {asked:,} tokens are longer than its context of {longest:,}: ask for less"
+        )
+
+
+def check_batch(model: str, limits: tuple[int, int]) -> None:
+    """Refuse a step of fewer tokens than requests, with which vLLM does not start."""
+    tokens, requests = limits
+    if tokens < requests:
+        raise InputError(
+            f"{model}: max_num_batched_tokens = {tokens:,} is less than max_num_seqs = {requests:,}, and vLLM does not "
+            "start: raise it, or lower max_num_seqs"
+        )
 
 
 def built_for(model: str, arguments: Mapping[str, Any]) -> BuiltModel | None:

@@ -94,6 +94,18 @@ def test_a_page_has_the_chart(tmp_path: Path) -> None:
         ((*L40S, "--slo", "ttft:-1"), "--slo ttft:-1: -1 is not a limit"),
         ((*L40S, "--requests-per-second", 3), "--requests-per-second 3 chooses among GPUs: add --slo"),
         (
+            (*L40S, "--max-num-seqs", 65, "--max-num-batched-tokens", 64),
+            "max_num_batched_tokens = 64 is less than max_num_seqs = 65, and vLLM does not start",
+        ),
+        (
+            (*L40S, "--max-model-len", 131_073),
+            "max_model_len = 131,073 is more than its context of 131,072 tokens, and vLLM does not start",
+        ),
+        (
+            ("--model", "gpt2-xl", "--device", "L4", "--input-len", 1000),
+            "requests of 1,256 tokens are longer than its context of 1,024",
+        ),
+        (
             (*L40S, "--tensor-parallel-size", 3),
             "tensor_parallel_size = 3 does not divide its 32 attention heads",
         ),
@@ -123,6 +135,17 @@ def test_a_model_whose_pool_is_not_known_is_refused(config: dict[str, Any], sent
     found = plan("--model", tmp_path, "--device", "H100")
     assert isinstance(found.exception, InputError)
     assert sentence in str(found.exception)
+
+
+@pytest.mark.parametrize(("kv_heads", "ranks", "starts"), [(3, 2, False), (3, 3, True), (3, 6, True), (6, 4, False)])
+def test_kv_heads_are_divided_or_copied_as_wholes(kv_heads: int, ranks: int, starts: bool, tmp_path: Path) -> None:
+    """As vLLM's attention layers assert: one of both numbers is a multiple of the other."""
+    changed = {"num_attention_heads": 24, "num_key_value_heads": kv_heads, "hidden_size": 3072}
+    (tmp_path / "config.json").write_text(json.dumps({**catalogue_config("llama-3.1-8b"), **changed}))
+    found = plan("--model", tmp_path, "--device", "H200", "--tensor-parallel-size", ranks)
+    assert (found.exit_code == 0) == starts
+    if not starts:
+        assert f"tensor_parallel_size = {ranks} does not divide its {kv_heads} KV heads" in str(found.exception)
 
 
 def test_a_window_lets_more_requests_run(tmp_path: Path) -> None:

@@ -201,6 +201,7 @@ def test_a_gpu_has_the_pool_of_its_memory_and_the_times_of_its_data_sheet(tmp_pa
             "L40S",
             "--twin L40S: llama-3.1-70b-fp8 cannot start: the weights take",
         ),
+        ("llama-3.1-8b", "max_model_len = 4096\nblock_size = 24", "L40S", "block_size = 24: vLLM's attention on GPUs"),
     ],
 )
 def test_a_gpu_that_cannot_is_refused(tmp_path: Path, model: str, arguments: str, gpu: str, sentence: str) -> None:

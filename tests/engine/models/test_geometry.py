@@ -90,6 +90,18 @@ def test_quantization_shrinks_the_layers_matrices_alone() -> None:
     assert geometry({**TOY, "quantization_config": four_bits}).linear_bytes == 0.5
 
 
+@pytest.mark.parametrize(
+    ("scaling", "context"),
+    [
+        ({"type": "linear", "factor": 4.0}, 256),
+        ({"rope_type": "dynamic", "factor": 2.0}, 128),
+        ({"type": "linear"}, 64),
+    ],
+)
+def test_factors_of_linear_and_dynamic_scaling_stretch_the_context(scaling: dict[str, object], context: int) -> None:
+    assert geometry({**TOY, "rope_scaling": scaling}).max_context == context
+
+
 @pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
 def test_yarn_stretches_the_context_under_both_names(key: str) -> None:
     scaling = {"type": "yarn", "factor": 16.0, "original_max_position_embeddings": 8192}

@@ -24,6 +24,8 @@ NGRAM = {"method": "ngram", "num_speculative_tokens": 2}
     ({"speculative_config": "ngram"}, "engine.arguments.speculative_config = 'ngram': a twin needs it as a table"),
     ({"speculative_config": {"method": "ngram"}}, "num_speculative_tokens = None: say how many tokens a draft has"),
     ({"speculative_config": {**NGRAM, "method": "eagle"}}, "method = 'eagle': a twin has drafts of method"),
+    ({"speculative_config": {**NGRAM, "method": "eagle3"}}, "would run 2 times in each step, reserve 2 KV slots more"),
+    ({"speculative_config": {"model": "m", "num_speculative_tokens": 1}}, "would run once in each step, reserve 1 KV"),
     ({"speculative_config": NGRAM, "async_scheduling": True}, "async_scheduling = true: vLLM has it not with drafts"),
     ({"speculative_config": {**NGRAM, RATES: [0.5]}}, "= [0.5]: give num_speculative_tokens = 2 numbers"),
     ({"speculative_config": {**NGRAM, RATES: [0.5, 0.6]}}, "accepted = [0.5, 0.6] are no shares that fall"),

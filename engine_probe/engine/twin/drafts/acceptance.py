@@ -76,10 +76,7 @@ def check_drafts(arguments: Mapping[str, Any], measured: Acceptance | None) -> A
         return None
     name = "engine.arguments.speculative_config"
     if (method := drafting.get("method")) not in (METHOD, ON_DEVICE):
-        raise InputError(
-            f'{name}.method = {method!r}: a twin has drafts of method "{METHOD}" or "{ON_DEVICE}" only, because the '
-            "step time and the KV cache of a drafting model are not known: use one of them, or leave it out"
-        )
+        raise InputError(f"{name}.method = {method!r}: {no_drafting_model(tokens_of(arguments))}")
     if arguments.get("async_scheduling") and method != ON_DEVICE:
         raise InputError(
             f'engine.arguments.async_scheduling = true: vLLM has it not with drafts of method "{METHOD}", but with '
@@ -96,6 +93,18 @@ def check_drafts(arguments: Mapping[str, Any], measured: Acceptance | None) -> A
             f"{len(measured.accepted)}: ask for no more, or {HOW_TO_GIVE}"
         )
     return cut(measured, number)
+
+
+def no_drafting_model(number: int) -> str:
+    """Say what a model that drafts so many tokens would add to a step and to the pool, none of which a twin has."""
+    times = "once" if number == 1 else f"{number:,} times"
+    slots = "1 KV slot" if number == 1 else f"{number:,} KV slots"
+    return (
+        f'a twin has drafts of method "{METHOD}" or "{ON_DEVICE}" only. A model that drafts would run {times} in each '
+        f"step, reserve {slots} more for each running request, and keep weights and KV layers of its own, none of "
+        f'which is modelled: "{METHOD}" with the same acceptance leaves them out (times are then too short, and the '
+        "pool is too large)"
+    )
 
 
 def cut(acceptance: Acceptance, number: int) -> Acceptance:
