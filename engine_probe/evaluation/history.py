@@ -9,7 +9,7 @@ from engine_probe.analysis.compare.drift import with_drift
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.evaluation.measurement import Opened, opened
-from engine_probe.evaluation.setting_differences import of_machine, setting_differences
+from engine_probe.evaluation.setting_differences import MACHINE, setting_differences
 from engine_probe.recordings.remote_folder import place_name
 
 TWO_MACHINES = "The two sides were measured on different machines: earlier measurements of both are needed (--history)"
@@ -65,7 +65,8 @@ def earlier_of(history: History, before: Opened, after: Opened, names: Sequence[
         else:
             found.sides[reasons.index("")].append(each)
     changed = setting_differences(before.points[names[0]].runs[0], after.points[names[0]].runs[0])
-    if found.count and of_machine(changed) and not all(found.sides):
+    two_machines = any(difference.name.startswith(MACHINE) for difference in changed)
+    if found.count and two_machines and not all(found.sides):
         return Earlier(([], []), [*found.left_out, TWO_MACHINES])
     return found
 

@@ -75,11 +75,6 @@ def setting_differences(old: Run, new: Run) -> list[SettingDifference]:
     return sorted(differences, key=lambda difference: not difference.of_workload)
 
 
-def of_machine(differences: Sequence[SettingDifference]) -> bool:
-    """Return whether the two were measured on different machines."""
-    return any(difference.name.startswith(MACHINE) for difference in differences)
-
-
 def difference_lines(differences: Sequence[SettingDifference]) -> Iterator[str]:
     """Yield one line for the workload and one for each other setting."""
     of_workload = [difference for difference in differences if difference.of_workload]

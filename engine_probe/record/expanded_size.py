@@ -50,7 +50,7 @@ def batch_bytes(metadata: pa.Buffer, body: pa.Buffer) -> int:
 
     Message and RecordBatch are flatbuffers, as Arrow's Message.fbs describes them; pyarrow shows neither.
     """
-    header = _field(metadata, _root(metadata), 2)
+    header = _field(metadata, _unsigned(metadata, 0), 2)
     batch = header + _unsigned(metadata, header)
     vector = _field(metadata, batch, 2)
     vector += _unsigned(metadata, vector)
@@ -65,10 +65,6 @@ def batch_bytes(metadata: pa.Buffer, body: pa.Buffer) -> int:
             raise ValueError("a buffer of a batch of rows has a negative length")
         total += length
     return total
-
-
-def _root(metadata: pa.Buffer) -> int:
-    return _unsigned(metadata, 0)
 
 
 def _field(metadata: pa.Buffer, table: int, number: int) -> int:

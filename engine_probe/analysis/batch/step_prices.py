@@ -169,7 +169,8 @@ def calibrated(samples: Sequence[StepSample], starts: Sequence[int] = ()) -> Ste
         groups, start_of = groups[0].stretches(STRETCHES), [0] * STRETCHES
     fits = fitted(groups), fitted_host(groups)
     device, host = (fit.prices for fit in fits)
-    left_out = [(fitted(others).prices, fitted_host(others).prices) for others in without_each(groups)]
+    without_one = [[*groups[:number], *groups[number + 1 :]] for number in range(len(groups))]
+    left_out = [(fitted(others).prices, fitted_host(others).prices) for others in without_one]
     most = np.max([group.counts.max(axis=0) for group in groups], axis=0)
     influence = influence_of_each(groups, fits)
     own, of_starts = noise(groups, device, host, influence, start_of)
@@ -230,11 +231,6 @@ def noise(
     inner = parts[0].T @ parts[0]
     freedom = float(np.trace(inner)) ** 2 / float(np.square(inner).sum())
     return Spread(math.sqrt(one), freedom), Spread(math.sqrt(other), since.shape[1] - 1.0)
-
-
-def without_each(groups: Sequence[StepSample]) -> list[list[StepSample]]:
-    """Return the groups without the first, without the second and so on."""
-    return [[*groups[:number], *groups[number + 1 :]] for number in range(len(groups))]
 
 
 def _priced(prices: Reals, left_out: Sequence[Reals], most: Reals) -> dict[str, Price]:

@@ -48,7 +48,7 @@ def traces(runs: Mapping[str, Run]) -> Iterator[bytes]:
     Each machine has a monotonic clock of its own. The wall clock, recorded at the start of each run, aligns them with
     the clock of the run that began first.
     """
-    first = min(runs.values(), key=began_wall_ns)
+    first = min(runs.values(), key=lambda run: wall_ns(run) + int(run.iterations["start_ns"][0].as_py()))
     uuids = count(1)
     yield clock(first.facts["clock"]["monotonic_ns"], first.facts["clock"]["wall_ns"])
     for name, run in runs.items():
@@ -60,10 +60,6 @@ def traces(runs: Mapping[str, Run]) -> Iterator[bytes]:
 def wall_ns(run: Run) -> int:
     """Return the wall-clock time at which the run's monotonic clock was zero."""
     return int(run.facts["clock"]["wall_ns"] - run.facts["clock"]["monotonic_ns"])
-
-
-def began_wall_ns(run: Run) -> int:
-    return wall_ns(run) + int(run.iterations["start_ns"][0].as_py())
 
 
 def tracks(run: Run, uuids: Iterator[int], group: int | None = None, by: int = 0) -> Iterator[bytes]:
