@@ -70,7 +70,7 @@ def model_name(name: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Whole percents; of less than one with two more digits."""
+    """Return a share in whole percent, below one percent with two decimals."""
     return f"{share:.2%}" if 0 < share < 0.01 else f"{share:.0%}"
 
 

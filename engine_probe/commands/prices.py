@@ -93,7 +93,7 @@ def show_options(
 
 
 def demand_of(prices: Prices, per_minute: float | None, users: float | None, latency: float | None) -> Demand:
-    """Return what is asked of the hardware; so many users are a rate if the list says how often one asks."""
+    """Return what is asked of the hardware; users become a rate if the list says how often one asks."""
     from engine_probe.analysis.money.hardware_options import Demand
 
     every = prices.users.request_every_s if prices.users else None

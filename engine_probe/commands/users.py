@@ -1,4 +1,4 @@
-"""`engine_probe users`: users as concurrent requests, and the other way round."""
+"""`engine_probe users`: converts users to concurrent requests, and back."""
 
 import click
 

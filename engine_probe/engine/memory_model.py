@@ -112,7 +112,7 @@ class RankMemory:
         return int(self.blocks / self.layout.blocks_of(self.longest, self.in_flight) * self.longest)
 
     def blocks_of(self, tokens: int) -> int:
-        """Return the most blocks that a request of so many tokens holds at the same time."""
+        """Return the most blocks that a request of `tokens` holds at the same time."""
         return self.layout.blocks_held(tokens, self.in_flight)
 
     @property

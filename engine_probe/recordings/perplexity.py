@@ -75,7 +75,7 @@ def open_text(folder: Path, row: dict[str, Any], others: list[dict[str, Any]]) -
 
 
 def text_folder(folder: Path) -> Path | None:
-    """Return where in a folder the result of `engine_probe perplexity` is. None if there is none."""
+    """Return this folder or its `perplexity`, whichever holds a perplexity result. None if neither does."""
     return next((place for place in (folder, folder / NAME) if (place / QUALITY_FILE).is_file()), None)
 
 

@@ -33,7 +33,7 @@ def hardware_facts(ranks: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def torch_identity(uuid: str) -> str:
-    """Return the UUID as torch has it, and so the ceilings and the ranks: it says GPU- also of a MIG instance."""
+    """Return the UUID in torch's form, under which ceilings are stored: it begins with GPU- for a MIG instance, too."""
     return f"GPU-{uuid.partition('-')[2]}"
 
 

@@ -80,7 +80,7 @@ class AnswerLog:
         self._asked: dict[str, tuple[Any, ...]] = {}  # of each request in flight, what is known when it is handed over
 
     def handed(self, request: Request, engine_id: str, prompt: Sequence[int]) -> None:
-        """Note a request that the engine got under its own id."""
+        """Note a request as the engine takes it, with the id that the engine gave it."""
         self._asked[request.id] = engine_id, request.id, request.question_id, checksum(prompt)
 
     def ended(self, prompt_id: str, outcome: AnswerOutcome, answer: Tokens | None) -> None:
@@ -100,7 +100,7 @@ class AnswerLog:
 
 
 def checksum(token_ids: Sequence[int]) -> int:
-    """Return a checksum by which equal tokens are recognised; two others share it once in four thousand million."""
+    """Return the CRC-32 of the tokens: equal answers have the same, different ones by chance once in 2^32."""
     return crc32(array("q", token_ids))
 
 

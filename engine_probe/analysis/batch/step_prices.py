@@ -149,7 +149,7 @@ def graph_sizes(facts: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def beyond(samples: Sequence[StepSample], most: Mapping[str, float | None]) -> list[str]:
-    """Return the terms of which a step has more than the most that is given; None is no limit."""
+    """Return the terms of which a step has more than `most`, beyond which prices were not fitted; None is no limit."""
     found = np.max([sample.counts.max(axis=0, initial=0.0) for sample in samples], axis=0, initial=0.0)
     known = {name: limit for name, limit in most.items() if limit is not None}
     return [name for name, count in zip(TERMS, found, strict=True) if count > known.get(name, math.inf)]
@@ -242,7 +242,7 @@ def _priced(prices: Reals, left_out: Sequence[Reals], most: Reals) -> dict[str, 
 
 
 def fitted_host(samples: Sequence[StepSample]) -> PriceFit:
-    """Return the prices of the host's part; zeros where it is not told apart."""
+    """Return the prices of the host's part; zeros where recordings do not separate it."""
     return _fitted(samples, np.concatenate([sample.host for sample in samples]))
 
 

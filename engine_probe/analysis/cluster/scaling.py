@@ -11,7 +11,7 @@ from engine_probe.analysis.statistics.student import Interval
 
 @dataclass(frozen=True)
 class ScalingLevel:
-    """A number of engines; `efficiency` is its throughput as a share of so many times that of one engine."""
+    """A number of engines; `efficiency` is their throughput over that of one engine times their number."""
 
     engines: int
     output_tokens_per_s: Repeated

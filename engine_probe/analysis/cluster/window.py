@@ -36,7 +36,7 @@ def engine_times(iterations: pa.Table, held: TimeSpan | None, ahead_ns: int = 0)
 
 @dataclass(frozen=True)
 class CommonWindow:
-    """The time in which all engines run, of each of which it holds the tokens."""
+    """The time in which all engines run, and the tokens of each engine in it."""
 
     begin_ns: int
     end_ns: int

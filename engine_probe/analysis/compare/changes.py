@@ -132,7 +132,7 @@ PERPLEXITY = Metric(
 
 @dataclass(frozen=True)
 class Moments:
-    """When occasions were measured: earlier ones, those of one engine together, and the two that are compared."""
+    """When measurements were taken: the earlier ones, grouped by engine, and the two that are compared."""
 
     earlier: tuple[tuple[float, ...], ...]
     before: float

@@ -87,7 +87,7 @@ class Boundary:
 
 @dataclass(frozen=True)
 class Ends:
-    """For each curve, where it stops to grow in proportion and at all, and its gains and losses at the levels."""
+    """For each drawn curve: where proportional growth and growth at all end, and its gains and losses at the levels."""
 
     spare: Reals  # the load up to which a request gets its share
     small: Reals  # from where at most `SMALL` is left to gain
@@ -288,7 +288,7 @@ def first_at_most(most: float, values: Reals, loads: Reals) -> Reals:
 
 
 def quantiles(values: Reals) -> tuple[float, float, float]:
-    """Return the middle of a sample, and between which values all but `OF_CURVES` of it lies: low, middle, high."""
+    """Return low, median and high of a sample; the share outside of low and high is `OF_CURVES`."""
     ordered = np.sort(values)
     shares = (OF_CURVES / 2, 0.5, 1 - OF_CURVES / 2)
     low, middle, high = (ordered[int(share * (len(ordered) - 1))] for share in shares)

@@ -71,7 +71,7 @@ class Likelihood:
 
 
 def table(count: int, scatter: Scatter | None) -> Reals:
-    """Return the logarithm of the likelihood for each of `SQUARES`: of so many levels, less one for the scale."""
+    """Return the logarithm of the likelihood for each of `SQUARES`; one of the levels is spent on the scale."""
     prior = np.full(len(VARIANCES), 1 / len(VARIANCES))
     if scatter:
         alone = FROM_REPEATS if scatter.in_rounds else 0.0

@@ -115,7 +115,7 @@ class CurveSampler:
         return np.minimum(places, len(weights) - 1)
 
     def move(self, curves: Curves, share: float, times: int) -> None:
-        """Propose to move each curve within its family, so many times, and accept what the likelihood so far allows."""
+        """Move each curve within its family by Metropolis steps under the likelihood so far, `times` times."""
         count = len(curves.kinds)
         first = np.searchsorted(curves.kinds, curves.kinds, "left")
         many = np.searchsorted(curves.kinds, curves.kinds, "right") - first

@@ -78,7 +78,7 @@ class Family:
         return self.growing in ("line", "slower")
 
     def rates(self, cube: Reals, loads: Reals, span: BreakRange) -> Reals:
-        """Return the rate at each load, a row, of each curve, a column, up to a factor that a curve has in common.
+        """Return rates (a row for each load, a column for each curve), each column up to a factor.
 
         A column of the cube is a curve, so that steps over many curves are steps through memory. Curves that are all
         alike have one column.

@@ -142,7 +142,7 @@ def success_of(found: Sequence[Goodput]) -> tuple[bool, Verdict]:
 def whole_of(
     found: Sequence[Goodput],
 ) -> tuple[bool, Verdict, tuple[str, ...], tuple[tuple[str, float], ...]]:
-    """Return whether mean costs and energies are within their limits, whether that is significant, what is unknown.
+    """Judge mean costs and energies: whether they are within their limits, whether significantly, and what is unknown.
 
     Last come the means that are known.
     Of several repeats the interval of the mean decides.

@@ -265,7 +265,7 @@ class _Queues:
 
 
 class _Steps:
-    """A sum of weights, each of which counts from one time until another, both included."""
+    """Sums weights, each of which counts from its begin to its end, both included."""
 
     def __init__(self, begin: Integers, end: Integers, weights: Integers) -> None:
         self._begins, self._begun = _ordered(begin, weights)

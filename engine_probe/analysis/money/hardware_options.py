@@ -63,7 +63,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Choice:
-    """So many engines on one option for a demand; None where its rate is not known, or too many would be needed."""
+    """The number of engines on one option that meets a demand. None if its rate is not known, or it takes too many."""
 
     option: Offered
     count: int | None  # that surely hold it
@@ -211,7 +211,7 @@ class CostRatio:
 
 
 def cost_ratios(offered: Sequence[Offered], hours_per_month: float) -> list[CostRatio]:
-    """Return the ratio of every further option that serves the same, in the same unit, as one before it."""
+    """Return how the cost of each option compares with that of the first that serves the same in the same unit."""
     found: list[CostRatio] = []
     first: dict[tuple[str, Rate], Offered] = {}
     for option in offered:

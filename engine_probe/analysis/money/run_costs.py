@@ -105,7 +105,7 @@ class RunCosts:
 
     @property
     def break_even_price(self) -> float | None:
-        """Return the price per million output tokens at which revenue equals cost, the price of prompts as it is.
+        """Return the price per million output tokens at which revenue equals cost, at the given price of prompts.
 
         None without a cost or output tokens; 0 if the prompts alone pay for it.
         """

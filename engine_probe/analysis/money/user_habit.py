@@ -1,11 +1,11 @@
-"""How often one user asks, and how many users hold so many requests in flight by it (Little's law)."""
+"""How often one user asks, and how many users keep a number of requests in flight (Little's law)."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Habit:
-    """How often a user asks: every so many seconds, or so many seconds after each answer."""
+    """How often a user asks: at fixed intervals, or a fixed time after each answer."""
 
     every_seconds: float = 0.0
     think_seconds: float | None = None

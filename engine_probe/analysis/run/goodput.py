@@ -43,7 +43,7 @@ BOUNDED = {
 
 @dataclass(frozen=True)
 class WholeLimit:
-    """A limit on the cost or the energy of a whole run, and what it came to."""
+    """A limit on the cost or the energy of a whole run, with the measured value."""
 
     name: str
     limit: float
@@ -126,7 +126,7 @@ def goodput(
     answers: pa.Table = NO_ANSWERS,
     costs: RunCosts | None = None,
 ) -> Goodput:
-    """Judge the requests of a run that took so many seconds, but those that a time to leave out touches.
+    """Judge the requests of a run that took `seconds`, without those that overlap the time in `without`.
 
     `answers` tells the aborted requests that had failed from those that the end of the run aborted; `costs` has what
     limits on the whole run are about.

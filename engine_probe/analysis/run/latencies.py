@@ -14,7 +14,7 @@ from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.record.schema import ANSWERED
 from engine_probe.workload.load import FURTHER
 
-SEQUENCE = r"^\d+_.*-[0-9a-f]{8}$"  # vLLM's id of one of several: its index, then the request's, which ends at random
+SEQUENCE = r"^\d+_.*-[0-9a-f]{8}$"  # vLLM's id of one of a request's sequences: its index, then the request's
 PHASES = (
     ("queued", "queued_ns", "first_scheduled_ns"),
     ("prefill", "first_scheduled_ns", "first_token_ns"),
@@ -44,7 +44,7 @@ class Latency:
 
 
 def outside(requests: pa.Table, begin: str, end: str, without: TimeSpan | None) -> pa.Table:
-    """Return the requests of which the time between two columns does not touch the time to leave out."""
+    """Return the requests whose time between two columns does not overlap `without`."""
     if without is None:
         return requests
     before = pc.less_equal(requests[end], without[0])

@@ -270,7 +270,7 @@ def mean_over_time(during: npt.NDArray[Any], after: npt.NDArray[Any], starts: In
 
 
 def uncounted_cost(facts: dict[str, Any], running: npt.NDArray[Any], whole_ns: int) -> UncountedCost | None:
-    """Return the cost measured with the number of running requests nearest, as a ratio, to the mean of the steps."""
+    """Return the cost measured at the number of running requests closest, in proportion, to the mean of the steps."""
     try:
         known = msgspec.convert((facts.get("hardware") or {}).get("probe_uncounted", []), list[UncountedMeasurement])
     except (msgspec.ValidationError, AttributeError):  # a run.json from elsewhere

@@ -27,7 +27,7 @@ def waiting_requests(iterations: pa.Table) -> Integers:
 
 
 def flat(lists: pa.ChunkedArray) -> tuple[Integers, Integers]:
-    """Return a list column as one array, and the row of each of its values."""
+    """Flatten a list column into one array, with the row number of each value."""
     whole = lists.combine_chunks()
     lengths = whole.value_lengths().to_numpy(zero_copy_only=False)
     return whole.flatten().to_numpy(zero_copy_only=False), np.repeat(np.arange(len(lengths)), lengths)

@@ -70,7 +70,7 @@ class LevelNoise:
         return self.interval(place, count, 1 + len(self.like_the_highest) if place == self.highest else 1)
 
     def below_p(self, lower: int, higher: int) -> float:
-        """Return the one-sided p of a level below another, of which the second has the higher mean."""
+        """Return the one-sided p that a level is below another one, which has the higher mean."""
         error, freedom = self._error(lower, higher)
         return two_sided_p(math.log(self.means[higher] / self.means[lower]), error, freedom) / 2
 
@@ -192,7 +192,7 @@ def scaled(values: Reals, power: float) -> Reals:
 
 @cache
 def smallest_squares(count: int, kept: int) -> float:
-    """Return the expected mean of the smallest squares of so many standard normal values."""
+    """Return the expected mean of the smallest squares of `count` standard normal values."""
     from scipy.special import bdtr, ndtri
 
     shares = (np.arange(4000) + 0.5) / 4000

@@ -83,7 +83,7 @@ def shuffled_p(strata: Sequence[Stratum], shuffles: int = SHUFFLES) -> float:
 
 
 def _drawn(exposures: Reals, count: int, shuffles: int, chance: np.random.Generator) -> Reals:
-    """Return sums of so many exposures, drawn without replacement."""
+    """Return sums of exposures drawn without replacement, `count` at a time."""
     if count == 1:
         single: Reals = exposures[chance.integers(len(exposures), size=shuffles)]
         return single
@@ -113,7 +113,7 @@ def log_likelihood(strata: Sequence[Stratum]) -> Callable[[float], float]:
 
 
 def _log_choices(logs: Reals, count: int) -> float:
-    """Return the logarithm of the sum, over all choices of so many rows, of the product of their exponentials.
+    """Return the logarithm of an elementary symmetric sum: over all choices of `count` rows, of their product.
 
     Columns are strata, whose logarithms are added.
     """

@@ -33,7 +33,7 @@ def rho(loads: npt.ArrayLike, values: npt.ArrayLike) -> float:
 
 
 def orders(count: int) -> Integers:
-    """Return all permutations of so many runs, or many random ones and the measured order."""
+    """Return all permutations of `count` runs; of many runs random ones, after the measured order."""
     if count <= EXACT_UP_TO:
         return np.array(list(permutations(range(count))))
     chance = np.random.default_rng(SEED)
@@ -56,7 +56,7 @@ def cliffs_delta(low: Reals, high: Reals) -> float:
 
 
 class Tested(Protocol):
-    """The outcome of a test, as a dataclass."""
+    """A dataclass with the p of a test."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 

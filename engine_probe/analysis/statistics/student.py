@@ -6,7 +6,7 @@ It calls what `scipy.stats` calls, without that module's long import.
 import math
 
 CONFIDENCE = 0.95  # of every interval, unless it says otherwise
-SIGNIFICANT = 0.05  # a p below this is told
+SIGNIFICANT = 0.05  # a p below this counts as a difference
 ONE_SIDED = 0.90  # a two-sided interval, each end of which is a one-sided bound at 95 %
 
 Interval = tuple[float, float]

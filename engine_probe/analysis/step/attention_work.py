@@ -136,7 +136,7 @@ def decode_contexts(requests: pa.Table, steps: int) -> tuple[Reals, Reals]:
 def accepted_tokens(
     requests: pa.Table, starts: Integers, row: Integers, steps: int
 ) -> tuple[Integers, Integers, Reals]:
-    """Return for each step that gave a request further tokens its stretch, the step after it, and their number."""
+    """Return for each step that gave a request several tokens: its stretch, the next step, and the further tokens."""
     burst, of_row = flat(requests["burst_iterations"])
     tokens, _ = flat(requests["burst_tokens"])
     span = steps + 1

@@ -1,4 +1,4 @@
-"""Waiting inside the collectives of tensor parallelism, told apart from work.
+"""Waiting inside the collectives of tensor parallelism, as distinct from work.
 
 A collective ends for all ranks together, soon after the last of them has begun it. A rank that began it at b and left
 it at e spent t = e - b in it. The rank that began last did not wait: its time, the least of all, is what the collective

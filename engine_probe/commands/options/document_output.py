@@ -17,14 +17,14 @@ File = tuple[Path | None, Callable[[], bytes]]
 
 
 def page_file(page: Path | None, document: Callable[[], Document]) -> File:
-    """Return the file of `--html`."""
+    """Return where --html writes its page, and a function that makes it."""
     from engine_probe.report.renderers.html_document import html_page
 
     return page, lambda: html_page(document()).encode()
 
 
 def json_file(path: Path | None, figures: Callable[[], object]) -> File:
-    """Return the file of `--json`."""
+    """Return where --json writes its figures, and a function that makes them."""
     import json
 
     return path, lambda: json.dumps(figures(), indent=1).encode() + b"\n"
@@ -33,7 +33,7 @@ def json_file(path: Path | None, figures: Callable[[], object]) -> File:
 def show_document(
     document: Document, *files: File, verbose: bool = False, more: str = "", lines: int | None = None
 ) -> bool:
-    """Write the files, then print the document: whoever reads it may close the pipe before its end.
+    """Write the files, then print the document; last, because its reader may close the pipe early.
 
     Nothing is printed if a file is standard output. Return whether the document was printed.
     """

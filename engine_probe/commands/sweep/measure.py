@@ -1,4 +1,4 @@
-"""The run of `engine_probe sweep`: its engines, its screen, and what it came to."""
+"""The run of `engine_probe sweep`: its engines, its screen, its report and its exit code."""
 
 import sys
 from collections.abc import Iterator
@@ -100,7 +100,7 @@ def here(found: list[Point], force: bool) -> Iterator[tuple[Engines, Reasons]]:
 
 @contextmanager
 def fleet(address: str, found: list[Point], force: bool) -> Iterator[tuple[Engines, Reasons]]:
-    """Refuse a sweep of which its machines can hold nothing, or what they would measure with other programs."""
+    """Refuse a sweep whose machines can hold none of its points, or have other versions of the programs."""
     with connected(address) as cluster:
         nodes = cluster.nodes()
         left_out = beyond_fleet(found, nodes)

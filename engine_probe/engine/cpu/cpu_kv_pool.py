@@ -94,7 +94,7 @@ class Pool:
 def foreseen_pool(
     config: Mapping[str, Any], arguments: Mapping[str, object], need: KvNeed | None, free_bytes: int
 ) -> Pool | None:
-    """Return the pool that an engine on a CPU will have: as it is given, or as `choose_pool` chooses it.
+    """Return the pool that an engine on a CPU will have: the configured one, or else what `choose_pool` chooses.
 
     None for an unknown geometry, and for a share of the memory (`pool_of_share`).
     """

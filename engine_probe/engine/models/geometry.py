@@ -23,7 +23,7 @@ class Latent:
 
 @dataclass(frozen=True)
 class Experts:
-    """Feed-forward layers of which a token passes a few."""
+    """The experts of a mixture-of-experts layer, of which a token is routed to a few."""
 
     routed: int  # parameters of all layers' routed experts
     each: int  # parameters of all layers that one token passes

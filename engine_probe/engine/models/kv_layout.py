@@ -36,7 +36,7 @@ class KvGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "every token" if self.window is None else f"a window of {self.window:,}"
 
     def blocks_of(self, tokens: int, in_flight: int) -> int:
-        """Return the most blocks that vLLM provides for a request of so many tokens."""
+        """Return the most blocks that vLLM provides for a request of `tokens`."""
         if self.state_blocks:
             return self.state_blocks
         if self.chunk is not None:
@@ -83,7 +83,7 @@ class KvLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return not others and not first.state_blocks and first.chunk is None
 
     def blocks_of(self, tokens: int, in_flight: int) -> int:
-        """Return the blocks that vLLM provides for a request of so many tokens."""
+        """Return the blocks that vLLM provides for a request of `tokens`."""
         return sum(group.blocks_of(tokens, in_flight) for group in self.groups)
 
     def blocks_held(self, tokens: int, in_flight: int) -> int:

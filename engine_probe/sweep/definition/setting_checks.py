@@ -149,7 +149,7 @@ def check_stop(point: Point) -> None:
 
 
 def check_window(point: Point) -> None:
-    """Refuse a window of operators that cannot be: of an engine that profiles, or beyond the steps that a run can have.
+    """Refuse an operator window that cannot be recorded: vLLM's own profiler is on, or the run is too short.
 
     Every step computes at least one token, so a run of known lengths has at most as many steps as tokens.
     """
@@ -173,7 +173,7 @@ def check_window(point: Point) -> None:
 
 
 def check_kept(point: Point) -> None:
-    """Refuse to keep what the engine does not give: text without a tokenizer, log-probabilities that are none."""
+    """Refuse to keep what the engine does not return, such as text without a tokenizer."""
     kept, arguments = point.answers, point.engine.arguments
     if kept is None:
         return
@@ -293,7 +293,7 @@ def check_chat_template(engine: EngineSection, path: str) -> None:
 
 def has_chat_template(folder: Path) -> bool:
     if any(folder.glob("chat_template*")) or not (folder / "tokenizer_config.json").is_file():
-        return True  # or not known
+        return True  # not known; the engine will say
     written = read_json(folder / "tokenizer_config.json")
     return isinstance(written, dict) and bool(written.get("chat_template"))
 

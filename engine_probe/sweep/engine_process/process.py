@@ -57,7 +57,7 @@ class EngineProcess:
             self._process.stdin.flush()
 
     def receive(self, tick_seconds: float) -> Message | None:
-        """Return the next message. None when a tick has passed without one. Raise why, if the process has ended."""
+        """Return the next message; raise the reason if the process has ended. None after a tick without a message."""
         while not self._messages:
             if not select.select([self._pipe], [], [], tick_seconds)[0]:
                 if self._process.poll() is None:

@@ -27,7 +27,7 @@ class EngineGroup(Protocol):
         """Take the row of the point that was asked for last."""
 
     def result(self) -> SearchEnded | BestSoFar | None:
-        """Return what a search found, or where it is. None for a grid."""
+        """Return what a search has found, or the best so far of one over engine arguments. None for a grid."""
 
 
 class GridGroup:

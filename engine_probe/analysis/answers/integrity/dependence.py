@@ -111,7 +111,7 @@ def _same_prompt(runs: Sequence[ComparedRun]) -> Iterator[Stratum]:
 
 
 def _same_token(runs: Sequence[ComparedRun]) -> Iterator[Stratum]:
-    """Yield, for each token at which any answer to its prompt diverged, the runs that had not diverged before it."""
+    """Yield, for each token at which an answer to a prompt diverged, the runs that still agreed before it."""
     by_prompt: dict[str, list[tuple[ComparedRun, ComparedAnswer]]] = defaultdict(list)
     for run in runs:
         for each in run.tested:
@@ -139,7 +139,7 @@ def _recomputed(steps: TokenSteps, request_id: str, iterations: Integers) -> Rea
 
 
 def _same_run(runs: Sequence[ComparedRun], exposure: Exposure) -> Iterator[Stratum]:
-    """Yield, for each token at which any answer of a run diverged, the requests that had not diverged before it."""
+    """Yield, for each token at which an answer of a run diverged, the requests that still agreed before it."""
     for run in runs:
         tokens = sorted({each.token for each in run.tested if each.changed and each.token is not None})
         members: dict[int, list[tuple[float, bool]]] = {token: [] for token in tokens}

@@ -103,7 +103,7 @@ def disturbance_limit(most: Reals, spacing: Callable[[float], float], otherwise:
 
 
 def _beyond(begin: float, mean_excess: float, count: int, step: float) -> float:
-    """Return the value that any of so many from `begin` on exceeds with half of DISTURBED_CHANCE.
+    """Return the value that any of `count` values above `begin` exceeds with half of DISTURBED_CHANCE.
 
     A value drawn from an exponential distribution is beyond t means with a chance of (1 + t / count) ** -count, where
     the mean is that of `count` others.
@@ -124,7 +124,7 @@ def rounding_step(shifts: Reals) -> float:
 
 
 def numeric_limit(shifts: Sequence[Reals], changes: int) -> float | None:
-    """Return the largest shift that numerics explain in so many changed tokens. None with too few shifts."""
+    """Return the largest shift that numerics explain, given the number of changed tokens. None with too few shifts."""
     moved = [request[request > 0] for request in shifts]
     every = np.concatenate([np.empty(0), *moved])
     if len(every) < FEWEST or sum(len(request) > 0 for request in moved) < FEWEST_REQUESTS:
@@ -142,14 +142,14 @@ def numeric_limit(shifts: Sequence[Reals], changes: int) -> float | None:
 
 
 def _upper_factor(count: int) -> float:
-    """Return the upper bound of an exponential's mean over its estimate from so many values."""
+    """Return the upper bound of an exponential's mean over its estimate from `count` values."""
     from scipy.special import chdtri
 
     return float(2 * count / chdtri(2 * count, 1 - CHANCE))
 
 
 def margin_noise(pairs: Sequence[AnswerPair], changes: int) -> MarginNoise:
-    """Measure the noise over all pairs with log-probabilities, in so many of which a token changed."""
+    """Measure the noise over all pairs with log-probabilities; in `changes` of them a token changed."""
     shifts = [margin_shifts(pair) for pair in pairs]
     margins = [pair.logprobs[0].margins for pair in pairs if pair.logprobs]
     finite = [margin[np.isfinite(margin)] for margin in margins]

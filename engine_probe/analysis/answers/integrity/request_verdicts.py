@@ -13,7 +13,7 @@ from engine_probe.text_format import counted
 
 
 class Kind(StrEnum):
-    """What became of a request, against the reference run."""
+    """How the answer of a request compares with that of the reference run."""
 
     IDENTICAL = "identical"
     NEAR_TIE = "near-tie"  # diverged where numerics explain it

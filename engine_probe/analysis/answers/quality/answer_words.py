@@ -21,5 +21,5 @@ def holds(text: Sequence[str], part: Sequence[str]) -> bool:
 
 
 def runs_of(text: Sequence[str], size: int) -> set[tuple[str, ...]]:
-    """Return every run of so many words."""
+    """Return every sequence of `size` words that follow each other."""
     return {tuple(text[at : at + size]) for at in range(len(text) - size + 1)}

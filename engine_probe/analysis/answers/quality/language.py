@@ -1,10 +1,10 @@
 """Is an answer in the language of its question? By lingua (the extra `quality`), sentence by sentence.
 
-Malay and Indonesian are one language here: in a sentence or two no detector tells them apart. Loaded are the languages
-that models fall into most and those of the questions, with lingua's smaller models: 18 MiB and 0.4 s. Its larger ones
-take 194 MiB, 7 s and four times as long for each sentence. Of 404 right sentences (shipped questions, their model
-answers, docs/) the smaller ones take 2 for another language, both lists of hardware, and find 96 % of those that are
-in another language; the larger ones take none, and find 67 %. Quotations and short sentences are left out.
+Malay and Indonesian count as one language, because no detector tells them apart in a sentence or two. lingua loads the
+languages of the questions and those that models slip into most. Its smaller models take 18 MiB and 0.4 s, its larger
+ones 194 MiB, 7 s and four times as long for each sentence. Of 404 sentences in the right language (shipped questions,
+their model answers, docs/) the smaller models misjudge 2, both lists of hardware, and the larger ones none; of
+sentences in a wrong language the smaller find 96 %, the larger 67 %. Quotations and short sentences are not judged.
 """
 
 import re

@@ -61,7 +61,7 @@ def rate(verdicts: Sequence[tuple[str, bool]]) -> MeanShare | None:
 
 
 def share_of(share: float, number: int) -> Interval:
-    """Return Wilson's interval of a mean share over so many questions."""
+    """Return Wilson's interval of a mean share, given the number of questions."""
     return share_range(share * number, number)
 
 
@@ -82,7 +82,7 @@ def paired_change(name: str, load: float, low: Shares, high: Shares) -> ChangedS
 
 
 def sign_test_p(more: int, less: int) -> float:
-    """Return the exact two-sided p of so many changes either way, if both ways are equally likely."""
+    """Return the exact two-sided p of the sign test, under which both directions are equally likely."""
     number = more + less
     fewer = sum(comb(number, each) for each in range(min(more, less) + 1))
     return min(1.0, 2 * fewer / 2.0**number)
