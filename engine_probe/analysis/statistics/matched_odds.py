@@ -113,7 +113,7 @@ def log_likelihood(strata: Sequence[Stratum]) -> Callable[[float], float]:
 
 
 def _log_choices(logs: Reals, count: int) -> float:
-    """Return the logarithm of an elementary symmetric sum: over all choices of `count` rows, of their product.
+    """Return the logarithm of the sum, over all choices of `count` rows, of the product of their exponentials.
 
     Columns are strata, whose logarithms are added.
     """

@@ -114,9 +114,7 @@ def command(
     elif new_file is not None:
         write_starter_file(new_file, name, model)
     elif json_schema:
-        from engine_probe.sweep.definition import file_schema
-
-        click.echo(json.dumps(file_schema.json_schema(), indent=1))
+        print_schema()
     else:
         check_together(resume, out, bool(against), rounds, None if dry_run else device)
         name = name or resume or "smoke"
@@ -191,6 +189,12 @@ def list_sweeps() -> None:
 
     for shipped in shipped_names():
         click.echo(f"{shipped:24} {read_sweep(shipped).question}")
+
+
+def print_schema() -> None:
+    from engine_probe.sweep.definition import file_schema
+
+    click.echo(json.dumps(file_schema.json_schema(), indent=1))
 
 
 def write_starter_file(path: Path, name: str | None, model: str | None) -> None:
