@@ -50,11 +50,20 @@ def start(log: Path, function: Callable[..., object], *arguments: Any, **environ
 
     It has the variables of this process but those of vLLM and the probe, and the given ones.
     """
+    return forked(print_into, log, clean_environment() | environment, function, arguments)
+
+
+def forked(function: Callable[..., object], *arguments: Any) -> BaseProcess:
+    """Call a function in a process that has imported vLLM."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # is read where vLLM is imported
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_RE"))}
-    process = SERVER.Process(target=in_new_process, args=(log, clean | environment, function, arguments))
+    process = SERVER.Process(target=function, args=arguments)
     process.start()
     return process
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the variables of this process but those of vLLM and the probe: tests with an engine here set some."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "ENGINE_PROBE_RE"))}
 
 
 def output_of(process: BaseProcess, log: Path) -> str:
@@ -78,10 +87,17 @@ def answer_of(folder: Path, model: str | None, arguments: dict[str, object], lin
     return json.loads(answer.read_text())
 
 
-def in_new_process(
+def print_into(
     log: Path, environment: dict[str, str], function: Callable[..., object], arguments: tuple[Any, ...]
 ) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    in_new_process(descriptor, environment, function, arguments)
+
+
+def in_new_process(
+    descriptor: int, environment: dict[str, str], function: Callable[..., object], arguments: tuple[Any, ...]
+) -> None:
+    """Call a function that prints into a file and has these variables alone."""
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.environ.clear()

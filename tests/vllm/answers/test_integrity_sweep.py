@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support.processes.command import engine_probe
+from tests.support.engines.forked_command import engine_probe_here
 
 SWEEP = """
 question = "Do answers stay the same?"
@@ -31,9 +31,9 @@ num_prompts = 16
 def test_every_prompt_is_compared_with_the_lowest_load(tmp_path: Path) -> None:
     """The pool holds 5 of 8 requests: some are preempted and computed again."""
     (tmp_path / "asked.toml").write_text(SWEEP)
-    done = engine_probe("sweep", "asked.toml", "--out", "out", cwd=tmp_path)
+    done = engine_probe_here("sweep", "asked.toml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    report = engine_probe("report", "out", "--json", "figures.json", cwd=tmp_path)
+    report = engine_probe_here("report", "out", "--json", "figures.json", cwd=tmp_path)
     assert report.returncode == 0, report.stderr[-3000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
     for run in (tmp_path / "out" / "points").glob("*/run.json"):

@@ -12,7 +12,7 @@ import pytest
 
 from engine_probe import Probe
 from tests.support.engines.fixed_prompts import generate
-from tests.support.processes.command import engine_probe
+from tests.support.engines.forked_command import engine_probe_here
 from tests.support.processes.notebooks import executed, pictures, said
 
 SWEEP = """
@@ -50,7 +50,7 @@ def storm(tiny_llm: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def knee(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("knee")
     (place / "knee.toml").write_text(SWEEP)
-    done = engine_probe("sweep", "knee.toml", "--out", "out", cwd=place)
+    done = engine_probe_here("sweep", "knee.toml", "--out", "out", cwd=place)
     assert done.returncode == 0, done.stderr
     return place / "out"
 

@@ -11,14 +11,22 @@ from engine_probe.errors import InputError
 from engine_probe.overhead.paired import PairedEstimate
 from engine_probe.record.probe_calibration import Calibration, Uncounted, read
 from kernels_bench.devices.cpu import cpu
-from tests.support.processes.command import engine_probe
+from tests.support.engines.forked_engine import output_of, run_program, start
+
+COMMAND = """
+import sys
+from engine_probe.cli import main
+sys.argv = ["engine_probe", *words]
+main()
+"""
 
 
 def test_the_command_writes_every_figure_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE_PROBE_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "overhead.json"
-    done = engine_probe("overhead", "--running", "1", "--pairs", "100", "--json", file, COLUMNS="200")
-    assert done.returncode == 0, done.stderr
+    words = ["overhead", "--running", "1", "--pairs", "100", "--json", str(file)]
+    process = start(tmp_path / "printed", run_program, COMMAND, {"words": words}, COLUMNS="200")
+    printed = output_of(process, tmp_path / "printed")
     written = json.loads(file.read_text())
     (row,) = written["core"]
     assert (row["running"], row["pairs"]) == (1, 100)
@@ -39,7 +47,7 @@ def test_the_command_writes_every_figure_once(tmp_path: Path, monkeypatch: pytes
     stored = Calibration((Uncounted(1, uncounted.median, uncounted.half_width),), collective.median)
     assert read(cpu().identity) == stored
     for what, (_, verdict) in judged.items():
-        assert what in done.stdout
-        assert verdict in done.stdout
+        assert what in printed
+        assert verdict in printed
     with pytest.raises(InputError, match="never overwritten"):
         CliRunner().invoke(command, ["--json", str(file)], catch_exceptions=False)

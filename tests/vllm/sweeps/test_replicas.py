@@ -13,7 +13,7 @@ from engine_probe import load
 from engine_probe.analysis.run.token_times import token_times
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.sweep import Swept, load_sweep
-from tests.support.processes.command import engine_probe
+from tests.support.engines.forked_command import engine_probe_here
 
 pytestmark = [
     pytest.mark.lengthy,
@@ -42,7 +42,7 @@ TRUTH = 0.03  # within which the sum has to be
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("replicas")
     (path / "two.toml").write_text(SWEEP)
-    done = engine_probe("sweep", "two.toml", "--out", "out", cwd=path)
+    done = engine_probe_here("sweep", "two.toml", "--out", "out", cwd=path)
     assert done.returncode == 0, done.stderr
     assert "2 × tiny at 4 concurrent requests each" in done.stdout
     return path / "out"

@@ -16,7 +16,7 @@ from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
 from engine_probe.recordings.cluster import Cluster
-from tests.support.processes.command import engine_probe as command
+from tests.support.engines.forked_command import engine_probe_here
 
 CORES, REQUESTS = 3, 48
 TRUTH = (4e6, 1e6, 50e3, 9e3, 30e3, 3.0, 40.0, 0.0)
@@ -51,7 +51,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = folder / "cores.toml"
     asked.write_text(SWEEP)
     told = f"engine.twin={json.dumps(msgspec.to_builtins(twin))}"
-    done = command("sweep", asked, "--set", told, "--out", folder / "out")
+    done = engine_probe_here("sweep", asked, "--set", told, "--out", folder / "out")
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"{CORES} engines together" in done.stderr
     return folder / "out"
@@ -120,7 +120,7 @@ def test_a_request_takes_time_of_its_own_core_alone(clusters: list[Cluster]) -> 
 
 
 def test_figures_are_those_of_the_load_of_each(sweep: Path) -> None:
-    done = command("report", sweep)
+    done = engine_probe_here("report", sweep)
     assert done.returncode == 0, done.stderr
     assert f"{CORES} \u00d7 tiny at 4 users each" in done.stdout
     assert f"{CORES} \u00d7 tiny at 20 requests/s each" in done.stdout

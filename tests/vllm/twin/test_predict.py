@@ -11,6 +11,7 @@ import pytest
 from engine_probe import load
 from engine_probe.analysis.compare.scheduler_decisions import same_decisions
 from engine_probe.recordings.run import Run
+from tests.support.engines.forked_command import engine_probe_here
 from tests.support.processes.command import engine_probe
 
 SMALL = ["--block-size", "32", "--num-gpu-blocks-override", "30", "--max-model-len", "256", "--enforce-eager"]
@@ -21,7 +22,7 @@ LOAD = ["--num-prompts", "48", "--max-concurrency", "12", "--input-len", "50", "
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose pool is too small for its requests."""
     out = tmp_path_factory.mktemp("recorded") / "run"
-    done = engine_probe("profile", "--model", "tiny", *SMALL, *LOAD, "--out", out)
+    done = engine_probe_here("profile", "--model", "tiny", *SMALL, *LOAD, "--out", out)
     assert done.returncode == 0, done.stderr[-3000:]
     run = load(out)
     assert run.summary().preemptions > 0
@@ -31,7 +32,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_the_engine_does_what_was_predicted(recorded: Run, tmp_path: Path) -> None:
     """Unchanged the twin decides what the run decided, and changed what the real engine then decides."""
     out = tmp_path / "out"
-    done = engine_probe(
+    done = engine_probe_here(
         *("predict", recorded.folder, "--set", "max_num_seqs=8", "--verify", "--out", out),
         *("--json", tmp_path / "found.json", "--html", tmp_path / "page.html"),
     )
@@ -47,7 +48,7 @@ def test_the_engine_does_what_was_predicted(recorded: Run, tmp_path: Path) -> No
     assert predicted.summary().peak_running == 8
     assert predicted.facts["workload"]["sha256"] == recorded.facts["workload"]["sha256"]
     assert "Predicted: tiny, max_num_seqs=8" in (tmp_path / "page.html").read_text()
-    compared = engine_probe("compare", recorded.folder, out / "unchanged", out / "max_num_seqs=8")
+    compared = engine_probe_here("compare", recorded.folder, out / "unchanged", out / "max_num_seqs=8")
     assert "prediction from" in " ".join(compared.stdout.split())
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -20,8 +18,8 @@ from engine_probe.analysis.batch.step_prices import calibrated, step_sample, wit
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import TERMS, Price, StepTimes
 from engine_probe.recordings.run import Run
-from tests.support.processes.command import ENGINE_SECONDS
-from tests.support.processes.command import engine_probe as command
+from tests.support.engines.forked_command import engine_probe_here
+from tests.support.engines.forked_engine import output_of, run_program, start
 from tools.results.twin.faithfulness import CASES, ENGINES
 
 FAITHFUL = ("asynchronous, prefix caching", 12)  # on every run of the tests; the others are slow
@@ -48,21 +46,23 @@ hold = false
 ]
 """
 
+FAITHFULNESS = """
+import sys
+from tests.support.engines.twin_faithfulness import main
+sys.argv = words
+main()
+"""
+
 
 @pytest.mark.parametrize(
     ("name", "cases"),
     [pytest.param(*FAITHFUL), *(pytest.param(name, CASES, marks=pytest.mark.slow) for name in ENGINES)],
 )
-def test_the_twin_decides_what_the_engine_decides(name: str, cases: int) -> None:
+def test_the_twin_decides_what_the_engine_decides(name: str, cases: int, tmp_path: Path) -> None:
     """The tokens of every request in every step, who runs, waits and is preempted, and the free blocks."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.engines.twin_faithfulness", name, "--cases", str(cases)],
-        capture_output=True,
-        text=True,
-        timeout=2 * ENGINE_SECONDS,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    words = ["twin_faithfulness", name, "--cases", str(cases)]
+    process = start(tmp_path / "log", run_program, FAITHFULNESS, {"words": words})
+    found = json.loads(output_of(process, tmp_path / "log").splitlines()[-1])
     assert found["cases"] == cases
     assert found["preemptions"] > 0, "no case was hard enough"
     assert (found["counted"] > 0) is (name not in LEFT_TO_VLLM), "the twin left every step to vLLM, or none"
@@ -76,7 +76,7 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     twin = Twin("a test", TIMES, {**limits, "max_num_batched_tokens": 256, "enable_prefix_caching": False})
     asked = folder / "predicted.toml"
     asked.write_text(SWEEP)
-    done = command(
+    done = engine_probe_here(
         "sweep", asked, "--set", f"engine.twin={json.dumps(msgspec.to_builtins(twin))}", "--out", folder / "out"
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -127,7 +127,7 @@ def test_the_same_sweep_is_the_same_to_the_nanosecond(predicted: list[Run], tmp_
     asked = tmp_path / "again.toml"
     asked.write_text(SWEEP)
     twin = json.dumps(first.facts["predicted"])
-    done = command(
+    done = engine_probe_here(
         "sweep",
         asked,
         "--set",
@@ -158,7 +158,9 @@ def test_as_many_drafts_are_accepted_as_were_given(tmp_path: Path) -> None:
         text = text.replace(key, f"{key.split()[0]} = {number}")
     asked.write_text(text)
     settings = [f"engine.twin={json.dumps(msgspec.to_builtins(twin))}", "workload.concurrency=4"]
-    done = command("sweep", asked, *(word for each in settings for word in ("--set", each)), "--out", tmp_path / "out")
+    done = engine_probe_here(
+        "sweep", asked, *(word for each in settings for word in ("--set", each)), "--out", tmp_path / "out"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     (run,) = engine_probe.load_sweep(tmp_path / "out").runs
     found = speculation(run.iterations, run.drafts)
@@ -171,7 +173,7 @@ def test_as_many_drafts_are_accepted_as_were_given(tmp_path: Path) -> None:
     step = run.iterations.filter(pc.equal(run.iterations["speculative_tokens"], 12)).slice(0, 1).to_pylist()[0]
     assert step["scheduled_tokens"] == 16
     assert step["gap_ns"] + step["schedule_ns"] + step["execute_ns"] + step["update_ns"] == 1e6 + 16 * 1e5
-    page = command("report", run.folder)
+    page = engine_probe_here("report", run.folder)
     assert "80.0%, 50.0%, 10.0% of the drafts that reach it (given)" in " ".join(page.stdout.split())
 
 
@@ -191,7 +193,7 @@ def test_asynchronous_scheduling_hides_the_host_behind_a_device_beside_it(
     asked = tmp_path / "asked.toml"
     asked.write_text(SWEEP.partition("[axes]")[0].replace("num_prompts = 24", "num_prompts = 4"))
     twin = json.dumps(msgspec.to_builtins(Twin("a test", times, {**limits, "max_num_batched_tokens": 256})))
-    done = command(
+    done = engine_probe_here(
         "sweep", asked, "--set", f"engine.twin={twin}", "--set", "workload.concurrency=2", "--out", tmp_path / "out"
     )
     assert done.returncode == 0, done.stderr[-3000:]
