@@ -12,6 +12,7 @@ from engine_probe.sweep.definition.sweep_file import SweepFile, apart, points
 from engine_probe.sweep.execution.oversized_points import beyond_fleet, beyond_machine, check_any_left, refused
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.preflight.dry_run import show_points
+from engine_probe.sweep.preflight.duration_estimate import speed_here
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
 from engine_probe.sweep.preflight.gpu_memory import GpuMemory, check_memory, named_gpu, smallest_gpu
 from engine_probe.telemetry.hardware import hardware_facts
@@ -47,7 +48,8 @@ def predict(sweep: SweepFile, like: Path | None, address: str | None) -> None:
         memory_bytes = hardware["host"]["memory_bytes"]
         check_plans(apart(found), memory_bytes)
         left_out = beyond_machine(found, hardware["gpus"], memory_bytes)
-        show_points(sweep, earlier(where, hardware), where, hardware, console, smallest_gpu(hardware["gpus"]), left_out)
+        gpu, past = smallest_gpu(hardware["gpus"]), earlier(where, hardware)
+        show_points(sweep, past, where, hardware, console, gpu, left_out, speed_here(hardware))
         if hardware["gpus"]:
             check_any_left(found, left_out)
         elif left_out:

@@ -24,6 +24,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
     Estimate,
     engine_start,
     estimate_together,
+    is_small,
     measured_speed,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past
@@ -32,7 +33,7 @@ from engine_probe.sweep.preflight.host_memory_shares import HostMemory, host_mem
 from engine_probe.sweep.preflight.memory_fit import pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.sweep.preflight.pool_demand import peak_tokens
-from engine_probe.sweep.preflight.recorded_prices import RecordedPrices, peak_in_steps, unknown_speed
+from engine_probe.sweep.preflight.recorded_prices import RecordedPrices, peak_in_steps, recording_command, unknown_speed
 from engine_probe.sweep.preflight.search_space import show_search
 from engine_probe.text_format import counted, long_duration, model_name, plain
 from engine_probe.workload.dataset_file import Dataset, read_entries
@@ -55,16 +56,18 @@ def show_points(
     console: Console,
     gpu: GpuMemory | None = None,
     left_out: Reasons | None = None,
+    speed: DeviceSpeed | None = None,
 ) -> None:
     """Print the points of a sweep and what is predicted for them; `where` is None for a fleet, whose speed is unknown.
 
     `past` holds points measured earlier on this hardware, found in the folder `where`. `gpu` is the smallest here, or
-    the one that was named. `left_out` holds the points for which there is no room, with the reasons.
+    the one that was named. `left_out` holds the points for which there is no room, with the reasons. `speed` is that
+    of this machine; without it, what `hardware` says was measured.
     """
     left_out = left_out or {}
     all_points, prices = points(sweep), RecordedPrices(past)
     memory = memories_here(all_points, where, gpu)
-    device = gpu.speed if gpu and gpu.speed else measured_speed(hardware)
+    device = gpu.speed if gpu and gpu.speed else speed or measured_speed(hardware)
     host_bytes = None if where is None or gpu else hardware["host"]["memory_bytes"]
     unmeasured = {**without_checkpoint(sweep, all_points), **left_out}
     possible = [point for point in all_points if point.key not in unmeasured]
@@ -86,9 +89,7 @@ def show_points(
     console.print(points_table(rows))
     show_memories(memory, host_bytes, console)
     if sweep.search is not None:
-        show_search(
-            sweep, all_points[0], estimates.get(all_points[0].key), engine_start(possible, past), where, console
-        )
+        show_search_times(sweep, possible, estimates, past, where, device, console)
     else:
         show_times(sweep, possible, estimates, past, where, device, console)
     if possible:
@@ -142,15 +143,50 @@ def show_times(
     else:
         found = [guess for point in possible if (guess := estimates[point.key])]
         if found and not sweep.adaptive:
-            console.print(total_line(found, len(possible), engines, engine_start(possible, past)))
-        for line in time_lines(found, where, device):
-            console.print(line, soft_wrap=True)
+            console.print(total_line(found, len(possible), engines, engine_start(possible, past)), soft_wrap=True)
+        show_basis(possible, estimates, where, device, console)
         if any(point.engine.twin is not None for point in possible):
             console.print("No times: how long vLLM's scheduler takes to compute a prediction is not known before.")
         if device is None or not device.of:
             untimed = [point for point in possible if estimates[point.key] is None and point.engine.twin is None]
             if untimed:
                 console.print(untimed_line(untimed, where), soft_wrap=True)
+
+
+def show_search_times(
+    sweep: SweepFile,
+    possible: Sequence[Point],
+    estimates: Mapping[str, Estimate | None],
+    past: Sequence[Past],
+    where: Path | None,
+    device: DeviceSpeed | None,
+    console: Console,
+) -> None:
+    """Print what a search over engine arguments may measure, and how long that will take."""
+    (base,) = points(sweep)
+    show_search(sweep, base, estimates.get(base.key), engine_start(possible, past), where, console)
+    if where is not None and sweep.adaptive is None:
+        show_basis(possible, estimates, where, device, console)
+
+
+def show_basis(
+    possible: Sequence[Point],
+    estimates: Mapping[str, Estimate | None],
+    where: Path,
+    device: DeviceSpeed | None,
+    console: Console,
+) -> None:
+    """Print what the predicted times rest on, and what they leave out."""
+    for line in time_lines([guess for point in possible if (guess := estimates[point.key])], where, device):
+        console.print(line, soft_wrap=True)
+    small = [point for point in possible if (guess := estimates[point.key]) and guess.is_bound and is_small(point)]
+    if small and not (device and device.of):
+        spec = small[0].engine.spec
+        console.print(
+            f"What vLLM itself does in each step is not in ≥, and takes longer with a model as small as "
+            f"{model_name(spec.model)}. This command records it, and the start: {recording_command(spec)}",
+            soft_wrap=True,
+        )
 
 
 def points_table(rows: Sequence[Sequence[str]]) -> Table:
@@ -185,7 +221,7 @@ def missing_files(all_points: Sequence[Point], sweep: SweepFile) -> Iterator[tup
 def total_line(known: Sequence[Estimate], asked: int, engines: int, start_seconds: float | None) -> str:
     total = long_duration(sum(guess.seconds for guess in known))
     bound = "at least " if any(guess.is_bound for guess in known) else ""
-    start = "; starting engines comes on top"
+    start = "; engine starts, which were not measured here, come on top"
     if start_seconds is not None:
         start = f", and {counted(engines, 'engine start')} of about {long_duration(start_seconds)}"
     return f"Predicted: {bound}{total} for {len(known)} of {asked} points{start}."

@@ -10,6 +10,7 @@ import msgspec
 
 from engine_probe.analysis.step.ceilings import COMPUTE, distinct_doubts, doubts_of
 from engine_probe.engine.build import model_geometry
+from engine_probe.engine.cpu.core_rates import BUFFER_BYTES, core_rates
 from engine_probe.engine.models.geometry import BYTES, GIB, Geometry
 from engine_probe.engine.parallelism import weight_shards
 from engine_probe.sweep.definition.sweep_file import Point
@@ -22,10 +23,12 @@ from engine_probe.workload.spec import Prompts
 from engine_probe.workload.traces.trace_file import Trace, answered
 
 CACHED_BYTES = GIB  # smaller weights may be read from a processor's cache and not from memory
-SMALL_BYTES = GIB // 8  # where weights are smaller, neither reading nor multiplying them tells anything of the time
+SMALL_BYTES = GIB // 8  # where weights are smaller, what vLLM itself does takes most of the time
+
+MEASURED_NOW = "measured in this dry run for a moment; engine_probe validate measures them properly"
 
 AT_LEAST = (
-    "≥: at least this, because every step reads all weights and the keys and values of its requests, prompts are "
+    "≥: at least this, because every step reads all weights and the keys and values of its requests, tokens are "
     "multiplied, and the last request has to arrive"
 )
 
@@ -226,16 +229,38 @@ def kv_bytes_read(point: Point) -> float:
 
 
 def multiplying(point: Point, device: DeviceSpeed) -> float | None:
-    """Return the seconds that the matrix products of all prompts take, a lower bound of the point's time."""
+    """Return the seconds that the matrix products of all tokens take, a lower bound of the point's time.
+
+    None for a small model on a device that is not here: there it is nothing beside what the host does.
+    """
     shape = model_geometry(point.engine.model)
     if shape is None or shape.quantized or "quantization" in point.engine.arguments:
         return None
     dtype = str(point.engine.arguments.get("dtype", "auto"))
     rate = device.multiplies.get(shape.dtype if dtype == "auto" else dtype)
-    if rate is None or shape.weights_bytes() < SMALL_BYTES:
+    if rate is None or (device.of and is_small(point)):
         return None
     operations = prompt_operations(point, shape)
-    return None if operations is None else operations / weight_shards(point.engine.arguments) / rate
+    if operations is None:
+        return None
+    return (operations + answer_operations(point, shape)) / weight_shards(point.engine.arguments) / rate
+
+
+def is_small(point: Point) -> bool:
+    """Return whether neither reading nor multiplying its weights takes most of the time."""
+    shape = model_geometry(point.engine.model)
+    return shape is not None and shape.weights_bytes() < SMALL_BYTES
+
+
+def answer_operations(point: Point, shape: Geometry) -> float:
+    """Return the operations of the answers' matrix products; an answer's first token comes of its prompt.
+
+    0 where answers may end early, which counts each as one token.
+    """
+    tokens, requests = tokens_to_come(point), point.workload.requests
+    if tokens is None or requests is None or point.stop.requests is not None:
+        return 0.0
+    return 2.0 * shape.active_parameters * (tokens - requests)
 
 
 def prompt_operations(point: Point, shape: Geometry) -> float | None:
@@ -268,21 +293,18 @@ def fixed_lengths(point: Point) -> tuple[int, int, int] | None:
 def fewest_steps(point: Point) -> int | None:
     """Return the fewest steps of a point: one per token of a request, and turns one after another.
 
-    None if a step may give more than one token, or if the lengths are not known before.
+    An answer that may end early counts one token. None if a step may give more than one token, or if the lengths are
+    not known before.
     """
     work, stop = point.workload, point.stop
-    speculates = "speculative_config" in point.engine.arguments
-    if speculates or stop.steady is not None or not work.sampling.ignore_eos:
+    if "speculative_config" in point.engine.arguments or stop.steady is not None:
         return None
-    if not isinstance(work.output_len, int):
+    answer = work.output_len if work.sampling.ignore_eos else 1
+    if not isinstance(answer, int):
         return pool_demand.fewest_steps(point) if stop.requests is None else None
     if stop.requests is not None:
-        return math.ceil(stop.requests / work.max_in_flight) * work.output_len
-    return (
-        None
-        if work.sessions is None
-        else math.ceil(work.sessions / work.max_in_flight) * work.turns[0] * work.output_len
-    )
+        return math.ceil(stop.requests / work.max_in_flight) * answer
+    return None if work.sessions is None else math.ceil(work.sessions / work.max_in_flight) * work.turns[0] * answer
 
 
 def weights_bytes(point: Point) -> float | None:
@@ -333,6 +355,17 @@ def measured_speed(hardware: dict[str, Any]) -> DeviceSpeed | None:
             products[dtype] = float(fastest["value"])
             doubts += doubts_of(fastest)
     return DeviceSpeed(best["value"], distinct_doubts(doubts), products)
+
+
+def speed_here(hardware: dict[str, Any]) -> DeviceSpeed | None:
+    """Return the speed of the device here. On a machine without GPUs that was never measured, its cores work a moment.
+
+    None if there are GPUs, and they were not measured.
+    """
+    if (measured := measured_speed(hardware)) is not None or hardware["gpus"]:
+        return measured
+    read, multiplied = core_rates()
+    return DeviceSpeed(read, (MEASURED_NOW,), multiplied, cached_bytes=BUFFER_BYTES)
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:

@@ -60,7 +60,7 @@ def points_line(sweep: SweepFile, search: ArgumentSearch) -> str:
 
 def time_line(search: ArgumentSearch, guess: Estimate, start_seconds: float | None) -> str:
     bound = "at least " if guess.is_bound else ""
-    starts = "; engine starts come on top"
+    starts = f"; {search.points} engine starts, which were not measured here, come on top"
     if start_seconds is not None:
         starts = f", and {search.points} engine starts of about {long_duration(start_seconds)}"
     total, each = long_duration(guess.seconds * search.points), long_duration(guess.seconds)

@@ -42,10 +42,11 @@ class Target(NamedTuple):
     hardware: dict[str, Any] | None = None  # of this machine; None for a named GPU
     past: Sequence[Past] = ()
     nodes: list[Node] | None = None  # of a fleet
+    here: DeviceSpeed | None = None  # of this machine; without it, what the hardware says was measured
 
     @property
     def speed(self) -> DeviceSpeed | None:
-        return self.gpu.speed if self.gpu and self.gpu.speed else measured_speed(self.hardware or {})
+        return self.gpu.speed if self.gpu and self.gpu.speed else self.here or measured_speed(self.hardware or {})
 
 
 class SweepForecast(NamedTuple):

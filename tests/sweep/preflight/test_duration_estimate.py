@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from engine_probe.commands.sweep.cli import command
+from engine_probe.engine.build import model_geometry
+from engine_probe.engine.cpu.core_rates import CoreRates
 from engine_probe.engine.cpu.host_memory import MemoryNode
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
@@ -20,7 +22,7 @@ from engine_probe.sweep.definition.loader import find_sweep, read_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.oversized_points import beyond_machine
-from engine_probe.sweep.preflight import host_memory_shares
+from engine_probe.sweep.preflight import duration_estimate, host_memory_shares
 from engine_probe.sweep.preflight.dry_run import show_points, size_cells, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
@@ -29,6 +31,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
     estimate,
     fewest_steps,
     measured_speed,
+    speed_here,
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
@@ -150,7 +153,8 @@ def test_no_step_is_faster_than_reading_the_weights_and_the_kv_cache() -> None:
         (WorkloadSection(None, 100, 10, 25, Conversations(4, 64)), Stop(), 1200),
         (WorkloadSection(None, 100, 10, 25, Conversations(Uniform(2, 6), 64)), Stop(), 600),
         (WorkloadSection(128, 100, 10, 25), Stop(steady=Steady()), None),
-        (WorkloadSection(128, 100, 10, 25, sampling=Sampling(ignore_eos=False)), Stop(), None),
+        (WorkloadSection(128, 100, 10, 25, sampling=Sampling(ignore_eos=False)), Stop(), 3),  # of one token each
+        (WorkloadSection(128, Uniform(1, 9), 10, 25, sampling=Sampling(ignore_eos=False)), Stop(), 3),
         (WorkloadSection(None, 100, 10, None, Dataset("a.json", "alpaca")), Stop(), None),
     ],
 )
@@ -167,7 +171,7 @@ def test_the_arrivals_of_conversations_are_those_of_their_first_turns() -> None:
     assert found.seconds == 50
 
 
-def test_weights_that_a_cache_may_hold_say_nothing_of_time() -> None:
+def test_the_rate_of_reading_says_nothing_of_weights_that_a_cache_may_hold() -> None:
     assert estimate(asked(1, engine=EngineSection("tiny")), [], DeviceSpeed(GB)) is None
 
 
@@ -210,20 +214,50 @@ def test_no_prompt_is_faster_than_its_matrix_products() -> None:
     assert found is not None
     assert found.basis == "at least"
     assert found.seconds == pytest.approx(operations / 800e12, rel=0.001)
-    tiny = msgspec.structs.replace(prompt, engine=EngineSection("tiny"))
     quantized = msgspec.structs.replace(prompt, engine=EngineSection("llama-3.1-70b-fp8"))
-    assert estimate(tiny, [], device) is None
     assert estimate(quantized, [], DeviceSpeed(1e30, multiplies={"bfloat16": 1.0})).seconds < 1e-9
 
 
+def test_the_tokens_of_answers_are_multiplied_too() -> None:
+    """Of 20 answers of 100 tokens 99 are steps of their own, beside 20 prompts of 128 tokens."""
+    operations = 20 * (2 * 6.979e9 * 128 + 2 * 32 * 4096 * 128**2) + 2 * 6.979e9 * 20 * 99
+    found = estimate(asked(10, 20), [], DeviceSpeed(1e30, multiplies={"bfloat16": 1e12}))
+    assert found is not None
+    assert found.seconds == pytest.approx(operations / 1e12, rel=0.001)
+
+
+def test_a_small_model_is_bound_by_its_products_on_the_machine_that_is_here() -> None:
+    """On a GPU that is known by its datasheet, they are nothing beside what the host does."""
+    point = asked(10, 20, EngineSection("tiny"))
+    shape = model_geometry("tiny")
+    assert shape is not None
+    found = estimate(point, [], DeviceSpeed(1e9, multiplies={"bfloat16": 1e9}))
+    assert found is not None
+    assert found.seconds == pytest.approx(2 * shape.linear_parameters * 20 * (128 + 99) / 1e9, rel=0.1)
+    assert estimate(point, [], DeviceSpeed(1e9, multiplies={"bfloat16": 1e9}, of="a datasheet")) is None
+
+
+def test_a_machine_that_was_never_measured_is_measured_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duration_estimate, "core_rates", lambda: CoreRates(20 * GB, {"float32": 1e11}))
+    found = speed_here({"ceilings": {}, "gpus": []})
+    assert found is not None
+    assert (found.bytes_per_second, found.multiplies, len(found.doubts)) == (20 * GB, {"float32": 1e11}, 1)
+    copy = {"memory copy": {"value": 16 * GB, "unit": "B/s", "verdict": "trusted"}}
+    assert speed_here({"ceilings": {"cpu-1": copy}, "gpus": []}) == DeviceSpeed(16 * GB)
+    assert speed_here({"ceilings": {}, "gpus": [{"uuid": "GPU-a"}]}) is None
+
+
 def test_prompts_of_other_lengths_are_bound_by_the_tokens_that_no_prefix_cache_has() -> None:
-    """Two conversations of three turns: 128 + 16, then 16 and 16 tokens, of which 128 are shared by both."""
+    """Two conversations of three turns: 128 + 16, then 16 and 16 tokens, of which 128 are shared by both.
+
+    Each of the six answers has 99 steps of its own.
+    """
     talk = Conversations(system_len=128, input_len=16, turns=3)
     chat = Point(LLAMA, WorkloadSection(None, 100, 2, 2, prompts=talk))
     found = estimate(chat, [], DeviceSpeed(1e30, multiplies={"bfloat16": 800e12}))
     assert found is not None
     assert found.basis == "at least"
-    assert found.seconds == pytest.approx(2 * 6.979e9 * (128 + 2 * 3 * 16) / 800e12, rel=0.01)
+    assert found.seconds == pytest.approx(2 * 6.979e9 * (128 + 6 * 16 + 6 * 99) / 800e12, rel=0.01)
     ended = msgspec.structs.replace(chat, stop=Stop(requests=1))
     assert estimate(ended, [], DeviceSpeed(1e30, multiplies={"bfloat16": 800e12})).seconds < 1e-9
 
@@ -382,9 +416,19 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "there is no such folder" in str(outcome.exception)
 
 
-def test_it_says_what_it_does_not_know(tmp_path: Path) -> None:
+def test_a_search_that_was_never_recorded_has_a_bound_and_says_what_is_not_in_it(tmp_path: Path) -> None:
     words = ["engine_arguments", "--dry-run", "--like", str(tmp_path)]
     outcome = CliRunner().invoke(command, words, env={"COLUMNS": "120"})
     assert outcome.exit_code == 0
-    assert "No time: how fast this machine" in outcome.output
-    assert "Predicted" not in outcome.output
+    assert "Predicted: at least " in outcome.output
+    assert "19 engine starts, which were not measured here, come on top" in outcome.output
+    assert "engine_probe sweep smoke --model tiny --set repeats=1" in outcome.output
+
+
+def test_without_any_rate_a_search_has_no_time() -> None:
+    console = Console(width=120, file=StringIO(), record=True)
+    hardware = {"gpus": [], "host": {"memory_bytes": int(24 * GIB)}}
+    show_points(read_sweep("engine_arguments"), [], Path("runs"), hardware, console)
+    told = console.export_text()
+    assert "No time: how fast this machine" in told
+    assert "Predicted" not in told

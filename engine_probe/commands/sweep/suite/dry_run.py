@@ -10,6 +10,7 @@ from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.errors import InputError
 from engine_probe.recordings.suite import SuiteState
 from engine_probe.sweep.fleet.ray_cluster import connected
+from engine_probe.sweep.preflight.duration_estimate import speed_here
 from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
 from engine_probe.sweep.preflight.gpu_memory import named_gpu, smallest_gpu
 from engine_probe.sweep.suite.forecast import SweepForecast, Target, forecast
@@ -50,7 +51,7 @@ def target_of(like: Path | None, device: str | None) -> Target:
     if device is not None:
         return Target(named_gpu(device))
     hardware, where = hardware_facts(), checked_folder(like) if like else Path("runs")
-    return Target(smallest_gpu(hardware["gpus"]), hardware, earlier(where, hardware))
+    return Target(smallest_gpu(hardware["gpus"]), hardware, earlier(where, hardware), here=speed_here(hardware))
 
 
 def fleet_at(address: str) -> Target:
