@@ -92,7 +92,7 @@ TYPED = (
     # report
     ("report README.md", 2, "README.md is a file but not a report of validate"),
     ("report full", 2, "full holds no run.json"),
-    ("report nowhere", 2, "there is no nowhere: give the folder"),
+    ("report nowhere", 2, "nowhere: there is no such folder: give the folder"),
     ("report run --cost-per-hour 2.5XYZQ", 2, "XYZQ is not a currency"),
     ("report run --cost-per-hour nan", 2, "give a sum that is not negative, as 2.5 or 2.5EUR"),
     (f"report run --cost-per-hour {'9' * 400}", 2, "give a sum that is not negative, as 2.5 or 2.5EUR"),

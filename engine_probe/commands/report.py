@@ -178,8 +178,9 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
     try:
         done = read_any(path)
     except NoReportError as error:
+        why = f" ({error.message})" if path.suffix == ".json" else ""
         raise InputError(
-            f"{path} is a file but not a report of validate ({error.message}): give the folder of a run or of a sweep"
+            f"{path} is a file but not a report of validate{why}: give the folder of a run or of a sweep"
         ) from error
     if page is not None:
         with fresh_file(page) as file:

@@ -19,6 +19,14 @@ from engine_probe.text_format import suggestion
 RESULT_FILE = "sweep.json"  # in a sweep's folder: the sweep file, and a row for each point
 SUITE_FILE = "suite.json"  # in a suite's folder: its sections, and a row for each sweep
 MOST = 2**63
+TYPES = {  # as msgspec calls them
+    "array": "a list",
+    "object": "a table",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+}
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 Keys = type[msgspec.Struct] | tuple[type[msgspec.Struct], ...]  # several are distinguished by `kind`
@@ -119,7 +127,7 @@ def refusal(
         start = f"{place} is {json.dumps(value, default=str)}, "
         if problem.startswith("Invalid") and (words := words_at(kind, document, place)):
             return f"{start}expected {one_of(words)}{suggestion(str(value), words)}"
-        return start + lower(problem)
+        return start + in_words(problem)
     key = f"{place}.{named[2]}" if place else named[2]
     if named[1] == "missing required":
         return f"{key} is missing"
@@ -161,8 +169,12 @@ def value_at(document: Any, place: str) -> Any:
     return document
 
 
-def lower(problem: str) -> str:
-    text = re.sub(r"\bobject\b", "table", re.sub(r"\barray\b", "list", problem.replace("`", "")))
+def in_words(problem: str) -> str:
+    """Return msgspec's message without the types of Python; what was found there is in front of it."""
+    text = re.sub(r", got `[^`]+`", "", problem)
+    for kind, words in TYPES.items():
+        text = re.sub(rf"(`[^`]*)\b{kind}\b", rf"\g<1>{words}", text)
+    text = text.replace("`", "").replace(" | null", "").replace(" | ", " or ")
     return text[:1].lower() + text[1:]
 
 

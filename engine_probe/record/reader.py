@@ -50,7 +50,7 @@ def find_run(path: Path) -> Path:
         raise InputError(
             f"{path} is not a run but holds runs, such as {example}: name one of them (load_sweep opens a whole sweep)"
         )
-    raise InputError(f"{path} holds no {RUN_FILE}: it is not a run folder")
+    raise InputError(f"{path} holds no {RUN_FILE}: give the folder that a recording was written to")
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

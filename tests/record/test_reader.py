@@ -68,7 +68,7 @@ def test_a_file_is_no_folder(closed: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no run\.json: it is not a run folder"):
+    with pytest.raises(InputError, match=r"holds no run\.json: give the folder"):
         load(tmp_path)
 
 

@@ -22,7 +22,9 @@ def recorded(place: str) -> Path:
     try:
         Path(place).stat()
     except FileNotFoundError as error:
-        raise InputError(f"there is no {place}: give the folder that a recording or a sweep was written to") from error
+        raise InputError(
+            f"{place}: there is no such folder: give the folder that a recording or a sweep was written to"
+        ) from error
     except (OSError, ValueError) as error:
         raise InputError(
             f"{shortened(place, LONGEST)} cannot be opened: {getattr(error, 'strerror', error)}"

@@ -50,7 +50,7 @@ def named_gpu(name: str, refusal: str = "") -> GpuMemory:
     if row is None or row.memory_gib is None:
         near = difflib.get_close_matches(name.removeprefix("NVIDIA "), sized, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sized)}"
-        refusal = refusal or f"--device {name}: the memory of such a GPU is not known here"
+        refusal = refusal or f'the memory of a GPU "{name}" is not known here'
         raise InputError(f"{refusal}: {hint}")
     products = {FORMATS[short]: rate * 1e12 for short, rate in row.tera.items() if short in FORMATS}
     title = row.names[0].removeprefix("NVIDIA ")

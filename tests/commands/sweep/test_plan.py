@@ -81,7 +81,7 @@ def test_a_page_has_the_chart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--model", "llama-3.1-8b", "--device", "H1000"), "memory of such a GPU is not known here"),
+        (("--model", "llama-3.1-8b", "--device", "H1000"), 'memory of a GPU "H1000" is not known here'),
         (("--model", "no-such-model", "--device", "H100"), "unknown model 'no-such-model'"),
         (("--model", "org/name", "--device", "H100"), "its configuration is not on this machine"),
         (("--model", "llama-3.1-8b", "--device", ","), "--devices names no GPU"),

@@ -187,7 +187,7 @@ def test_changes_are_told_in_per_cent_or_as_a_factor() -> None:
 def test_a_folder_that_is_not_there_is_one_sentence() -> None:
     done = CliRunner().invoke(command, ["nowhere"], standalone_mode=False)
     assert isinstance(done.exception, InputError)
-    assert "there is no nowhere" in str(done.exception)
+    assert "nowhere: there is no such folder" in str(done.exception)
 
 
 def change_facts(run: Run, **more: Any) -> None:

@@ -225,7 +225,7 @@ def test_what_is_shipped_says_where_it_is_from_and_names_models_that_exist(name:
     ("text", "why"),
     [
         (MADE.replace("saturation_point", "saturation"), "figures[0].what is 'saturation': known are saturation_point"),
-        (MADE.replace("value = 9", "value = 0"), "figures[0].value is 0, expected float > 0.0"),
+        (MADE.replace("value = 9", "value = 0"), "figures[0].value is 0, expected a number > 0.0"),
         (MADE.replace("value = 9", "valeu = 9"), "valeu"),
         (MADE.replace("value = 9", "high = 9\nvalue = 9"), "figures[0]"),
         (MADE.replace("value = 9", ""), "figures[0]"),

@@ -274,7 +274,7 @@ def test_the_shipped_lists_are_the_published_figures(sweep: Path) -> None:
     ("text", "sentence"),
     [
         ("", "currency is missing"),
-        ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = -1', "fixed[0].per_hour is -1, expected float >= 0"),
+        ('currency = "EUR"\n[[fixed]]\nname = "x"\nper_hour = -1', "fixed[0].per_hour is -1, expected a number >= 0"),
         (
             'currency = "EUR"\n[[fixed]]\nname = "x"\nper_huor = 1',
             "fixed[0].per_huor is not known: did you mean",

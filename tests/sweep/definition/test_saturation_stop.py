@@ -148,7 +148,7 @@ def test_where_it_is_steady_that_part_decides() -> None:
         (AXES + '[stop.saturated]\n[adaptive]\naxis = "workload.num_prompts"\nfrom = 1\nto = 2\n', "is for grids"),
         ("interleave = true\n", "workload.interleave is not known"),
         ("[stop]\nsecond = 2\n", "stop.second is not known: did you mean seconds?"),
-        ("[stop]\nseconds = 0\n", "stop.seconds is 0, expected float > 0.0"),
+        ("[stop]\nseconds = 0\n", "stop.seconds is 0, expected a number > 0.0"),
         ("[stop]\nrequests = 5\n", "stop.requests is 5, and there are no more than 1: set workload.num_prompts higher"),
         ("[stop.steady]\nwithin = 0.05\n", "stop.steady: 1 concurrent requests are a burst"),
         ("[stop.steady]\nafter_second = 5\n", "after_second is not known: did you mean after_seconds?"),

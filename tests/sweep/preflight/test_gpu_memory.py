@@ -94,7 +94,7 @@ def test_a_dry_run_for_a_named_gpu_predicts_pools_and_times_and_names_what_finds
     [
         (
             ["--dry-run", "--device", "H100 NVX"],
-            "--device H100 NVX: the memory of such a GPU is not known here: did",
+            'the memory of a GPU "H100 NVX" is not known here: did',
         ),
         (["--dry-run", "--device", "abacus"], "is not known here: known are A100"),
         (["--device", "L4"], "--device L4 is for --dry-run"),

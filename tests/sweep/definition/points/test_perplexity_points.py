@@ -74,7 +74,7 @@ def test_without_a_text_a_point_is_what_it_was(file: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("window = 128", "window = 1", "quality.window is 1, expected int"),
+        ("window = 128", "window = 1", "quality.window is 1, expected a whole number"),
         ("window = 128", "windw = 128", "quality.windw is not known: did you mean window"),
         ("window = 128", "window = 512", "quality.window is 512 tokens, and max_model_len, 512, has to hold one more"),
         ("window = 128", "window = 128\noverlap = 128", "quality.overlap is 128 and window 128: nothing new"),

@@ -75,7 +75,7 @@ def test_what_a_sweep_wrote_reads_as_the_same_points(sweep: Any) -> None:
 @pytest.mark.parametrize(
     ("top", "below", "sentence"),
     [
-        ("replicas = 0", "", "replicas is 0, expected int >= 1"),
+        ("replicas = 0", "", "replicas is 0, expected a whole number >= 1"),
         ("replicas = 2", "[axes]\nprobe = [true, false]\n", "probe = false: the sum over engines is counted"),
         (
             "replicas = 2",
