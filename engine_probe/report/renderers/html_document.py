@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import msgspec
 
-from engine_probe.report.charts.model import Chart, Spans
+from engine_probe.report.charts.model import Chart, Lines, Spans
+from engine_probe.report.charts.time_units import in_seconds
 from engine_probe.report.document import (
     Bar,
     Bars,
@@ -36,6 +37,7 @@ class Page:
         self._charts: list[Chart] = []
 
     def figure(self, chart: Chart, tag: str = "h3") -> Html:
+        chart = in_seconds(chart) if isinstance(chart, Lines) else chart
         number = str(len(self._charts))
         self._charts.append(chart)
         place = element("div", class_="plot", data_chart=number, role="img", aria_label=described(chart))

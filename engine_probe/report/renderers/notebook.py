@@ -24,6 +24,7 @@ from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.charts.experiment.across_curves import SATURATION_TITLES, across_charts
 from engine_probe.report.charts.model import Lines, numbers
 from engine_probe.report.charts.sweep import regions
+from engine_probe.report.charts.time_units import in_seconds
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
 from engine_probe.report.sections.compare.change_words import short_names
 from engine_probe.report.sections.compare.changes import changes_section
@@ -238,17 +239,17 @@ def both(comparison: Comparison) -> list[str]:
 
 def lines_chart(data: Lines) -> Html:
     """Draw a chart of a report in its plainest form: without intervals and repeats."""
+    data = in_seconds(data)
     xs = [x for x in data.xs if x is not None]
     drawn = [series(each.label, xs, each.values, each.colour, "both") for each in data.series]
     (axis, *_) = data.y
     y = Scale(axis.unit or axis.label)
+    x = f"{data.x.label} ({data.x.unit})" if data.x.unit else data.x.label
     title = element("div", data.title, style=TITLE)
     return joined(
         (
             title,
-            chart(
-                data.title, drawn, Scale(data.x.label, from_zero=True, whole=data.x.whole), y, frame=FRAME, hover=True
-            ),
+            chart(data.title, drawn, Scale(x, from_zero=True, whole=data.x.whole), y, frame=FRAME, hover=True),
         )
     )
 

@@ -8,11 +8,12 @@ import numpy as np
 from engine_probe.analysis.sessions.turns import Sessions, Turn, hits_of, may_have_turns, sessions, together
 from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.recordings.run import Run
-from engine_probe.report.charts.model import Axis, Lines, Series
+from engine_probe.report.charts.model import Axis, Lines, Series, numbers
 from engine_probe.report.document import Column, Section, Sentence, Table, says, sure, table
 from engine_probe.text_format import counted, duration
 
 TITLE = "Sessions"
+SHORT_NS = 1e8  # pauses that are all shorter are drawn in milliseconds
 SHOWN_TURNS, SHOWN_POINTS = 10, 12  # in a terminal
 IDEAL = (
     "The ideal is a prefix cache without limits: of a first prompt what it shares, from its start and in whole blocks, "
@@ -219,9 +220,10 @@ def pauses_chart(found: Sequence[Found], shades: Mapping[str, float]) -> Lines:
             if turn.pause_ns is not None and turn.ideal_tokens:
                 values[at[turn.pause_ns]] = round(100 * turn.lost_tokens / turn.ideal_tokens, 3)
         series.append(Series(name or "turn", values, style="dots", shade=shades.get(name)))
-    seconds: list[float | None] = [round(pause / 1e9, 6) for pause in places]
+    unit, size = ("s", 1e9) if places and places[-1] >= SHORT_NS else ("ms", 1e6)
+    pauses = numbers([pause / size for pause in places])
     note = "Each dot is a later turn: the share of its history that was evicted since the answer before it."
-    return Lines("History lost over the pause", note, Axis("pause", "s"), [Axis("history lost", "%")], seconds, series)
+    return Lines("History lost over the pause", note, Axis("pause", unit), [Axis("history lost", "%")], pauses, series)
 
 
 def ttft_ms(turns: Sequence[Turn]) -> float | None:

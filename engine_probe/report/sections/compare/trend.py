@@ -18,8 +18,8 @@ METHOD = (
     "measurements without a change, corrected for the number of tests (Holm). If the machine drifts, a change says "
     "that the mean moved, and not that it moved at once."
 )
-HOURS, DAYS = 3600.0, 86400.0  # in seconds
-MOST_HOURS = 48.0  # of an axis; a longer one is in days
+UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))  # of an axis of time
+LEAST_SPAN = 2.0  # of an axis, in its unit
 
 
 def trend_verdict(found: TrendOver, gates: Sequence[Gate]) -> Section:
@@ -119,7 +119,7 @@ def trend_charts(found: TrendOver) -> Iterator[Lines]:
     place = "Of the geometric mean over all points. " if found.together else ""
     names = "" if found.axis == TIME else f" {labels(found)}."
     for trend in found.main:
-        note = f"{place}Whiskers: 95 % interval of one measurement, by the scatter between changes.{names}"
+        note = f"{place}Whiskers: 95% interval of one measurement, by the scatter between changes.{names}"
         marks = [
             Mark(f"changed, p {shift.p:.2g}", (xs[shift.at - 1] + xs[shift.at]) / 2, names_its_place=False)
             for shift in trend.shifts
@@ -153,10 +153,8 @@ def axis_of(found: TrendOver) -> tuple[Axis, list[float]]:
         return Axis("measurement", whole=True), [number + 1.0 for number in range(len(found.occasions))]
     first = found.occasions[0].started_ns
     seconds = [(each.started_ns - first) / 1e9 for each in found.occasions]
-    long = seconds[-1] > MOST_HOURS * HOURS
-    unit = DAYS if long else HOURS
-    label = f"since {found.occasions[0].label} UTC"
-    return Axis(label, "days" if long else "hours"), [round(each / unit, 4) for each in seconds]
+    name, unit = next((each for each in UNITS if seconds[-1] > LEAST_SPAN * each[1]), UNITS[-1])
+    return Axis(f"since {found.occasions[0].label} UTC", name), [round(each / unit, 4) for each in seconds]
 
 
 def labels(found: TrendOver) -> str:
