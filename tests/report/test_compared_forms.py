@@ -14,7 +14,7 @@ import pytest
 from engine_probe.analysis.compare.changes import METRICS, Change
 from engine_probe.evaluation import comparison
 from engine_probe.report.charts.compare import compare_charts
-from engine_probe.report.renderers.forest_plot import forest, reach
+from engine_probe.report.renderers.forest_plot import forest, reach, wider
 from engine_probe.report.sections.compare.change_words import chance_words, ratio, short_names
 from tests.support.processes.command import compare
 from tests.support.recordings.golden import write_repeated
@@ -168,6 +168,15 @@ def test_a_title_has_as_much_of_each_path_as_tells_them_apart() -> None:
 ])  # fmt: skip
 def test_each_side_of_the_axis_has_room_for_its_own_changes(changes: list[float], axis: tuple[float, float]) -> None:
     assert reach(changes) == axis
+
+
+@pytest.mark.parametrize(("intervals", "axis"), [
+    ([], (0.2, 0.5)),
+    ([(-0.24, 0.1), (-0.1, 0.6)], (0.24, 0.6)),
+    ([(-9.0, 9.0)], (0.3, 0.75)),  # half as far again at most
+])  # fmt: skip
+def test_an_axis_has_room_for_intervals(intervals: list[tuple[float, float]], axis: tuple[float, float]) -> None:
+    assert wider((0.2, 0.5), intervals) == pytest.approx(axis)
 
 
 def test_what_lies_beyond_the_axis_is_an_arrow_with_its_figure() -> None:

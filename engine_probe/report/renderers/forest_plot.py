@@ -14,6 +14,7 @@ COLOURS = {"better": "c2", "worse": "c3", "not shown to differ": "c5", "not test
 LEAST = 0.05  # least extent of the axis to either side of no change; smaller changes are mostly noise
 SPANS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # possible extents of a side
 NEAR = 3  # times the change that most stay below: what is no further is no outlier
+MOST_WIDER = 1.5  # by how much intervals may extend a side
 MOST_WIDE = 4  # largest ratio of one side to the other if both have a change to show
 EDGE = 1e-9  # tolerance for rounding at the end of the axis
 FLOOR = 1.0  # nothing falls by more than 100 %
@@ -25,7 +26,8 @@ def forest(rows: Sequence[tuple[str, Change]], label: str, least: float = LEAST)
     A change beyond the axis ends in an arrow at the edge; its figure is printed beside the row.
     """
     plotted = [(name, change, change.relative) for name, change in rows if change.relative is not None]
-    low, high = reach([relative for _, _, relative in plotted], least)
+    intervals = [interval for _, change, _ in plotted if (interval := change.relative_interval) is not None]
+    low, high = wider(reach([relative for _, _, relative in plotted], least), intervals)
     left = 20 + LETTER * max((len(name) for name, *_ in plotted), default=0)
     right = left + PLOT
     height = TOP + ROW * len(plotted) + 8
@@ -90,6 +92,13 @@ def reach(relatives: Sequence[float], least: float = LEAST) -> tuple[float, floa
         high = min(high, MOST_WIDE * low)
     if above and above[-1] >= least:
         low = min(low, MOST_WIDE * high)
+    return min(low, FLOOR), high
+
+
+def wider(reached: tuple[float, float], intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the extents of the axis with room for the intervals, as far as that leaves the changes visible."""
+    ends = [max((sign * interval[place] for interval in intervals), default=0.0) for place, sign in ((0, -1), (1, 1))]
+    low, high = (max(extent, min(MOST_WIDER * extent, end)) for extent, end in zip(reached, ends, strict=True))
     return min(low, FLOOR), high
 
 
