@@ -80,7 +80,7 @@ def named(stretch: Stretch) -> str:
 
 
 def span(stretch: Stretch) -> str:
-    to = rate_words(stretch.to, 3)
+    to = rate_words(stretch.to)
     return f"from there to {to}" if stretch.after else f"up to {to} tokens/s per user"
 
 
@@ -93,13 +93,13 @@ def ends_words(stretch: Stretch) -> str:
 
 def both_rates(placed: PlacedLevel, device: str) -> str:
     level = placed.level
-    rates = f"{rate_words(level.per_gpu.mean)} per {device} and {rate_words(level.per_user.mean, 3)} per user"
+    rates = f"{rate_words(level.per_gpu.mean)} per {device} and {rate_words(level.per_user.mean)} per user"
     return f"{rates} at {level_words(level.load, placed.curve.unit)}"
 
 
-def rate_words(tokens_per_s: float, digits: int = 4) -> str:
-    """Return a rate with so many digits, or all of its whole ones, and never as a power of ten."""
-    return f"{tokens_per_s:,.0f}" if tokens_per_s >= 1000 else f"{tokens_per_s:.{digits}g}"
+def rate_words(tokens_per_s: float) -> str:
+    """Return a rate with three digits, or all of its whole ones, and never as a power of ten."""
+    return f"{tokens_per_s:,.0f}" if tokens_per_s >= 1000 else f"{tokens_per_s:.3g}"
 
 
 def below_words(found: Frontier) -> Iterator[Sentence]:
@@ -141,11 +141,16 @@ def cells(placed: PlacedLevel) -> Iterator[Cell | str]:
 
 
 def rate_cell(found: Repeated) -> str:
-    """Return a rate with its interval; one with a time that may be zero has no upper end."""
-    if found.reach is None:
+    """Return a rate with its interval, as its ends where it reaches further than the rate is large.
+
+    A rate with a time that may be zero has no upper end.
+    """
+    if found.low is None or found.high is None:
         return f"{found.mean:,.1f}"
-    if math.isinf(found.reach):
+    if math.isinf(found.high):
         return f"{found.mean:,.1f} (at least {found.low:,.1f})"
+    if found.high > 2 * found.mean:
+        return f"{found.mean:,.1f} ({max(found.low, 0.0):,.1f} to {found.high:,.1f})"
     return f"{found.mean:,.1f}{reach_words(found)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from engine_probe.evaluation.pareto import same_work
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import cell_words
-from engine_probe.report.sections.pareto import pareto_chart, pareto_section, pareto_verdict, rate_words
+from engine_probe.report.sections.pareto import pareto_chart, pareto_section, pareto_verdict, rate_cell, rate_words
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.sweeps.cluster_sweeps import write_point, write_rows
 from tests.support.sweeps.serving_sweeps import LEVELS, per_gpu, per_user, write_serving_sweep
@@ -46,7 +47,7 @@ def test_every_level_has_its_planted_place(both: Path) -> None:
 def test_the_verdict_says_who_is_best_at_which_speed(both: Path) -> None:
     (sentence,) = pareto_verdict(same_work(load_sweep(both)))
     assert f"{ONE} up to 38.5 tokens/s per user (1,231 at 32 concurrent requests)" in sentence.text
-    assert f"{TWO} from there to 159 (1,026 at 32 concurrent requests, down to 79.37 at 1)" in sentence.text
+    assert f"{TWO} from there to 159 (1,026 at 32 concurrent requests, down to 79.4 at 1)" in sentence.text
 
 
 def test_the_table_names_what_beats_a_level(both: Path) -> None:
@@ -90,9 +91,7 @@ def test_a_single_setting_has_a_section_and_no_verdict(tmp_path: Path) -> None:
     assert pareto_verdict(works) == ()
     section = pareto_section(works)
     assert section.title == "Throughput per GPU against speed for each user"
-    assert (
-        "from 1,026 per GPU and 64.1 per user at 32 concurrent requests to 79.37 per GPU" in section.sentences[0].text
-    )
+    assert "from 1,026 per GPU and 64.1 per user at 32 concurrent requests to 79.4 per GPU" in section.sentences[0].text
 
 
 def test_other_work_is_not_compared(tmp_path: Path) -> None:
@@ -202,9 +201,23 @@ def test_engines_that_measured_together_count_the_gpus_of_all(tmp_path: Path) ->
     assert {stretch.name, *stretch.rivals} == {"replicas 1", "replicas 2"}
 
 
-@pytest.mark.parametrize(("rate", "words"), [(17587.31, "17,587"), (1233.9, "1,234"), (298.49, "298.5"), (0.5, "0.5")])
+@pytest.mark.parametrize(("rate", "words"), [(17587.31, "17,587"), (1233.9, "1,234"), (298.49, "298"), (0.5, "0.5")])
 def test_a_rate_is_never_written_as_a_power_of_ten(rate: float, words: str) -> None:
     assert rate_words(rate) == words
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (Repeated(100, 1), "100.0"),
+        (Repeated(100, 2, 80, 120), "100.0 ± 20%"),
+        (Repeated(100, 2, 50, 900), "100.0 (50.0 to 900.0)"),  # a share of the mean would be 800%
+        (Repeated(100, 2, -50, 250), "100.0 (0.0 to 250.0)"),
+        (Repeated(100, 2, 50, math.inf), "100.0 (at least 50.0)"),
+    ],
+)
+def test_a_wide_interval_is_told_by_its_ends(rate: Repeated, words: str) -> None:
+    assert rate_cell(rate) == words
 
 
 def test_no_error_bar_reaches_below_no_tokens() -> None:
