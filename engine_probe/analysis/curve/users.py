@@ -9,9 +9,10 @@ answer asks again when both have passed. All figures are averages; those of inde
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.levels import PointFigures, measured_in_rounds
 from engine_probe.analysis.statistics.grouped import grouped
-from engine_probe.analysis.statistics.repeats import Repeated, repeated
+from engine_probe.analysis.statistics.level_noise import over_levels
+from engine_probe.analysis.statistics.repeats import Repeated
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,17 @@ class LevelUsers:
 
 def level_users(figures: Sequence[PointFigures]) -> list[LevelUsers]:
     """Return the loads at which every repeat has answers, in order."""
+    by_load = sorted(grouped(figures, lambda point: point.load).items())
+    times = [(load, [answer_seconds(point) for point in points]) for load, points in by_load]
     found = []
-    for load, points in sorted(grouped(figures, lambda point: point.load).items()):
-        repeats = [point.summary for point in points]
-        times = [each.e2el.mean_ms / 1e3 for each in repeats if each.e2el.mean_ms is not None]
-        answer = repeated(times)
-        if answer is not None and len(times) == len(repeats):
+    for (load, points), answer in zip(by_load, over_levels(times, measured_in_rounds(figures)), strict=True):
+        if answer is not None:
+            repeats = [point.summary for point in points]
             rate = sum(each.requests_per_s for each in repeats) / len(repeats)
             found.append(LevelUsers(load, answer, rate, sum(each.mean_running for each in repeats) / len(repeats)))
     return found
+
+
+def answer_seconds(point: PointFigures) -> float | None:
+    mean_ms = point.summary.e2el.mean_ms
+    return None if mean_ms is None else mean_ms / 1e3

@@ -5,9 +5,11 @@ from typing import Any
 
 from engine_probe.analysis.curve.users import LevelUsers, level_users
 from engine_probe.analysis.money.user_habit import Habit
+from engine_probe.analysis.statistics.repeats import reach_words
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.document import Cell, Column, Section, Table, says, table
+from engine_probe.text_format import figures
 from engine_probe.workload.load import CONCURRENCY, USERS
 
 TITLE = "Users and requests in flight"
@@ -75,8 +77,7 @@ def concurrency_row(level: LevelUsers) -> tuple[Cell | str, ...]:
 
 
 def answer_cell(level: LevelUsers) -> Cell:
-    reach = level.answer_seconds.reach
-    return Cell(f"{level.answer_seconds.mean:,.3g}", below="" if reach is None else f"± {reach:.2g}")
+    return Cell(f"{figures(level.answer_seconds.mean)}{reach_words(level.answer_seconds)}")
 
 
 def examples(curves: Sequence[Curve]) -> Iterator[str]:
