@@ -98,7 +98,7 @@ def show(costs: Costs) -> None:
     console = Console(highlight=False)
     console.print(cost_table(costs))
     console.print(
-        f"CPU time; medians of {costs.core[0].pairs:,} pairs of steps from cold caches, with their 95 % intervals. The "
+        f"CPU time; medians of {costs.core[0].pairs:,} pairs of steps from cold caches, with their 95% intervals. The "
         "hot path is the probe's code in a step; the whole step has its side effects, too. Telemetry is off; a "
         f"recording's file has {empty_file_bytes():,} bytes besides its rows.\n",
         style="dim",

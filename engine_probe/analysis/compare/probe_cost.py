@@ -63,4 +63,4 @@ def probe_cost_line(found: ProbeCost) -> str:
         are = "1 pair is" if found.pairs == 1 else f"{found.pairs} pairs are"
         return f"{line}; {are} too few for a confidence interval."
     verdict = "" if found.is_significant else ", which is not significant"
-    return f"{line} ± {found.half_width:.1%}, with 95 % confidence from {found.pairs} pairs{verdict}."
+    return f"{line} ± {found.half_width:.1%}, with 95% confidence from {found.pairs} pairs{verdict}."

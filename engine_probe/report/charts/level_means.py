@@ -143,7 +143,7 @@ def repeats_note(figures: Sequence[PointFigures]) -> list[str]:
     if all(len(repeats) < 2 for repeats in by_load(figures)) or not measured_in_rounds(figures):
         return []
     return [
-        "± is half the interval of the mean over repeats, with 95 % (Student's t; the spread of a level is moderated "
+        "± is half the interval of the mean over repeats, with 95% (Student's t; the spread of a level is moderated "
         "towards that of all levels). That of the highest throughput reaches further down where other levels may be as "
         "high, since the highest of several is likely to be too high."
     ]

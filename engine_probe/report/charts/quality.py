@@ -7,7 +7,7 @@ from engine_probe.analysis.answers.quality.quality_by_load import MeanShare
 from engine_probe.evaluation.quality import ALL, CORRECT, CurveQuality
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis, short
 
-NOTE = "Bars: 95 % (Wilson's interval over questions)."
+NOTE = "Bars: 95% (Wilson's interval over questions)."
 
 
 def quality_charts(found: CurveQuality) -> Iterator[Lines]:

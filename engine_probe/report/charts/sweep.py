@@ -26,9 +26,7 @@ REGION_NAMES = {
 COMMON_MOMENTS = 240
 PARTS_PER_LEVEL = 60
 OUTPUT = Axis("output", "tokens/s")
-INTERVALS = (
-    " Over repeats the mean, and its interval with 95 % (Student's t, the relative spread of all levels together)."
-)
+INTERVALS = " Over repeats the mean, and its 95% interval (Student's t, the relative spread of all levels together)."
 HELD = "Output tokens/s while the load of each point was held; over its whole run as dots."
 WHOLE_RUN = "Output tokens/s over the whole run of each point."
 WHISKERS = f"{INTERVALS} Rings are the repeats themselves."

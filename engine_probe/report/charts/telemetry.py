@@ -53,7 +53,7 @@ OF_HOST = (
     Quantity(
         *("Host CPU", "%", 1.0),
         {"cpu_percent": "this process", "machine_cpu_percent": "whole machine"},
-        " 100 % is one core.",
+        " 100% is one core.",
     ),
     Quantity(
         *("Host memory", "GiB", 2.0**30),

@@ -18,7 +18,7 @@ MOST_GAIN = 10.0  # the end of an interval beyond which it says nothing
 LONGEST_REASON = 240  # characters
 METHOD = (
     "The best of many measurements is partly the luckiest. The gain is therefore that of the repeats alone, made after "
-    "the search in turns with the baseline, each on a new engine (Welch of the logarithms, 95 %); it does not include "
+    "the search in turns with the baseline, each on a new engine (Welch of the logarithms, 95%); it does not include "
     "what changes from one day to another."
 )
 LOAD_METHOD = (
@@ -92,7 +92,7 @@ def gain_words(found: ArgumentTrials, name: str, gain: Gain) -> str:
     if interval[1] > MOST_GAIN:
         return f"The repeats differ too much to compare {name} ({after}) with the baseline ({before})."
     low, high = (signed(end, 0) for end in interval)
-    sure = f"{change} ({low} to {high}, 95 %, {repeats} of each in turns)"
+    sure = f"{change} ({low} to {high}, 95%, {repeats} of each in turns)"
     if interval[0] > 0:
         return f"Best setting: {name}: {after}, a gain of {sure} over the baseline ({before})."
     if interval[1] < 0:
@@ -117,7 +117,7 @@ def limit_words(found: ArgumentTrials, best: Trial, slo: Slo | None) -> Sentence
         repeats = found.repeats(side)
         words.append(f"{name} in {sum(each.is_feasible for each in repeats)} of {len(repeats)} repeats")
     missed = not all(each.is_feasible for each in found.repeats(best))
-    met = f"meets {slo.words} ({slo.percentile:g} % of the requests)"
+    met = f"meets {slo.words} ({slo.percentile:g}% of the requests)"
     near = ": it is near the limit" if missed else ""
     return Sentence(f"{words[0]} {met}{near}; {words[1]}.", "caution" if missed else "plain")
 

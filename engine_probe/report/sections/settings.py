@@ -7,7 +7,7 @@ from engine_probe.evaluation.setting_differences import WORKLOAD, leaves, told
 from engine_probe.evaluation.setting_differences import settings as of_run
 from engine_probe.recordings.run import Run
 from engine_probe.report.document import Section, table
-from engine_probe.text_format import counted
+from engine_probe.text_format import byte_size, counted
 
 LOADS = frozenset({"concurrency", "num_prompts", "arrivals.users", "arrivals.request_rate"})
 
@@ -36,7 +36,7 @@ def engine_settings(run: Run) -> dict[str, str]:
         "max_model_len": f"{known['model.max_model_len']:,} tokens",
         "max_num_seqs": f"{limits['max_num_seqs']:,}",
         "max_num_batched_tokens": f"{limits['max_num_batched_tokens']:,}",
-        "KV pool": f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {kv['bytes'] / 2**20:,.1f} MiB",
+        "KV pool": f"{kv['blocks']:,} blocks of {kv['block_size_tokens']} tokens, {byte_size(kv['bytes'])}",
         "prefix caching": "on" if kv["prefix_caching"] else "off",
         "parallel": ", ".join(f"{kind} {size}" for kind, size in ranks.items() if size is not None) or "not recorded",
         "enforce_eager": told(known, "engine.enforce_eager"),

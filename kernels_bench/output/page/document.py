@@ -122,7 +122,7 @@ def device_body(report: Report, part: DeviceReport) -> Iterator[Html]:
 def verdict_table(report: Report, results: Sequence[Result]) -> Html:
     models = report.models
     has_pairs = any(result.device not in models for result in results)
-    titles = (*(("GPUs",) if has_pairs else ()), "test", "figure", "median", "spread, ± 5 %", "of the maker's", "")
+    titles = (*(("GPUs",) if has_pairs else ()), "test", "figure", "median", "spread, ± 5%", "of the maker's", "")
     rows = []
     for result in results:
         cells = [result.test, shape_name(result), *numbers(result.figure, models.get(result.device, ""))]
@@ -143,7 +143,7 @@ def spread(figure: Figure) -> Html:
     """Draw the spread of all samples of all rounds."""
     times = np.concatenate([np.asarray(round_times) for round_times in figure.samples.rounds_ns])
     shares = np.percentile(times, (5, 25, 75, 95)) / np.median(times) - 1
-    title = f"{len(times)} samples in {len(figure.samples.rounds_ns)} rounds; 5 %, quartiles and 95 % of them: "
+    title = f"{len(times)} samples in {len(figure.samples.rounds_ns)} rounds; 5%, quartiles and 95% of them: "
     return spread_box(shares.tolist(), title + ", ".join(f"{share:+.1%}" for share in shares))
 
 

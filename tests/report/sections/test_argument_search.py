@@ -34,7 +34,7 @@ SHOWN = (
 
 def test_a_gain_that_the_repeats_show_is_named_with_its_interval_and_the_options() -> None:
     words, found = sections(*SHOWN)
-    assert "Best setting: seqs 16: 140.0 ± 2% output tokens/s, a gain of +40% (+37% to +43%, 95 %, 3 repeats" in words
+    assert "Best setting: seqs 16: 140.0 ± 2% output tokens/s, a gain of +40% (+37% to +43%, 95%, 3 repeats" in words
     assert "--seqs=16" in words
     assert [figure.value for figure in found[0].figures] == ["+40%", "140.0 ± 2%", "100.0 ± 2%"]
 

@@ -38,7 +38,7 @@ def throughput_by_engines(scaled: Sequence[ScalingLevel], levels: Sequence[Clust
         each=[list(map(short, repeats[level.engines])) for level in scaled] if several else [],
     )
     ideal = Series("so many times one engine", numbers([alone * x for x in xs]), style="dashed", colour=5)
-    note = "Output tokens/s in the time in which all engines run. Over repeats the mean, its 95 % interval, and rings."
+    note = "Output tokens/s in the time in which all engines run. Over repeats the mean, its 95% interval, and rings."
     return Lines("Throughput by number of engines", note, ENGINES, [OUTPUT], list(xs), [measured, ideal])
 
 
@@ -53,7 +53,7 @@ def efficiency(scaled: Sequence[ScalingLevel]) -> Lines:
         low=[None if each is None else short(100 * each[0]) for each in intervals] if several else [],
         high=[None if each is None else short(100 * each[1]) for each in intervals] if several else [],
     )
-    note = "Throughput as a share of so many times that of one engine; with repeats its 95 % interval (Welch)."
+    note = "Throughput as a share of so many times that of one engine; with repeats its 95% interval (Welch)."
     return Lines("Scaling efficiency", note, ENGINES, [Axis("efficiency", "%")], list(xs), [line])
 
 

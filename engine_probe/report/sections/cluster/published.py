@@ -51,7 +51,7 @@ def cluster_cells(pair: BesideCluster) -> list[str]:
         "not measured" if rate is None else f"{rate:,.1f}",
         "-" if found is None or rate is None else f"{rate / found.gpus:,.1f}" if found.gpus else NO_GPUS,
         "-" if pair.ratio is None else f"{pair.ratio:.2f}",
-        ", ".join(pair.differs) or ("none of those known" if found else "-"),
+        ", ".join(pair.differs) or ("none known" if found else "-"),
     ]
 
 

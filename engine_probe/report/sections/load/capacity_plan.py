@@ -19,7 +19,7 @@ from engine_probe.report.sections.load.engine_choice import (
     costs_json,
     named,
 )
-from engine_probe.text_format import capitalized
+from engine_probe.text_format import capitalized, duration
 
 GIB = 1 << 30
 COLUMNS = (
@@ -115,8 +115,8 @@ def row(plan: CapacityPlan) -> tuple[Cell | str, ...]:
         *sizes,
         f"~{plan.kv_capacity_tokens:,}",
         f"~{plan.concurrency:,}" if plan.concurrency == plan.held else limited,
-        f"{bounds.prompt_seconds * 1e3:.3g} ms",
-        f"{bounds.step_seconds * 1e3:.3g} ms",
+        duration(bounds.prompt_seconds * 1e9),
+        duration(bounds.step_seconds * 1e9),
         f"{bounds.output_tokens_per_s:,.0f}",
     )
 

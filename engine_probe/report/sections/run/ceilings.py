@@ -64,7 +64,7 @@ def ceiling_warnings(found: Roofline | str) -> Iterator[str]:
             continue
         yield warning(max(shares, key=lambda use: (use.is_above, use.share.most)))
     if above(found) and found.ridge is not None:
-        yield "Whether compute or memory bandwidth limited the steps is therefore not concluded."
+        yield "It is therefore not known whether compute or memory bandwidth limited the steps."
 
 
 def warning(use: Use) -> str:

@@ -40,7 +40,7 @@ def quality_section(run: Run) -> Section:
         TITLE,
         sentences=(*says([words, *fault_sentences(level)]), *notes),
         tables=(group_table(level, found),),
-        details=sure(HOW, "Intervals are Wilson's with 95 %, over questions.", NOT_FOUND),
+        details=sure(HOW, "Intervals are Wilson's with 95%, over questions.", NOT_FOUND),
         shown="always",
     )
 

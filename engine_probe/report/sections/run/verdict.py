@@ -124,11 +124,16 @@ def preemption_verdict(cost: PreemptionCost) -> str:
     by_cause = ", ".join(f"{cause} {number:,}" for cause, number in cost.causes.items())
     causes = f" By cause: {by_cause}." if by_cause else ""
     never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
+    recomputed = (
+        f"{cost.recomputed_tokens:,} tokens were recomputed{share}, about {duration(cost.recompute_ns)} of model time "
+        "if all tokens of a step cost the same"
+        if cost.recomputed_tokens
+        else "no token was recomputed"
+    )
     return (
-        f"{cost.preemptions:,} preemptions of {cost.requests:,} requests: {cost.recomputed_tokens:,} tokens were "
-        f"recomputed{share}, about {duration(cost.recompute_ns)} of model time if all tokens of a step cost the "
-        f"same; the requests were preempted for {duration(cost.away_ns)} in total, one of them for "
-        f"{duration(cost.worst[0].away_ns)}.{never}{causes}"
+        f"{cost.preemptions:,} preemptions of {cost.requests:,} requests: {recomputed}; the requests "
+        f"were preempted for {duration(cost.away_ns)} in total, one of them for {duration(cost.worst[0].away_ns)}."
+        f"{never}{causes}"
     )
 
 

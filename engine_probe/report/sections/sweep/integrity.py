@@ -179,7 +179,7 @@ def charts(curve: CurveIntegrity) -> Iterator[Lines]:
     unexplained = [sum(level.kinds[kind] for kind in FAULTS) for level in levels]
     yield Lines(
         title="Divergence against load",
-        note="Share of the answers that are not identical; bars: 95 % as if requests were independent.",
+        note="Share of the answers that are not identical; bars: 95% as if requests were independent.",
         x=load_axis(curve.unit),
         y=[Axis("changed answers", "%")],
         xs=[level.load for level in levels],

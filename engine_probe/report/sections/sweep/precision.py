@@ -196,7 +196,7 @@ def trade(found: Sequence[ScoredEngine], reference: Reference | None) -> Iterato
 
     yield Lines(
         title="Perplexity against throughput",
-        note=f"Relative to {found[0].name}, throughput at the best load of each; bars: 95 % over the same windows.",
+        note=f"Relative to {found[0].name}, throughput at the best load of each; bars: 95% over the same windows.",
         x=Axis("output tokens/s, relative"),
         y=[Axis("change of perplexity", "%")],
         xs=list(xs),

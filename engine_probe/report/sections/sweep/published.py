@@ -32,7 +32,7 @@ def reference_rows(found: Sequence[Beside], how: str = MEASURED) -> list[list[st
             published_words(pair.published, pair.figure.form),
             f"not {how}" if pair.measured is None else pair.figure.form(pair.measured),
             ratio_words(pair),
-            ", ".join(pair.differs) or "none of those known",
+            ", ".join(pair.differs) or "none known",
             pair.published.doubt,
         ]
         for name, pair in named_pairs(found)
@@ -43,7 +43,8 @@ def named_pairs(found: Sequence[Beside]) -> Iterator[tuple[str, Beside]]:
     """Yield each figure with its name and that of its curve; one that none of several curves gives only once."""
     told: list[Published] = []
     for pair in found:
-        words = pair.figure.words + own_settings(pair)
+        own = own_settings(pair)
+        words = pair.figure.words + ("" if own.removeprefix(", ") in pair.curve.label else own)
         alike = [each for each in found if each.published == pair.published]
         if len(alike) == 1 or any(each.measured is not None for each in alike):
             yield pair.curve.named(words), pair

@@ -18,7 +18,7 @@ COLUMNS = (
 )
 METHOD = (
     "Each row is at the load at which requests waited longest for the setting, in % of the busy time at its lower "
-    "value. Intervals are Welch's over repeats, with 95 %; they do not include what changes from sweep to sweep."
+    "value. Intervals are Welch's over repeats, with 95%; they do not include what changes from sweep to sweep."
 )
 
 

@@ -22,7 +22,7 @@ GAIN = (
 )
 METHOD = (
     "Throughput with drafts over that without, less one, of points that are alike otherwise. Intervals are Welch's "
-    "over repeats, with 95 %; they do not include what changes from sweep to sweep."
+    "over repeats, with 95%; they do not include what changes from sweep to sweep."
 )
 
 

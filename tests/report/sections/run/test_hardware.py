@@ -111,7 +111,7 @@ def test_more_than_a_ceiling_is_impossible_and_said_in_red(tmp_path: Path) -> No
     text = report(folder, "--html", str(tmp_path / "page.html"), "--json", str(tmp_path / "figures.json"))
     assert f"which is impossible: the ceiling was measured too low ({BUSY})." in text
     assert "Run `engine_probe validate` when nothing else runs, and record again." in text
-    assert "Whether compute or memory bandwidth limited the steps is therefore not concluded." in text
+    assert "It is therefore not known whether compute or memory bandwidth limited the steps." in text
     assert "matrix products took longest" not in text
     assert re.search(r'class="warning red">MFU [^<]* impossible', page(tmp_path))
     assert "impossible" in run_html(load(folder))

@@ -16,7 +16,7 @@ from tests.support.recordings.run_folders import facts, ran, write_run
 from tests.support.values import has_values, values
 
 SECOND = 1_000_000_000
-COST = "The probe changed the time of the same work by +2.0% ± 2.5%, with 95 % confidence from 3 pairs"
+COST = "The probe changed the time of the same work by +2.0% ± 2.5%, with 95% confidence from 3 pairs"
 PROBED, UNPROBED = (10.1, 10.2, 10.3), (10.0, 10.0, 10.0)
 
 

@@ -11,7 +11,7 @@ from engine_probe.report.document import Section, Sentence, sure
 from engine_probe.text_format import duration
 
 METHOD = (
-    "Each fit minimises the squared relative errors over all points; its intervals have 95 %. A parabola is preferred "
+    "Each fit minimises the squared relative errors over all points; its intervals have 95%. A parabola is preferred "
     "where its square differs from zero (p below 0.05), as attention makes it: each token attends to all before it."
 )
 

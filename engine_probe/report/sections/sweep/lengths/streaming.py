@@ -22,7 +22,7 @@ COLUMNS = (
     Column("the user reads after", short="the user\nreads after"),
 )
 METHOD = (
-    "Medians over the requests of a point, the mean over its repeats and its interval with 95 %. With streaming a user "
+    "Medians over the requests of a point, the mean over its repeats and its 95% interval. With streaming a user "
     "reads from the first token on; without it nothing before the answer is whole. The times are the engine's: what a "
     "server and a network add is not in them."
 )
