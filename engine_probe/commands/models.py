@@ -88,8 +88,7 @@ def command(as_json: bool, path_of: str | None) -> None:
     if not wide:
         console.print(_sources(models))
     console.print(
-        "Only smollm2 has trained weights; the others show realistic speed and memory, but no real text.",
-        style="dim",
+        "Only smollm2 has trained weights; the others show realistic speed and memory, but no real text.", style="dim"
     )
 
 

@@ -24,9 +24,7 @@ engine, output = under(ENGINE), under("Output")
 
 
 @click.command(
-    "profile",
-    cls=EngineCommand,
-    epilog="Example: engine_probe profile --model tiny --num-prompts 64 --max-num-seqs 8",
+    "profile", cls=EngineCommand, epilog="Example: engine_probe profile --model tiny --num-prompts 64 --max-num-seqs 8"
 )
 @engine(
     "--model",

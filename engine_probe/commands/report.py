@@ -69,11 +69,7 @@ output, judge, costs = map(under, ("Output", "Criteria", "Costs"))
 @reading_options.html
 @output("--json", "figures", metavar="FILE", type=FILE, help="Write every figure; - is standard output.")
 @output(
-    "--markdown",
-    "text",
-    metavar="FILE",
-    type=FILE,
-    help="Write Markdown for a pull request; - is standard output.",
+    "--markdown", "text", metavar="FILE", type=FILE, help="Write Markdown for a pull request; - is standard output."
 )
 @output("--verbose", is_flag=True, help="Show everything in the terminal: memory, hardware use, statistics.")
 @reading_options.goodput

@@ -25,13 +25,7 @@ PLAIN: dict[str, tuple[Any, str]] = {
     "str": (str, "text"),
 }
 # Whole numbers that must be positive, as the classes of vLLM's configuration demand (0.28 to 0.33).
-POSITIVE = {
-    "block_size",
-    "kv_cache_memory_bytes",
-    "max_num_batched_tokens",
-    "max_num_seqs",
-    "num_gpu_blocks_override",
-}
+POSITIVE = {"block_size", "kv_cache_memory_bytes", "max_num_batched_tokens", "max_num_seqs", "num_gpu_blocks_override"}
 LIMIT = 2**63
 FEW_WORDS = 6
 DATA = (str, int, float, list, dict)  # types from a file or a command line; vLLM checks other Python objects

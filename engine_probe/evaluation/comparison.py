@@ -27,12 +27,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.text_format import counted, plain
 
 Outcome = Answer | Literal["not measured"]
-ANSWERS: dict[Outcome, str] = {
-    "broken": "FAIL",
-    "not measured": "not measured",
-    "open": "open",
-    "holds": "pass",
-}
+ANSWERS: dict[Outcome, str] = {"broken": "FAIL", "not measured": "not measured", "open": "open", "holds": "pass"}
 UNTESTED = "one measurement on each side, drift between measurements not known"
 Has = Literal["before", "after", "neither"]
 

@@ -23,11 +23,7 @@ def compare_occasions(before: Sequence[Path], after: Sequence[Path], slo: Slo | 
 
 
 def between(
-    before: Sequence[Path],
-    old: Sequence[Opened],
-    after: Sequence[Path],
-    new: Sequence[Opened],
-    slo: Slo | None = None,
+    before: Sequence[Path], old: Sequence[Opened], after: Sequence[Path], new: Sequence[Opened], slo: Slo | None = None
 ) -> Comparison:
     """Compare two sides of several opened measurements each.
 

@@ -86,10 +86,7 @@ def put(document: dict[str, Any], name: str, value: object) -> None:
 
 
 def convert(
-    document: Mapping[str, Any],
-    kind: type[Section],
-    sections: Mapping[str, Keys],
-    whole: str = "a sweep file",
+    document: Mapping[str, Any], kind: type[Section], sections: Mapping[str, Keys], whole: str = "a sweep file"
 ) -> Section:
     """Convert a document; `sections` has the keys of each place (`options[]`: of each in a list) for errors."""
     try:

@@ -107,7 +107,7 @@ SO_FAR: dict[str, str] = {
 
 # Requests that wait for something other than capacity: in a queue of their own until 0.30, a subset of two since 0.31.
 ONE_OF: dict[str, tuple[str, ...]] = {
-    "vllm/v1/core/sched/scheduler.py Scheduler": ("skipped_waiting", "kv_holding_waiting deferred_waiting"),
+    "vllm/v1/core/sched/scheduler.py Scheduler": ("skipped_waiting", "kv_holding_waiting deferred_waiting")
 }
 
 

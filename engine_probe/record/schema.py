@@ -112,12 +112,7 @@ _ITERATIONS = (
     ("kv_blocks_scheduled", "i32", "blocks", "KV blocks in use when schedule() returned"),
     ("kv_blocks_cached_free", "i32", "blocks", "free blocks that still hold a reusable prefix, then"),
     ("kv_blocks_shared", "i32", "blocks", "references to blocks beyond the first (prefix sharing), then"),
-    (
-        "kv_tokens_live",
-        "i64",
-        "tokens",
-        "sum over requests of the tokens whose KV they hold or compute, then",
-    ),
+    ("kv_tokens_live", "i64", "tokens", "sum over requests of the tokens whose KV they hold or compute, then"),
     ("execute_ns", "i64", "ns", "from the return of schedule() to update_from_output(): model and sampling"),
     ("update_ns", "i64", "ns", "duration of update_from_output()"),
     ("finished_requests", "i32", "requests", "finished by this step's output"),
@@ -403,10 +398,7 @@ _ANSWERS = (
 def _schema(table: str, columns: tuple[tuple[str, str, str, str], ...]) -> pa.Schema:
     fields = [
         pa.field(
-            name,
-            _TYPES[kind.rstrip("?")],
-            nullable=kind.endswith("?"),
-            metadata={"unit": unit, "description": meaning},
+            name, _TYPES[kind.rstrip("?")], nullable=kind.endswith("?"), metadata={"unit": unit, "description": meaning}
         )
         for name, kind, unit, meaning in columns
     ]

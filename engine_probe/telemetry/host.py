@@ -18,10 +18,7 @@ class Host:
     """
 
     def __init__(
-        self,
-        proc: Path = PROC,
-        cpu_clock: Callable[[], int] = time.process_time_ns,
-        powercap: Path = POWERCAP,
+        self, proc: Path = PROC, cpu_clock: Callable[[], int] = time.process_time_ns, powercap: Path = POWERCAP
     ) -> None:
         self._cpu_clock = cpu_clock
         self._page_bytes, self._ticks_per_s = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")

@@ -4,15 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # NVML's status codes as words, by number.
-P2P_STATUS = (
-    "yes",
-    "chipset does not",
-    "GPU does not",
-    "topology does not",
-    "switched off",
-    "no",
-    "unknown",
-)
+P2P_STATUS = ("yes", "chipset does not", "GPU does not", "topology does not", "switched off", "no", "unknown")
 
 
 @dataclass(frozen=True)

@@ -70,11 +70,7 @@ class AnswerLog:
     """Makes the rows, and hands them to `append`."""
 
     def __init__(
-        self,
-        append: Append,
-        kept: KeepAnswers,
-        so_far: SoFar,
-        decode: Callable[[Sequence[int]], str] | None = None,
+        self, append: Append, kept: KeepAnswers, so_far: SoFar, decode: Callable[[Sequence[int]], str] | None = None
     ) -> None:
         self._append, self.kept, self.so_far, self._decode = append, kept, so_far, decode
         self._asked: dict[str, tuple[Any, ...]] = {}  # of each request in flight, what is known when it is handed over

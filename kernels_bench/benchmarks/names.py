@@ -11,10 +11,5 @@ TESTS = {
     "allreduce": "how fast is an all-reduce over all GPUs?",
 }
 # Modules whose names differ from their test's.
-MODULES = {
-    "memory": "memory_bandwidth",
-    "gemm": "matmul",
-    "launch": "launch_latency",
-    "sustained": "sustained_matmul",
-}
+MODULES = {"memory": "memory_bandwidth", "gemm": "matmul", "launch": "launch_latency", "sustained": "sustained_matmul"}
 BETWEEN = ("p2p", "allreduce")

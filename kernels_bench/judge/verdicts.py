@@ -9,18 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from kernels_bench.devices.specifications import Specification, limiting_column
 from kernels_bench.output.quantities import quantity
-from kernels_bench.results import (
-    FAIL,
-    INVALID,
-    MEASURED,
-    PASS,
-    SKIPPED,
-    WARN,
-    Figure,
-    Health,
-    Reading,
-    Verdict,
-)
+from kernels_bench.results import FAIL, INVALID, MEASURED, PASS, SKIPPED, WARN, Figure, Health, Reading, Verdict
 
 Judgement = tuple[Verdict, str]  # with its reason
 
@@ -29,7 +18,7 @@ ORDER: tuple[Verdict, ...] = (SKIPPED, MEASURED, PASS, WARN, INVALID, FAIL)
 
 # Marks from "05 — Benchmarks for L40S x12": name of the GPU -> (test, name of the figure) -> least value.
 MARKS: dict[str, dict[tuple[str, str], float]] = {
-    "NVIDIA L40S": {("memory", "copy"): 0.72e12, ("gemm", "bf16 square"): 150e12},
+    "NVIDIA L40S": {("memory", "copy"): 0.72e12, ("gemm", "bf16 square"): 150e12}
 }
 # Other GPUs have no marks. These are the L40S's marks as shares of its datasheet: 0.72 of 0.864 TB/s, 150 of
 # 362.05 TFLOP/s. A GPU below such a share is worth a look; one below half of it is faulty.

@@ -17,15 +17,7 @@ from kernels_bench.devices.find import release
 from kernels_bench.devices.nvml import XidWatch, near_cpus, open_nvml, read_health, reader, topology
 from kernels_bench.output.progress import Screen
 from kernels_bench.results import FAIL, INVALID, STOPPED, Device, Figure, Reading, Report, Skipped
-from kernels_bench.run.report_builder import (
-    Observation,
-    Options,
-    Run,
-    device_report,
-    judged,
-    measured_less,
-    versions,
-)
+from kernels_bench.run.report_builder import Observation, Options, Run, device_report, judged, measured_less, versions
 from kernels_bench.timing.budget import LEFT_OUT, until_ns
 from kernels_bench.timing.clocks import CpuClock, CudaClock
 from kernels_bench.timing.cpu_affinity import on_cpus
@@ -185,11 +177,7 @@ def _failed_gpu(state: Run) -> tuple[str, str] | None:
 
 
 def _keep(
-    state: Run,
-    target: str,
-    finding: Figure | Skipped,
-    readings: list[Reading],
-    others_share: float | None = None,
+    state: Run, target: str, finding: Figure | Skipped, readings: list[Reading], others_share: float | None = None
 ) -> None:
     state.observations.append(Observation(target, finding, readings, others_share))
     state.screen.found(finding)

@@ -15,18 +15,7 @@ from kernels_bench.judge.link_targets import by_path
 from kernels_bench.judge.outliers import outliers
 from kernels_bench.output.json_file import Baseline
 from kernels_bench.output.progress import Screen
-from kernels_bench.results import (
-    PASS,
-    WARN,
-    Device,
-    DeviceReport,
-    Figure,
-    Finding,
-    Health,
-    Reading,
-    Result,
-    Skipped,
-)
+from kernels_bench.results import PASS, WARN, Device, DeviceReport, Figure, Finding, Health, Reading, Result, Skipped
 from kernels_bench.timing.budget import what_was_cut
 
 

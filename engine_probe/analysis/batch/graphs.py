@@ -66,11 +66,7 @@ class GraphUse:
 
 
 def graph_use(
-    facts: dict[str, Any],
-    iterations: pa.Table,
-    workers: pa.Table,
-    busy: Integers,
-    profiled: Flags | None = None,
+    facts: dict[str, Any], iterations: pa.Table, workers: pa.Table, busy: Integers, profiled: Flags | None = None
 ) -> GraphUse | None:
     """Return the use of graphs, given the time from step to step. None without graphs, and if vLLM told no modes.
 

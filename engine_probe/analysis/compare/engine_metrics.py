@@ -26,10 +26,7 @@ def tokens(name: str) -> EngineMetric:
     first = "prefill tokens computed for the first time" if name == "prefill" else f"{name} tokens"
     formula = f"{first} / scheduled tokens"
     return EngineMetric(
-        f"{name}_token_share",
-        "",
-        formula,
-        lambda run: run.composition.token_shares[name] if run.composition else None,
+        f"{name}_token_share", "", formula, lambda run: run.composition.token_shares[name] if run.composition else None
     )
 
 

@@ -22,14 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.compare.changes import (
-    COMPARED,
-    PERPLEXITY,
-    SUCCESS_RATE,
-    Change,
-    tested,
-    variance_of_mean,
-)
+from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, SUCCESS_RATE, Change, tested, variance_of_mean
 from engine_probe.analysis.compare.drift import apart
 from engine_probe.analysis.compare.perplexity import PerplexityChange
 from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY

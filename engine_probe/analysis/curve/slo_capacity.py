@@ -139,9 +139,7 @@ def success_of(found: Sequence[Goodput]) -> tuple[bool, Verdict]:
     return is_met, "broken" if high * 100 < bound else "met" if low * 100 >= bound else "open"
 
 
-def whole_of(
-    found: Sequence[Goodput],
-) -> tuple[bool, Verdict, tuple[str, ...], tuple[tuple[str, float], ...]]:
+def whole_of(found: Sequence[Goodput]) -> tuple[bool, Verdict, tuple[str, ...], tuple[tuple[str, float], ...]]:
     """Judge mean costs and energies: whether they are within their limits, whether significantly, and what is unknown.
 
     Last come the means that are known.

@@ -114,11 +114,7 @@ class Burst(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def above(self) -> tuple[float, str]:
         """Return the load above which it is needed, and the load's unit."""
-        named = (
-            (self.above_concurrency, CONCURRENCY),
-            (self.above_users, USERS),
-            (self.above_request_rate, RATE),
-        )
+        named = ((self.above_concurrency, CONCURRENCY), (self.above_users, USERS), (self.above_request_rate, RATE))
         return next((load, unit) for load, unit in named if load is not None)
 
     def hourly(self, load: float, hours_per_month: float) -> float:
@@ -203,8 +199,7 @@ class Option(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     latency_s: Annotated[Band | None, about("Seconds that an answer takes at that rate.", [5, 7])] = None
     claimed_cost_ratio: Annotated[
-        Positive | None,
-        about("Its cost per token as published, against the first option that serves the same.", 0.4),
+        Positive | None, about("Its cost per token as published, against the first option that serves the same.", 0.4)
     ] = None
     source: Annotated[str, about("Where the figures are from.", "published")] = ""
     doubt: Annotated[str, about("What speaks against them; the report shows it.", "20 to 30 elsewhere")] = ""

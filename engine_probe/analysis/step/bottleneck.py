@@ -75,12 +75,7 @@ LIMITS = (
     Limit("prefill interval", "vLLM held prefills back", "waiting_reason", "a step in which prefills are let in"),
     Limit("pause", "the engine was paused", "waiting_reason", "the end of a pause"),
     Limit("encoder", "the encoder's budget or cache was used up", "waiting_reason", "the encoder"),
-    Limit(
-        "deferral",
-        "vLLM held requests back",
-        "deferred > 0",
-        "a grammar, remote KV or a LoRA slot",
-    ),
+    Limit("deferral", "vLLM held requests back", "deferred > 0", "a grammar, remote KV or a LoRA slot"),
     Limit(
         "unknown",
         "the recording does not show why requests waited",
@@ -88,18 +83,12 @@ LIMITS = (
         "an unknown reason",
     ),
     Limit(
-        "host",
-        "the host took longer than the model",
-        f"execute (device, if timed) is the shorter part{PREDICTED_RULE}",
+        "host", "the host took longer than the model", f"execute (device, if timed) is the shorter part{PREDICTED_RULE}"
     ),
     Limit(
         "model", "the model took longer than the host", f"execute is the longer part, near no ceiling{PREDICTED_RULE}"
     ),
-    Limit(
-        "compute",
-        "matrix products took longest",
-        f"model, {NEAR:.0%} of it at the compute ceiling{PREDICTED_RULE}",
-    ),
+    Limit("compute", "matrix products took longest", f"model, {NEAR:.0%} of it at the compute ceiling{PREDICTED_RULE}"),
     Limit(
         "memory bandwidth", "moving weights and KV took longest", f"model, {NEAR:.0%} of it at the bandwidth ceiling"
     ),

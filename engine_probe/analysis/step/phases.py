@@ -47,10 +47,7 @@ class StepPhases:
 
 
 def step_phases(
-    iterations: pa.Table,
-    workers: pa.Table,
-    idle: Flags,
-    profiled: Flags | None = None,
+    iterations: pa.Table, workers: pa.Table, idle: Flags, profiled: Flags | None = None
 ) -> StepPhases | None:
     """Return the phases of a run, given the gaps without a request. None if the workers do not tell them.
 

@@ -75,11 +75,7 @@ class Stalls:
 
 
 def stalls(
-    iterations: pa.Table,
-    busy: Integers,
-    workers: pa.Table,
-    host_events: pa.Table,
-    profiled: Flags | None = None,
+    iterations: pa.Table, busy: Integers, workers: pa.Table, host_events: pa.Table, profiled: Flags | None = None
 ) -> Stalls:
     """Find the stalls of a run, given the busy time of each step; those in a window of operators are not judged."""
     expected, spread = expected_ns(iterations, busy)

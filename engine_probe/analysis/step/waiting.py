@@ -118,13 +118,7 @@ def scheduler_settings(facts: dict[str, Any]) -> SchedulerSettings:
 
 
 MOST_LATECOMERS = 256  # that may pass a waiting request: preempted later, or of a higher priority
-COLUMNS = (
-    "waiting_requests",
-    "deferred_requests",
-    "running_requests",
-    "scheduled_tokens",
-    "kv_blocks_scheduled",
-)
+COLUMNS = ("waiting_requests", "deferred_requests", "running_requests", "scheduled_tokens", "kv_blocks_scheduled")
 
 
 def next_needs(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Needs:

@@ -41,11 +41,7 @@ goodput = under("Criteria")(
 )
 
 html = under("Output")(
-    "--html",
-    "page",
-    metavar="FILE",
-    type=FILE,
-    help="Write one self-contained page; - is standard output.",
+    "--html", "page", metavar="FILE", type=FILE, help="Write one self-contained page; - is standard output."
 )
 
 json_figures = under("Output")(

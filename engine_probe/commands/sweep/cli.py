@@ -24,9 +24,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 
 
 @click.command(
-    "sweep",
-    cls=GroupedCommand,
-    epilog="Example: engine_probe sweep smoke --model tiny --set repeats=1 --dry-run",
+    "sweep", cls=GroupedCommand, epilog="Example: engine_probe sweep smoke --model tiny --set repeats=1 --dry-run"
 )
 @click.argument("name", required=False)
 @what("--list", "list_only", is_flag=True, help="List the shipped sweeps and the question each answers.")
@@ -34,10 +32,7 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 @what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
 @what("--dry-run", is_flag=True, help="Show the points, whether they fit into memory and how long they will take.")
 @what(
-    "--like",
-    metavar="FOLDER",
-    type=FILE,
-    help="Predict times from the earlier sweeps in this folder [default: runs].",
+    "--like", metavar="FOLDER", type=FILE, help="Predict times from the earlier sweeps in this folder [default: runs]."
 )
 @what(
     "--device",

@@ -12,10 +12,7 @@ from engine_probe.report.charts.sweep import INTERVALS, regions
 from engine_probe.text_format import capitalized
 
 COST = "cost_per_million_output_tokens"
-CURVES = (
-    ("Cost per million output tokens", COST),
-    ("Energy per output token", "joules_per_output_token"),
-)
+CURVES = (("Cost per million output tokens", COST), ("Energy per output token", "joules_per_output_token"))
 
 
 def money_charts(found: Money) -> Iterator[Chart]:

@@ -96,10 +96,7 @@ def over_prompts(requests: pa.Table, name: str, meaning: str, ns: pa.ChunkedArra
 
 def preemption_timeline(preemptions: pa.Table, origin: int, points: int, name: str) -> Lines:
     ordered = preemptions.sort_by("preempted_ns")
-    columns = {
-        "lost": ordered["lost_tokens"].to_numpy(),
-        "so far": np.arange(1, ordered.num_rows + 1),
-    }
+    columns = {"lost": ordered["lost_tokens"].to_numpy(), "so far": np.arange(1, ordered.num_rows + 1)}
     thin = thinned((ordered["preempted_ns"].to_numpy() - origin) / 1e9, columns, points)
     return Lines(
         title="Preemptions",

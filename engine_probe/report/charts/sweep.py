@@ -225,9 +225,7 @@ def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
     )
 
 
-def rates_by_occupancy(
-    paces: Mapping[str, list[Pace]],
-) -> tuple[list[float | None], dict[str, list[float | None]]]:
+def rates_by_occupancy(paces: Mapping[str, list[Pace]]) -> tuple[list[float | None], dict[str, list[float | None]]]:
     """Return the ascending KV occupancy of all parts of all runs, in percent, and there the throughput by label."""
     runs = [(number, run) for number, runs in enumerate(paces.values()) for run in runs]
     owner = np.repeat([number for number, _ in runs], [len(run.kv_share) for _, run in runs])

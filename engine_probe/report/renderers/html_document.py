@@ -7,18 +7,7 @@ import msgspec
 
 from engine_probe.report.charts.model import Chart, Lines, Spans
 from engine_probe.report.charts.time_units import in_seconds
-from engine_probe.report.document import (
-    Bar,
-    Bars,
-    Cell,
-    Document,
-    Forest,
-    Part,
-    Picture,
-    Section,
-    Sentence,
-    Table,
-)
+from engine_probe.report.document import Bar, Bars, Cell, Document, Forest, Part, Picture, Section, Sentence, Table
 from engine_probe.report.renderers.forest_plot import forest
 from page_kit import page as kit
 from page_kit.chart_words import chart_words, line_words, number

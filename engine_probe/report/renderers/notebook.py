@@ -247,10 +247,7 @@ def lines_chart(data: Lines) -> Html:
     x = f"{data.x.label} ({data.x.unit})" if data.x.unit else data.x.label
     title = element("div", data.title, style=TITLE)
     return joined(
-        (
-            title,
-            chart(data.title, drawn, Scale(x, from_zero=True, whole=data.x.whole), y, frame=FRAME, hover=True),
-        )
+        (title, chart(data.title, drawn, Scale(x, from_zero=True, whole=data.x.whole), y, frame=FRAME, hover=True))
     )
 
 

@@ -115,8 +115,7 @@ class ArgumentSearch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
     arguments: Annotated[dict[str, Span], about("The engine arguments to vary, each with its values.")]
     objective: Annotated[
-        Objective,
-        about("What is to be highest; goodput counts the requests that meet search.slo.", GOODPUT),
+        Objective, about("What is to be highest; goodput counts the requests that meet search.slo.", GOODPUT)
     ] = OUTPUT
     slo: Annotated[Slo | None, about("Limits that a setting must meet.")] = None
     trials: Annotated[int, about("Number of settings to measure, the first included.", 13, ge=2, le=1000)] = 19

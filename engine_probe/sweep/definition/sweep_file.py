@@ -218,10 +218,7 @@ class Point(msgspec.Struct, frozen=True):
         alone = msgspec.structs.replace(self, replicas=1, mix=())
         beside = [
             msgspec.structs.replace(
-                alone,
-                engine=one.engine,
-                workload=one.workload or self.workload,
-                label=f"{self.label}, mix[{number}]",
+                alone, engine=one.engine, workload=one.workload or self.workload, label=f"{self.label}, mix[{number}]"
             )
             for number, one in enumerate(self.mix)
         ]

@@ -26,13 +26,7 @@ from engine_probe.perplexity.scoring import score
 from engine_probe.perplexity.text_scores import write_measured
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process import messages
-from engine_probe.sweep.engine_process.recorded_point import (
-    Tell,
-    report_failure,
-    run_cores,
-    run_probed,
-    run_unprobed,
-)
+from engine_probe.sweep.engine_process.recorded_point import Tell, report_failure, run_cores, run_probed, run_unprobed
 from engine_probe.sweep.results.driver_log import WarmedUp
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.spec import Workload

@@ -95,9 +95,7 @@ def compare(runs: Sequence[Aligned]) -> Integrity:
     known = _prompts_by_answer(runs)
     found = [
         HeldToReference(
-            tuple(_comparison(pair, noise, known) for pair in mine),
-            run,
-            not_compared=len(run.pairs) - len(mine),
+            tuple(_comparison(pair, noise, known) for pair in mine), run, not_compared=len(run.pairs) - len(mine)
         )
         for run, mine in zip(runs, judged, strict=True)
     ]

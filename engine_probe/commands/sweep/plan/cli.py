@@ -28,9 +28,7 @@ class WithSlo(reading_options.WithGoodput):
 
 
 @click.command(
-    "plan",
-    cls=WithSlo,
-    epilog="Example: engine_probe plan --model llama-3.1-8b --devices L4,L40S,H100,H200",
+    "plan", cls=WithSlo, epilog="Example: engine_probe plan --model llama-3.1-8b --devices L4,L40S,H100,H200"
 )
 @engine("--model", required=True, help="A name from `engine_probe models`, or a folder with a config.json.")
 @engine("--device", "--devices", "devices", metavar="GPU,...", required=True, multiple=True, help="Compare these GPUs.")
@@ -157,11 +155,7 @@ def planned(
 
 
 def choice(
-    model: str,
-    names: Sequence[str],
-    given: dict[str, Any],
-    found: Planned,
-    asked: tuple[Sequence[str], float | None],
+    model: str, names: Sequence[str], given: dict[str, Any], found: Planned, asked: tuple[Sequence[str], float | None]
 ) -> Choice:
     """Compare every number of GPUs on which the limits may be met."""
     from engine_probe.commands.sweep.plan.choice import candidates, read_limits

@@ -40,11 +40,7 @@ def kv_cache_specs(config: Any) -> dict[str, KVCacheSpec]:
     names = {f"model.layers.{layer}.self_attn.attn": kinds.windows[layer] for layer in range(first, end)}
     if kinds.latent_size is not None:
         latent = MLAAttentionSpec(
-            num_kv_heads=1,
-            max_tp_shards=1,
-            head_size=kinds.latent_size,
-            cache_dtype_str=cache.cache_dtype,
-            **common,
+            num_kv_heads=1, max_tp_shards=1, head_size=kinds.latent_size, cache_dtype_str=cache.cache_dtype, **common
         )
         return dict.fromkeys(names, latent)
     common |= {"num_kv_heads": model.get_num_kv_heads(parallel), "head_size": model.get_head_size()}

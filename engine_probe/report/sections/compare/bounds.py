@@ -6,12 +6,7 @@ from engine_probe.evaluation.comparison import ANSWERS, GateResult, Outcome, aft
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
 from engine_probe.report.sections.compare.change_words import change_words, enumerated, point_names
 
-TONES: dict[Outcome, Tone] = {
-    "broken": "problem",
-    "not measured": "problem",
-    "open": "caution",
-    "holds": "good",
-}
+TONES: dict[Outcome, Tone] = {"broken": "problem", "not measured": "problem", "open": "caution", "holds": "good"}
 
 
 def bound_sentences(held: Sequence[GateResult]) -> Iterator[Sentence]:

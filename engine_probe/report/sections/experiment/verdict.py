@@ -42,11 +42,7 @@ def experiment_verdict(
 
     `runs` has one of each curve.
     """
-    cautions = (
-        *says(experiment.differences, "caution"),
-        *sweep_cautions(experiment.together),
-        *failure_words(curves),
-    )
+    cautions = (*says(experiment.differences, "caution"), *sweep_cautions(experiment.together), *failure_words(curves))
     lines = (
         Sentence(capitalized(f"{'; '.join(outcome(curve))}."), label=curve.label)
         for curve in (curves if told is None else told)

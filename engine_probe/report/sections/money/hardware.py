@@ -5,14 +5,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-from engine_probe.analysis.money.hardware_options import (
-    CheapestStep,
-    Choice,
-    CostRatio,
-    JudgedRule,
-    Offered,
-    Rate,
-)
+from engine_probe.analysis.money.hardware_options import CheapestStep, Choice, CostRatio, JudgedRule, Offered, Rate
 from engine_probe.evaluation.money.compared_options import CheapestByDemand, ComparedHardware
 from engine_probe.report.charts.model import Axis, Lines, Mark, Series, numbers
 from engine_probe.report.document import Column, Document, Section, Table, says, table

@@ -11,19 +11,7 @@ from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.integrity import ChangedAnswer, CurveIntegrity, LevelIntegrity
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
-from engine_probe.report.document import (
-    Bar,
-    Bars,
-    Cell,
-    Column,
-    Part,
-    Section,
-    Sentence,
-    Table,
-    says,
-    sure,
-    table,
-)
+from engine_probe.report.document import Bar, Bars, Cell, Column, Part, Section, Sentence, Table, says, sure, table
 from engine_probe.report.sections.compare.change_words import enumerated
 from engine_probe.text_format import capitalized, counted
 

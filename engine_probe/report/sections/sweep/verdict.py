@@ -63,20 +63,10 @@ def failure_words(curves: Sequence[Curve]) -> Iterator[Sentence]:
 
 def curve_section(curve: Curve, noisy: bool) -> Section:
     """Return what a curve shows; one that is predicted is not noisy, and has no repeats to ask for."""
-    verdicts = (
-        *sweep_verdicts(curve),
-        *says(graphs_verdict(curve)),
-        *cache_verdict(curve),
-        *says(slo_verdicts(curve)),
-    )
+    verdicts = (*sweep_verdicts(curve), *says(graphs_verdict(curve)), *cache_verdict(curve), *says(slo_verdicts(curve)))
     noise = (*repeats_note(curve.figures), *noise_doubts(curve.found)) if noisy else ()
     doubts = (*sweep_details(curve.found, curve.unit), *cache_details(curve), *noise, *slo_doubts(curve))
-    return Section(
-        curve.label,
-        figures=tuple(curve_figures(curve)),
-        sentences=verdicts,
-        details=sure(*doubts),
-    )
+    return Section(curve.label, figures=tuple(curve_figures(curve)), sentences=verdicts, details=sure(*doubts))
 
 
 def curve_figures(curve: Curve) -> Iterator[Figure]:
