@@ -1,4 +1,4 @@
-"""Checks of the machine: system, free memory, other load, AMX, and where vLLM puts its engine core."""
+"""Checks of the machine: system, free memory, other load, AMX, BF16, and where vLLM puts its engine core."""
 
 import os
 import platform
@@ -12,10 +12,13 @@ from engine_probe.engine.cpu.host_memory import available_bytes
 from engine_probe.engine.models import smollm2
 from engine_probe.engine.models.geometry import GIB, geometry
 from engine_probe.errors import UnavailableError
+from engine_probe.text_format import figures
+from kernels_bench.devices.ceilings import read_ceilings
 from kernels_bench.devices.cpu import cpu
 
 LEAST = KvNeed(requests=1, tokens=1)
 BUSY_SHARE = 0.5  # of the cores, by the load average of the last minute
+SLOWER = 1.5  # times that BF16 takes what float32 does: more than the two differ by where a processor has both
 
 
 def check_platform() -> list[Check]:
@@ -63,6 +66,22 @@ def check_amx() -> list[Check]:
         return [Check(PROBLEM, "AMX", f"the kernel refuses it: {reason}", to_do)]
     to_do = "needed only for your own LLM(..., enforce_eager=True): call torch.cpu._init_amx() first"
     return [Check(FINE, "AMX", "granted on request", to_do)]
+
+
+def check_bf16() -> list[Check]:
+    """Compare the matrix products that `validate` measured on this processor. Nothing where it did not run."""
+    if not cpu_build():
+        return []
+    measured = read_ceilings(cpu().identity)
+    bf16, fp32 = (measured.get(f"gemm {name} square") for name in ("bf16", "fp32"))
+    if bf16 is None or fp32 is None or not bf16.value:
+        return []
+    times = fp32.value / bf16.value
+    found = f"matrix products measured at {bf16.value / 1e9:,.0f} GFLOP/s, in float32 at {fp32.value / 1e9:,.0f}"
+    if times < SLOWER:
+        return [Check(FINE, "BF16", found)]
+    to_do = f"float32 multiplies {figures(times)} times as fast here: --dtype float32 shortens long prompts"
+    return [Check(NOTE, "BF16", found, to_do)]
 
 
 def check_multiprocessing() -> list[Check]:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from engine_probe.commands.doctor.check_result import FINE, MARKS, NOTE, PROBLEM, WARNING, Check
 from engine_probe.commands.doctor.deep import check_engine
-from engine_probe.commands.doctor.machine import check_amx, check_multiprocessing, check_platform
+from engine_probe.commands.doctor.machine import check_amx, check_bf16, check_multiprocessing, check_platform
 from engine_probe.commands.options.console import output_console
 from engine_probe.commands.options.engine_options import GroupedCommand, under
 from engine_probe.engine.models import smollm2
@@ -79,6 +79,7 @@ def command(context: click.Context, deep: bool, as_json: bool) -> None:
         *check_python(),
         *check_platform(),
         *check_amx(),
+        *check_bf16(),
         *check_torch(),
         *check_vllm(devices),
         *check_media(_waiting("importing " + ", ".join(MEDIA))),

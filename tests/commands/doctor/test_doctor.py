@@ -14,6 +14,7 @@ from engine_probe.commands.doctor import machine, machine_checks
 from engine_probe.commands.doctor.check_result import FINE, NOTE, PROBLEM, WARNING
 from engine_probe.engine.models import smollm2
 from engine_probe.telemetry.nvml_devices import Device, Devices
+from kernels_bench.devices.ceilings import Ceiling
 from kernels_bench.results import Device as CpuDevice
 
 GIB = 1 << 30
@@ -163,6 +164,22 @@ class TestMachine:
     def test_amx_is_nothing_to_an_engine_on_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(machine, "cpu_build", lambda: False)
         assert machine.check_amx() == []
+
+    @pytest.mark.parametrize(("float32", "state"), [(60e9, FINE), (300e9, NOTE)])
+    def test_bf16_is_held_against_float32(self, monkeypatch: pytest.MonkeyPatch, float32: float, state: str) -> None:
+        measured = {"gemm bf16 square": 50e9, "gemm fp32 square": float32}
+        ceilings = {
+            name: Ceiling(value=value, unit="FLOP/s", stable=True, quick=True, measured="", detail={})
+            for name, value in measured.items()
+        }
+        monkeypatch.setattr(machine, "read_ceilings", lambda identity: ceilings)
+        (check,) = machine.check_bf16()
+        assert check.state == state
+        assert ("6.00 times as fast" in check.to_do) == (state == NOTE)
+
+    def test_bf16_of_a_processor_that_was_not_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(machine, "read_ceilings", lambda identity: {})
+        assert machine.check_bf16() == []
 
     @pytest.mark.parametrize(("value", "state"), [(None, NOTE), ("1", NOTE), ("0", FINE)])
     def test_where_the_engine_core_lives(self, monkeypatch: pytest.MonkeyPatch, value: str | None, state: str) -> None:
