@@ -59,6 +59,16 @@ def settle(document: dict[str, Any], settings: Iterable[str]) -> None:
             put(document, name, value)
 
 
+def check_given_once(settings: Iterable[str]) -> None:
+    """Refuse a key to which a command line gives two values."""
+    given: dict[str, str] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        name = name.removeprefix("axes.")
+        if given.setdefault(name, text) != text:
+            raise InputError(f"--set {name} is given twice, as {given[name]} and as {text}: leave one of them out")
+
+
 def check_numbers(value: Any, place: str = "") -> None:
     """Refuse numbers that are not finite or do not fit into 64 bits, which no engine takes."""
     if isinstance(value, dict):

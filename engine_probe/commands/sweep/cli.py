@@ -148,7 +148,9 @@ def check_together(resume: str | None, out: str | None, against: bool, rounds: i
 def sides_of(name: str, against: tuple[str, ...], settings: tuple[str, ...], model: str | None) -> list[SweepFile]:
     """Read the sweep, and the one that it is compared with."""
     from engine_probe.commands.sweep.sweep_argument import read, read_sides
+    from engine_probe.files.config_file import check_given_once
 
+    check_given_once(settings)
     return read_sides(name, against, settings, model) if against else [read(name, settings, model)]
 
 

@@ -108,8 +108,9 @@ def device_twin(gpu: GpuMemory, points: Sequence[Point]) -> Twin:
         "num_gpu_blocks_override": plan.memory.blocks + 1,  # one more is vLLM's null block
         "max_num_batched_tokens": tokens,
         "max_num_seqs": requests,
-        "async_scheduling": True,
     }
+    if parallel_size(spec.arguments, "pipeline_parallel_size") == 1:
+        limits["async_scheduling"] = True  # with pipelines not every vLLM has it, and it decides itself
     if accepted:
         plan = replace(plan, graph_sizes=())  # vLLM captures other sizes for drafts: no padding is the least
     return Twin(f"the datasheet of {gpu.name}", least_times(plan), limits, bounds=True, acceptance=accepted)

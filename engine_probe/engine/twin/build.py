@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine_probe.engine.build import choose_process, has_config, llm_arguments, model_config
@@ -27,6 +28,7 @@ UNSUPPORTED = {
 }
 
 
+TOKENIZERS = ("*token*", "vocab*", "*.model", "*.tiktoken", "tekken*")  # names of files that hold one
 EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 IN_STEP = (
     "a twin cannot have it with a model of experts, whose data-parallel cores take every step together: how long one "
@@ -73,7 +75,8 @@ def build_twin(spec: EngineSpec, twin: Twin, clock: VirtualClock, say: Callable[
     limits = dict(twin.limits)
     if acceptance and not are_asynchronous(spec.arguments):
         limits.pop("async_scheduling", None)  # vLLM has it not with such drafts
-    arguments = llm_arguments(EngineSpec(spec.model, {**limits, **spec.arguments}), say)
+    given = {**limits, **without_tokenizer(spec), **spec.arguments}
+    arguments = llm_arguments(EngineSpec(spec.model, given), say)
     arguments.pop("kv_cache_memory_bytes", None)  # no memory stands behind the blocks
     choose_process(multiprocess=False)
     from vllm import LLM
@@ -93,6 +96,14 @@ def build_twin(spec: EngineSpec, twin: Twin, clock: VirtualClock, say: Callable[
         raise
     except Exception as error:  # the boundary: vLLM, torch, pydantic and the hub have no common error
         raise startup_error(spec.model, error) from error
+
+
+def without_tokenizer(spec: EngineSpec) -> dict[str, Any]:
+    """Return the argument that starts a model whose folder holds no tokenizer. Empty for other models."""
+    folder = Path(spec.model).expanduser()
+    if "tokenizer" in spec.arguments or not (folder / "config.json").is_file():
+        return {}
+    return {} if any(any(folder.glob(name)) for name in TOKENIZERS) else {"skip_tokenizer_init": True}
 
 
 def charge_requests(engine: Any, clock: VirtualClock, times: StepTimes) -> None:

@@ -34,6 +34,8 @@ def run(tmp_path: Path) -> Run:
     ("settings", "sentence"),
     [
         (["max_num_seqs"], "--set max_num_seqs: give it as name=value"),
+        (["max_num_seqs=4", "max_num_seqs=8"], "--set max_num_seqs is given twice, as 4 and as 8"),
+        (["max_num_seqs=4", "max_num_seqs=[2, 8]"], "--set max_num_seqs is given twice, as 4 and as [2, 8]"),
         (["max_num_sqs=4"], "settings of the scheduler only: did you mean max_num_seqs?"),
         (["dtype=float16"], "settings of the scheduler only: these can be changed: max_num_seqs"),
         (["gpu_memory_utilization=0.8"], "so give it as num_gpu_blocks_override"),
@@ -44,6 +46,11 @@ def run(tmp_path: Path) -> Run:
         (["max_num_seqs=[]"], "names no value"),
         (["num_gpu_blocks_override=5"], "4 blocks of 16 tokens do not hold one request of max_model_len = 128"),
         (["max_model_len=4096"], "set num_gpu_blocks_override to at least 257, or a smaller max_model_len, too"),
+        (["max_num_batched_tokens=16"], "max_num_batched_tokens = 16 is less than max_num_seqs = 256"),
+        (
+            ["enable_chunked_prefill=false", "max_num_batched_tokens=64", "max_num_seqs=8"],
+            "max_num_batched_tokens = 64 is less than max_model_len of undivided prompts = 128",
+        ),
         (["max_num_seqs=[2,4]", "max_num_batched_tokens=[64,128]"], "max_num_seqs is a list already"),
     ],
 )

@@ -186,6 +186,15 @@ def test_a_gpu_has_the_pool_of_its_memory_and_the_times_of_its_data_sheet(tmp_pa
     assert (twin.limits["max_num_batched_tokens"], twin.limits["max_num_seqs"]) == (8192, 256)
 
 
+@pytest.mark.parametrize(("stages", "asynchronous"), [(1, True), (2, None)])
+def test_whether_a_pipeline_is_scheduled_asynchronously_is_left_to_vllm(
+    tmp_path: Path, stages: int, asynchronous: bool | None
+) -> None:
+    arguments = f"max_model_len = 4096\npipeline_parallel_size = {stages}"
+    twin = twin_of(predicted(asked(tmp_path, arguments=arguments, model="llama-3.1-8b"), "L40S"))
+    assert twin.limits.get("async_scheduling") is asynchronous
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "gpu", "sentence"),
     [

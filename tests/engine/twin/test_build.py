@@ -11,7 +11,7 @@ import pytest
 from engine_probe import InputError
 from engine_probe.engine.models import tiny
 from engine_probe.engine.spec import EngineSpec
-from engine_probe.engine.twin.build import check_twin
+from engine_probe.engine.twin.build import check_twin, without_tokenizer
 from engine_probe.engine.twin.drafts.acceptance import Acceptance
 
 RATES = "synthetic_acceptance_rates"
@@ -57,6 +57,16 @@ def test_drafts_that_the_device_makes_may_be_asynchronous() -> None:
 
 def test_cores_and_ranks_are_no_obstacle() -> None:
     check_twin(EngineSpec("tiny", {"tensor_parallel_size": 2, "data_parallel_size": 4}))
+
+
+def test_a_folder_without_a_tokenizer_starts_without_one(tmp_path: Path) -> None:
+    spec = EngineSpec(str(tmp_path), {})
+    assert without_tokenizer(spec) == without_tokenizer(EngineSpec("org/name", {})) == {}  # vLLM refuses or fetches it
+    (tmp_path / "config.json").write_text(json.dumps(tiny.CONFIG))
+    assert without_tokenizer(spec) == {"skip_tokenizer_init": True}
+    assert without_tokenizer(EngineSpec(spec.model, {"tokenizer": "tiny"})) == {}
+    (tmp_path / "tokenizer.json").touch()
+    assert without_tokenizer(spec) == {}
 
 
 @pytest.mark.parametrize("field", ["num_local_experts", "n_routed_experts"])

@@ -12,7 +12,7 @@ from engine_probe.commands.sweep.twin import acceptance, check_alike, check_sett
 from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.errors import InputError
-from engine_probe.files.config_file import parse_value
+from engine_probe.files.config_file import check_given_once, parse_value
 from engine_probe.recordings.run import Run, load
 from engine_probe.recordings.sweep import is_sweep, load_sweep
 from engine_probe.sweep.definition.sweep_file import EngineSection
@@ -62,6 +62,7 @@ def alternatives(folder: Path, settings: Sequence[str], times_from: Path | None)
         if all(arguments.get(key) == value for key, value in change.items()):
             raise InputError(f"--set {name}: the run had that, and is predicted unchanged anyway: leave it out")
         check_pool(name, engine.arguments)
+        check_step(name, engine.arguments)
     return Alternatives(run, times, times_from or folder, changes)
 
 
@@ -81,6 +82,7 @@ def one_run(folder: Path) -> Run:
 def changes_of(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the changes by their names; one setting may be a list, each of whose values is a change."""
     fixed: dict[str, Any] = {}
+    check_given_once(setting.removeprefix(PREFIX) for setting in settings)
     listed: tuple[str, list[Any]] | None = None
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -124,6 +126,18 @@ def check_pool(name: str, arguments: Mapping[str, Any]) -> None:
             f"{longest:,}: set num_gpu_blocks_override to at least {-(-longest // block) + 1:,}, or a smaller "
             "max_model_len, too"
         )
+
+
+def check_step(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse a step of fewer tokens than requests, or than an undivided prompt may have: vLLM does not start."""
+    tokens, requests, longest = (arguments[key] for key in ("max_num_batched_tokens", "max_num_seqs", "max_model_len"))
+    whole = arguments.get("enable_chunked_prefill") is False
+    for least, words in ((requests, "max_num_seqs"), (longest if whole else 1, "max_model_len of undivided prompts")):
+        if tokens < least:
+            raise InputError(
+                f"--set {name}: max_num_batched_tokens = {tokens:,} is less than {words} = {least:,}, and vLLM does "
+                "not start: set both"
+            )
 
 
 def check_here(run: Run) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from engine_probe.engine.build import check_model
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.reference import Reference, read_reference
+from engine_probe.files.config_file import check_given_once
 from engine_probe.recordings.suite import SuiteState
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.suite.plan import PlannedSweep, Prepare, as_it_is, plan
@@ -19,6 +20,7 @@ def read(
     name: str, settings: Sequence[str], model: str | None, only: Collection[str], twin: str | None = None
 ) -> tuple[SuiteState, list[PlannedSweep]]:
     path = find_suite(name)
+    check_given_once(settings)
     if model is not None:
         check_model(model)
     suite = read_suite(path)
