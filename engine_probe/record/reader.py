@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json, reason, regular_size
 from engine_probe.record.arrow_files import CHECKSUM_KEY, FILE_SUFFIX, STREAM_SUFFIX, batch_checksum, file_crc32
-from engine_probe.record.device_clock import on_host_clock
 from engine_probe.record.expanded_size import check_expansion, memory_bytes
 from engine_probe.record.plausibility import first_impossible_value
 from engine_probe.record.run_folder import COMPLETE, RECORDING, RUN_FILE, process_started
@@ -29,6 +29,7 @@ from engine_probe.record.schema import (
     schema_of_version,
 )
 
+MOST_DRIFT = 1e-3  # real clocks differ by some 1e-5; beyond this an anchor is not to be trusted
 CUT = "cut"
 FILE_START = 8  # where the messages of a closed file begin, after Arrow's magic bytes
 
@@ -261,3 +262,18 @@ def _damage_named(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is missing: the recording is damaged") from error
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         raise InputError(f"{path} is damaged ({reason(error)})") from error
+
+
+def on_host_clock(rows: pa.Table, clock: dict[str, Any] | None) -> pa.Table:
+    """Return one rank's rows with device_start_ns on the host's clock, between the two anchors in proportion."""
+    if clock is None or clock["end"] is None or not rows.num_rows:
+        return rows
+    begin, end = clock["begin"], clock["end"]
+    host, device = end["host_ns"] - begin["host_ns"], end["device_ns"] - begin["device_ns"]
+    if device <= 0 or abs(host / device - 1) > MOST_DRIFT:
+        return rows
+    place = rows.schema.get_field_index("device_start_ns")
+    starts = rows["device_start_ns"]
+    since = starts.fill_null(begin["device_ns"]).to_numpy() - begin["device_ns"]
+    moved = begin["host_ns"] + since + np.rint(since * (host / device - 1)).astype(np.int64)
+    return rows.set_column(place, rows.schema.field(place), pa.array(moved, mask=starts.is_null().to_numpy()))

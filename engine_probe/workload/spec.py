@@ -71,3 +71,23 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if isinstance(self.arrivals, ClosedLoop) and self.max_concurrency is not None:
             raise DescriptionError("max_concurrency says the same as the users of a closed loop: leave it out")
+
+
+class WarmUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests of each point's own workload, under another seed, before the recording begins.
+
+    Whichever limit is reached first ends it, and what is in flight is aborted. Without this section an engine answers
+    one short request when it starts.
+    """
+
+    requests: Annotated[Positive | None, about("Number of warm-up requests.", 8)] = None
+    seconds: Annotated[PositiveFloat | None, about("Seconds of warm-up.", 5.0)] = None
+    none: Annotated[bool, about("Skip even the one short request with which an engine starts.", True)] = False
+
+    def __post_init__(self) -> None:
+        if self.none and self.own_workload:
+            raise DescriptionError("none = true contradicts requests and seconds: leave one of them out")
+
+    @property
+    def own_workload(self) -> bool:
+        return self.requests is not None or self.seconds is not None

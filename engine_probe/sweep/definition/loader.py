@@ -16,7 +16,6 @@ from engine_probe.sweep.argument_search.search_checks import check_search
 from engine_probe.sweep.definition import setting_checks
 from engine_probe.sweep.definition.axes import MODEL, check_axis
 from engine_probe.sweep.definition.checkpoints import check_checkpoints, points_here
-from engine_probe.sweep.definition.integrity_check import check_comparable
 from engine_probe.sweep.definition.perplexity_points import check_quality
 from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, apart, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
@@ -76,7 +75,7 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         found = points(sweep)
         setting_checks.check_together(sweep, found)
         setting_checks.check_points(apart(points_here(sweep)))
-        check_comparable(sweep, found)
+        setting_checks.check_comparable(sweep, found)
         setting_checks.check_reach(sweep, found)
         sets_model = model is not None or any(MODEL in setting.partition("=")[0] for setting in settings)
         check_checkpoints(sweep, other_models=path.suffix == ".json" or sets_model)

@@ -25,9 +25,8 @@ from engine_probe.workload.answers import KeepAnswers
 from engine_probe.workload.arrivals import Arrivals
 from engine_probe.workload.lengths import Positive, PositiveFloat
 from engine_probe.workload.load import load_words
-from engine_probe.workload.spec import Prompts, Sampling
+from engine_probe.workload.spec import Prompts, Sampling, WarmUp
 from engine_probe.workload.stop import Steady, Stop
-from engine_probe.workload.warm_up import WarmUp
 
 ENGINES = "engines"  # key of the twins of several engines
 
