@@ -153,6 +153,19 @@ class ArgumentTrials:
         before, after = (tuple(trial.value for trial in self.repeats(side)) for side in (self.first, self.challenger))
         return Gain(before, after) if before and after else None
 
+    @cached_property
+    def as_good(self) -> list[int]:
+        """Return the numbers of other settings that measured once what the best gave in one of its repeats, or more.
+
+        The first is left out, since the gain compares it. Empty without repeats.
+        """
+        best = self.challenger
+        if best is None or self.gain is None:
+            return []
+        least = min(self.gain.after)
+        others = [trial for trial in self.searched if trial.name not in (best.name, self.first.name)]
+        return [self.searched.index(trial) + 1 for trial in others if trial.is_feasible and trial.value >= least]
+
     @property
     def failed(self) -> list[Trial]:
         return [trial for trial in self.searched if trial.score is None]

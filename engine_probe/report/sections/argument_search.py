@@ -68,6 +68,8 @@ def verdict(found: ArgumentTrials, slo: Slo | None) -> Iterator[Sentence]:
     yield Sentence(gain_words(found, name, gain))
     if limits := limit_words(found, best, slo):
         yield limits
+    if found.as_good and gain.interval is not None and gain.interval[0] > 0:
+        yield Sentence(as_good_words(found, min(gain.after)))
     if gain.interval is not None and gain.interval[0] > 0:
         yield Sentence(f"Its arguments: {options(best.setting)}", command=True)
 
@@ -98,6 +100,17 @@ def gain_words(found: ArgumentTrials, name: str, gain: Gain) -> str:
     if interval[1] < 0:
         return f"No setting beats the baseline ({before}): the best other, {name}, gives {after}: {sure}."
     return f"No gain over the baseline ({before}) is shown: the best other setting, {name}, gives {after}: {sure}."
+
+
+def as_good_words(found: ArgumentTrials, least: float) -> str:
+    """Say which settings the measurements do not tell from the best."""
+    numbers, several = found.as_good, len(found.as_good) > 1
+    named = f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}" if several else str(numbers[0])
+    trials = "Trials" if several else "Trial"
+    return (
+        f"{trials} {named} measured once at least what the best setting gave in its lowest repeat ({least:,.1f}), and "
+        "may be as good."
+    )
 
 
 def rate_words(values: Sequence[float]) -> str:

@@ -39,6 +39,15 @@ def test_a_gain_that_the_repeats_show_is_named_with_its_interval_and_the_options
     assert [figure.value for figure in found[0].figures] == ["+40%", "140.0 ± 2%", "100.0 ± 2%"]
 
 
+def test_settings_that_measured_what_the_best_gave_again_are_named() -> None:
+    """139 is the lowest repeat of the best; a setting that misses its limits is none, nor is the baseline."""
+    others = (trial(139, seqs=12), trial(138, seqs=14), trial(149, seqs=20), trial(145, strain=1.5, seqs=24))
+    words, _ = sections(*SHOWN[:2], *others, *SHOWN[2:])
+    assert "Trials 3 and 5 measured once at least what the best setting gave in its lowest repeat (139.0)" in words
+    assert ArgumentTrials((*SHOWN[:2], *others, *SHOWN[2:])).as_good == [3, 5]
+    assert "may be as good" not in sections(*SHOWN)[0]
+
+
 def test_a_lucky_measurement_is_no_gain() -> None:
     again = [trial(value, 1 + number, seqs=16) for number, value in enumerate((99, 100, 102))]
     words, found = sections(*SHOWN[:5], *again)
