@@ -11,14 +11,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import chdir
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 from unittest import mock
-
-from click.testing import CliRunner
 
 from tests.support.engines.forked_engine import clean_environment, forked, in_new_process
 
@@ -61,21 +60,25 @@ FORKING = SimpleNamespace(**vars(subprocess) | {"Popen": ForkedWorker})
 
 
 def engine_probe_here(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `engine_probe WORDS` with these variables set beside the others, and return what it printed.
-
-    A refusal is raised.
-    """
-    from engine_probe.cli import cli
+    """Run `engine_probe WORDS` with these variables set beside the others, and return what it printed."""
+    from engine_probe.cli import main
     from engine_probe.sweep.engine_process import process
 
-    asked = [str(word) for word in words]
+    command, out, err = ["engine_probe", *map(str, words)], StringIO(), StringIO()
+    code = 0
     with (
         mock.patch.dict(os.environ, clean_environment() | environment, clear=True),
         mock.patch.object(process, "subprocess", FORKING),
+        mock.patch.object(sys, "argv", command),
         chdir(cwd or Path.cwd()),
+        redirect_stdout(out),
+        redirect_stderr(err),
     ):
-        done = CliRunner().invoke(cli, asked, catch_exceptions=False)
-    return subprocess.CompletedProcess(asked, done.exit_code, done.stdout, done.stderr)
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
 
 def become_worker(lines: Connection, log: Connection, messages: Connection, environment: dict[str, str]) -> None:

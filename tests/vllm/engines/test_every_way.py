@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -130,44 +129,6 @@ def test_a_recording_that_cannot_be_is_said_and_the_engine_goes_on(
     printed = printed_by(OFFLINE.format(arguments=SMALL), **{RECORD_VARIABLE: str(tmp_path / "taken")})
     assert tokens_told(printed) == 24 * 60
     assert "engine_probe does not record this engine" in printed
-
-
-def test_two_ranks_show_their_own_steps(printed_by: Callable[..., str], tmp_path: Path) -> None:
-    text = (
-        BEGIN
-        + """
-    from engine_probe import Probe
-    llm = build_llm(EngineSpec("tiny", {{**arguments, "tensor_parallel_size": 2}}))
-    with Probe(llm, {out!r}):
-        outputs = llm.generate(prompts, parameters, use_tqdm=False)
-    print("tokens", sum(len(output.outputs[0].token_ids) for output in outputs))
-    llm.llm_engine.engine_core.shutdown()
-"""
-    )
-    out = str(tmp_path / "run")
-    printed = printed_by(text.format(arguments=SMALL, out=out), VLLM_CPU_OMP_THREADS_BIND="0|1")
-    run = load(out)
-    assert run.status == "complete", run.notes
-    assert broken_laws(run) == []
-    assert tokens_told(printed) == sum(run.iterations["output_tokens"].to_pylist())
-    workers = run.workers.to_pylist()
-    scheduled = run.iterations["scheduled_tokens"].to_pylist()
-    for rank in (0, 1):
-        mine = [row for row in workers if row["rank"] == rank]
-        assert [row["scheduled_tokens"] for row in mine] == scheduled
-        for row, step in zip(mine, run.iterations.to_pylist(), strict=True):
-            # Its work lies within the step as the core saw it: one clock in all processes.
-            assert step["start_ns"] < row["start_ns"]
-            end = step["start_ns"] + step["schedule_ns"] + step["execute_ns"]
-            assert rank or row["start_ns"] + row["execute_ns"] < end
-    assert len({json.dumps(rank["pid"]) for rank in run.facts["workers"]["ranks"]}) == 2
-    shards = run.facts["loaded"]
-    assert [shard["rank"] for shard in shards] == [row["rank"] for row in run.facts["memory"]] == [0, 1]
-    config = json.loads((Path(run.facts["model"]["name"]) / "config.json").read_text())
-    for name in ("heads", "kv_heads"):  # each rank has half of them
-        whole = config["num_attention_heads" if name == "heads" else "num_key_value_heads"]
-        assert [shard["attention"][0][name] for shard in shards] == [whole // 2] * 2
-    assert {row["kv_pool_bytes"] for row in run.facts["memory"]} == {run.facts["kv"]["bytes"]}
 
 
 @pytest.mark.slow

@@ -1,7 +1,11 @@
-"""Two real ranks on the CPU, one of them slowed: the other waits inside collectives, also in a window of operators."""
+"""Two real ranks on the CPU: the steps of each as they are, and what shows when one is slowed.
+
+The other then waits inside collectives, also in a window of operators.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 from engine_probe import Run
 from engine_probe.report.run_report import run_document
 from tests.support.engines.forked_engine import answer_of
+from tests.support.engines.witness import broken_laws
 
 pytestmark = pytest.mark.lengthy
 
@@ -19,7 +24,7 @@ ARGUMENTS: dict[str, object] = {
     "block_size": 32,
     "num_gpu_blocks_override": 64,
     "enable_prefix_caching": False,
-    "max_model_len": 256,
+    "max_model_len": 512,
     "enforce_eager": True,
 }
 STEPS, FIRST, SLEEP_MS = 6, 8, 40
@@ -44,7 +49,9 @@ def left(worker):
 
 executor = llm.llm_engine.engine_core.engine_core.model_executor
 without = tokens_of(generate(llm, count=4, tokens=20))
-answer = {{"layers": executor.collective_rpc(slow_down)}}
+with Probe(llm, "{folder}/alike"):
+    answer = {{"tokens": sum(map(len, tokens_of(generate(llm))))}}
+answer["layers"] = executor.collective_rpc(slow_down)
 with Probe(llm, "{folder}/slowed"):
     answer["same"] = tokens_of(generate(llm, count=4, tokens=20)) == without
 with Probe(llm, "{folder}/window", operators="{steps}@{first}"):
@@ -55,7 +62,7 @@ answer["left"] = executor.collective_rpc(left)
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Two recordings of one engine, of which the second has a window of operators."""
+    """Three recordings of one engine: of ranks that are alike, with one slowed, and that with a window of operators."""
     folder = tmp_path_factory.mktemp("ranks")
     lines = LINES.format(folder=folder, steps=STEPS, first=FIRST, sleep_ms=SLEEP_MS)
     return folder, answer_of(folder, "tiny", ARGUMENTS, lines)
@@ -65,6 +72,32 @@ def test_tokens_are_the_same_and_nothing_is_left(recorded: tuple[Path, dict[str,
     answer = recorded[1]
     assert (answer["same"], answer["same in the window"]) == (True, True)
     assert answer["left"] == [False, False]
+
+
+def test_two_ranks_show_their_own_steps(recorded: tuple[Path, dict[str, Any]]) -> None:
+    folder, answer = recorded
+    run = Run(folder / "alike")
+    assert run.status == "complete", run.notes
+    assert broken_laws(run) == []
+    assert answer["tokens"] == sum(run.iterations["output_tokens"].to_pylist()) == 24 * 60
+    workers = run.workers.to_pylist()
+    scheduled = run.iterations["scheduled_tokens"].to_pylist()
+    for rank in (0, 1):
+        mine = [row for row in workers if row["rank"] == rank]
+        assert [row["scheduled_tokens"] for row in mine] == scheduled
+        for row, step in zip(mine, run.iterations.to_pylist(), strict=True):
+            # Its work lies within the step as the core saw it: one clock in all processes.
+            assert step["start_ns"] < row["start_ns"]
+            end = step["start_ns"] + step["schedule_ns"] + step["execute_ns"]
+            assert rank or row["start_ns"] + row["execute_ns"] < end
+    assert len({json.dumps(rank["pid"]) for rank in run.facts["workers"]["ranks"]}) == 2
+    shards = run.facts["loaded"]
+    assert [shard["rank"] for shard in shards] == [row["rank"] for row in run.facts["memory"]] == [0, 1]
+    config = json.loads((Path(run.facts["model"]["name"]) / "config.json").read_text())
+    for name in ("heads", "kv_heads"):  # each rank has half of them
+        whole = config["num_attention_heads" if name == "heads" else "num_key_value_heads"]
+        assert [shard["attention"][0][name] for shard in shards] == [whole // 2] * 2
+    assert {row["kv_pool_bytes"] for row in run.facts["memory"]} == {run.facts["kv"]["bytes"]}
 
 
 def test_the_rank_that_was_not_slowed_waits_inside_collectives(recorded: tuple[Path, dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from engine_probe import load
 from engine_probe.engine.start_phases import StartPhases
+from tests.support.engines.forked_command import engine_probe_here
 from tests.support.processes.command import engine_probe
 
 SMALL = ["--block-size", "32", "--num-gpu-blocks-override", "48", "--max-model-len", "256", "--enforce-eager"]
@@ -43,12 +44,12 @@ def test_a_point_is_measured_and_summarised(tmp_path: Path) -> None:
     assert f"engine started in {start['seconds']:.0f} s" in done.stderr
     assert "importing vLLM" in done.stderr
     assert f"{40 * 50:,} tokens, 40 requests answered" in done.stdout
-    whole = engine_probe("report", out, "--verbose").stdout
+    whole = engine_probe_here("report", out, "--verbose").stdout
     assert "The probe took" in whole
     assert "Compute (MFU):" in whole
     assert "of the host's" in " ".join(whole.split())  # where its memory went
     assert "INFO" not in done.stdout + done.stderr
-    again = profile("--model", "tiny", *point, "--out", str(out), *SMALL)
+    again = engine_probe_here("profile", "--model", "tiny", *point, "--out", str(out), *SMALL)
     assert again.returncode == 2
     assert "never overwritten" in again.stderr
 
@@ -78,11 +79,8 @@ def test_a_recording_goes_behind_a_uri_and_nothing_of_it_stays_elsewhere(tmp_pat
         (["--num-prompts", "0"], "num-prompts"),
     ],
 )
-def test_what_is_wrong_is_said_before_an_engine_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = profile(*arguments)
+def test_what_is_wrong_is_said_before_an_engine_starts(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    done = engine_probe_here("profile", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert not list(tmp_path.iterdir())

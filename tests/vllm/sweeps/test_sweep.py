@@ -16,6 +16,7 @@ from engine_probe.analysis.statistics.settled_rate import settled_rate
 from engine_probe.commands.options.result_location import holds_steps
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
+from tests.support.engines.forked_command import engine_probe_here
 from tests.support.processes.command import ENGINE_SECONDS, engine_probe
 from tests.support.processes.waiting import wait_until
 
@@ -90,13 +91,13 @@ def test_every_figure_is_in_the_recordings(done: subprocess.CompletedProcess[str
 
 
 def test_a_second_time_into_the_same_folder_is_refused(done: subprocess.CompletedProcess[str], folder: Path) -> None:
-    again = sweep(folder, "mine.toml", "--out", "out")
+    again = engine_probe_here("sweep", "mine.toml", "--out", "out", cwd=folder)
     assert again.returncode == 2
     assert again.stderr.startswith("engine_probe: out already holds something and is never overwritten")
 
 
 def test_what_vllm_refuses_ends_in_one_sentence_that_names_the_log(folder: Path) -> None:
-    refused = sweep(folder, "narrow.toml", "--out", "narrow")
+    refused = engine_probe_here("sweep", "narrow.toml", "--out", "narrow", cwd=folder)
     assert refused.returncode == 2
     last = refused.stderr.splitlines()[-1]
     assert last.startswith("engine_probe: vLLM refuses the engine arguments for tiny: ")
@@ -240,7 +241,7 @@ def test_a_point_ends_when_it_is_steady_and_the_axis_when_it_is_saturated(folder
 def test_points_without_the_probe_leave_the_drivers_clock_and_are_not_measured_twice(folder: Path) -> None:
     text = SWEEP.replace('"workload.concurrency" = [1, 8, 16]', "probe = [true, false]")
     (folder / "probe_cost.toml").write_text("repeats = 2\ninterleave = true\n" + text)
-    done = sweep(folder, "probe_cost.toml", "--out", "probe_cost")
+    done = engine_probe_here("sweep", "probe_cost.toml", "--out", "probe_cost", cwd=folder)
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / "probe_cost/sweep.json").read_text())["points"]
     assert [(folder / "probe_cost/points" / row["folder"] / "run.json").is_file() for row in rows] == [True, False] * 2
@@ -248,7 +249,7 @@ def test_points_without_the_probe_leave_the_drivers_clock_and_are_not_measured_t
     assert {row["driven"]["steps"] for row in rows} == {64}
     assert all(row["driven"]["ended_ns"] > row["driven"]["started_ns"] for row in rows)
     assert "2 pairs are too few for a confidence interval" in " ".join(done.stdout.split())
-    resumed = sweep(folder, "probe_cost.toml", "--resume", "probe_cost")
+    resumed = engine_probe_here("sweep", "probe_cost.toml", "--resume", "probe_cost", cwd=folder)
     assert resumed.stderr.count("measured before") == 4
 
 
