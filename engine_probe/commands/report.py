@@ -174,7 +174,8 @@ def report_hardware(path: Path, page: Path | None) -> NoReturn:
     try:
         done = read_any(path)
     except NoReportError as error:
-        why = f" ({error.message})" if path.suffix == ".json" else ""
+        reason = error.message.removeprefix(f"{path} is not a report of kernels_bench: ")
+        why = f" ({reason})" if path.suffix == ".json" else ""
         raise InputError(
             f"{path} is a file but not a report of validate{why}: give the folder of a run or of a sweep"
         ) from error

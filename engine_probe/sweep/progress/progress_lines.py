@@ -27,7 +27,7 @@ def live_figures(now: Moment) -> list[str]:
     rate = now.output_tokens / now.seconds if now.seconds else 0.0
     counts = [f"{now.running} running", f"{now.waiting} waiting", f"KV {now.kv_share:.0%}"]
     preempted = [f"{now.preemptions} preempted"] if now.preemptions else []
-    return [f"{rate:.1f} tokens/s", *latency_figures(now), *counts, *preempted]
+    return [f"{rate:,.1f} tokens/s", *latency_figures(now), *counts, *preempted]
 
 
 def latency_figures(now: Moment) -> list[str]:
@@ -54,10 +54,10 @@ def result_line(result: Row) -> str:
     if isinstance(result, Unprobed):
         return f"{start} {result.driven.seconds:.2f} s for {result.driven.steps:,} steps, probe off"
     changing = ", still changing" if result.still_changing else ""
-    rate = f"{result.output_tokens_per_s:.1f} tokens/s over {result.seconds:.1f} s"
+    rate = f"{result.output_tokens_per_s:,.1f} tokens/s over {result.seconds:.1f} s"
     if result.replicas:
         rates = [replica.output_tokens_per_s for replica in result.replicas]
-        rate = f"{rate}, {len(rates)} engines together ({min(rates):.1f} to {max(rates):.1f} each)"
+        rate = f"{rate}, {len(rates)} engines together ({min(rates):,.1f} to {max(rates):,.1f} each)"
     return f"{start} {rate}{changing}{ending(result)}"
 
 
@@ -82,7 +82,7 @@ def ending(result: PointResult) -> str:
         short = result.seconds < FIRST_CHECK_SECONDS
         return f"{early}; {'too short to be judged steady' if short else 'never steady'}"
     begin = (rate.from_ns - driven.started_ns) / 1e9
-    words = f"{rate.output_tokens_per_s:.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
+    words = f"{rate.output_tokens_per_s:,.1f} ± {rate.relative:.1%} from {begin:.1f} s on"
     return f"{early}; steady: {words}" if driven.steady.reached else f"{early}; not steady: {words}"
 
 

@@ -29,7 +29,7 @@
   const axis = (spec, more) => ({
     ...(spec.whole ? { incrs: WHOLE } : {}),
     stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("line"), width: 1 },
-    label: spec.unit ? `${spec.label} (${spec.unit})` : spec.label, labelSize: LABEL, font: "12px system-ui, sans-serif",
+    label: spec.unit && !spec.label.endsWith(spec.unit) ? `${spec.label} (${spec.unit})` : spec.label, labelSize: LABEL, font: "12px system-ui, sans-serif",
     labelFont: "12px system-ui, sans-serif", values: (_, values) => ticks(values), ...more,
   });
 

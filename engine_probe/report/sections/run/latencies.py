@@ -87,7 +87,7 @@ def probe_cost_line(summary: Summary) -> str:
 def near_peak_line(peak: NearPeak) -> str:
     return (
         f"{'UNSTABLE' if peak.unstable else 'Stable'} near peak concurrency ({peak.seconds:.1f} s): "
-        f"{peak.output_tokens_per_s:.1f} tokens/s; median of {PARTS} equal parts {peak.median_per_s:.1f} ± "
+        f"{peak.output_tokens_per_s:,.1f} tokens/s; median of {PARTS} equal parts {peak.median_per_s:,.1f} ± "
         f"{peak.median_per_s * peak.spread:.1f} (half the interquartile range, {peak.spread:.1%})"
     )
 
