@@ -94,15 +94,29 @@ def error(predicted: float, published: float) -> str:
 
 def capacities() -> Iterator[str]:
     """Yield the pools of the four models, also with the workspace fitted to the three others."""
-    published = {model: found[0].value for model, found in figures("thesis_concurrency", "kv_capacity_tokens").items()}
     rows = []
-    for model in SWEEPS:
-        tokens, pool = published[model], planned(model, dtype="float16").kv_capacity_tokens
-        assert tokens is not None
-        others = without(model, {name: float(value or 0) for name, value in published.items()})
-        errors = error(pool, tokens), error(others, tokens)
-        rows.append((model, f"{tokens:,.0f}", f"{pool:,}", errors[0], f"{others:,.0f}", errors[1]))
+    for one in pools():
+        errors = error(one.predicted, one.published), error(one.from_others, one.published)
+        predicted, others = f"{one.predicted:,}", f"{one.from_others:,.0f}"
+        rows.append((one.model, f"{one.published:,.0f}", predicted, errors[0], others, errors[1]))
     yield from table(("model", "published", "predicted", "error", "from the other three", "error"), rows)
+
+
+class Pool(NamedTuple):
+    """The tokens of one model's KV cache."""
+
+    model: str
+    published: float
+    predicted: int
+    from_others: float
+
+
+def pools() -> Iterator[Pool]:
+    found = figures("thesis_concurrency", "kv_capacity_tokens")
+    published = {model: float(found[model][0].value or 0) for model in SWEEPS}
+    for model, tokens in published.items():
+        predicted = planned(model, dtype="float16").kv_capacity_tokens
+        yield Pool(model, tokens, predicted, without(model, published))
 
 
 def without(model: str, published: dict[str, float]) -> float:
@@ -125,7 +139,7 @@ def withheld() -> Iterator[str]:
     for model, gpus, more in WITHHELD:
         plans = (planned(model, tensor_parallel_size=gpus, **more, **kv) for kv in ({}, {"kv_cache_dtype": "fp8"}))
         rows.append((model, gpus, *(f"{plan.kv_capacity_tokens:,}" for plan in plans)))
-    yield from table(("model", "GPUs", "KV cache in FP16", "in FP8"), rows)
+    yield from table(("model", "GPUs", "KV cache in FP16, predicted", "in FP8, predicted"), rows)
 
 
 def saturation(curves: dict[str, Curve]) -> Iterator[str]:
@@ -133,19 +147,34 @@ def saturation(curves: dict[str, Curve]) -> Iterator[str]:
     full = {model: found[0] for model, found in figures("thesis_concurrency", "kv_saturation").items()}
     peaks = {model: found[0] for model, found in figures("thesis_concurrency", "highest_throughput_load").items()}
     yield (
-        "| model | pool full, published | predicted | preempted from | highest throughput, published | predicted "
-        "| error |"
+        "| model | pool full, published | predicted | preempted from, predicted | highest throughput, published "
+        "| predicted | error | predicted at the published load, of the highest |"
     )
-    yield "|---|--:|--:|--:|--:|--:|--:|"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     for model, curve in curves.items():
-        at = next(
-            (f"{load:,.0f}" for load, share in zip(curve.loads, curve.kv_shares, strict=True) if share >= FULL), "-"
-        )
+        filled = full_at(curve)
+        at = f"not up to {curve.loads[-1]:,.0f}" if filled is None else f"{filled:,.0f}"
         best = curve.loads[int(np.argmax(curve.tokens_per_s))]
         begins = "-" if curve.waiting_begins is None else f"{curve.waiting_begins:,.0f}"
         peak = peaks.get(model)
         off = error(best, peak.value) if peak and peak.value else "-"
-        yield f"| {model} | {told(full.get(model))} | {at} | {begins} | {told(peak)} | {best:,.0f} | {off} |"
+        there = share_at(curve, peak)
+        reached = "-" if there is None else f"{there:.0%}"
+        yield (
+            f"| {model} | {told(full.get(model))} | {at} | {begins} | {told(peak)} | {best:,.0f} | {off} | {reached} |"
+        )
+
+
+def full_at(curve: Curve) -> float | None:
+    """Return the first load at which the pool is full. None if it is at none."""
+    return next((load for load, share in zip(curve.loads, curve.kv_shares, strict=True) if share >= FULL), None)
+
+
+def share_at(curve: Curve, peak: Published | None) -> float | None:
+    """Return the throughput at the published peak's load as a share of the curve's highest. None without either."""
+    if peak is None or peak.value not in curve.loads:
+        return None
+    return curve.tokens_per_s[curve.loads.index(peak.value)] / max(curve.tokens_per_s)
 
 
 def shares(curves: dict[str, Curve]) -> Iterator[str]:
@@ -176,7 +205,7 @@ def told(figure: Published | None, percent: bool = False) -> str:
 
 def split(curves: dict[int, Curve]) -> Iterator[str]:
     """Yield a model on one GPU and on two: its published weights, its pool, and bounds over the load."""
-    yield "| GPUs | weights of each, GiB, published | predicted | error | KV pool, tokens |"
+    yield "| GPUs | weights of each, GiB, published | predicted | error | KV pool, tokens, predicted |"
     yield "|--:|--:|--:|--:|--:|"
     for figure in figures("thesis_tensor_parallel", "weights_gib_of_gpu")[SPLIT_MODEL]:
         gpus = int(figure.setting["tensor_parallel_size"])
@@ -184,7 +213,10 @@ def split(curves: dict[int, Curve]) -> Iterator[str]:
         ours, theirs = (memory.weights.size or 0.0) / GIB, figure.value or 0.0
         yield f"| {gpus} | {theirs:.2f} | {ours:.2f} | {error(ours, theirs)} | {memory.pool_tokens:,} |"
     yield ""
-    titles = ("concurrent requests", "tokens/s at most, 1 GPU", "2 GPUs", "gain", "KV peak, 1 GPU", "2 GPUs")
+    titles = (
+        *("concurrent requests", "tokens/s at most, predicted, 1 GPU", "2 GPUs", "gain"),
+        *("KV peak, predicted, 1 GPU", "2 GPUs"),
+    )
     one, two, rows = curves[1], curves[2], []
     for place, load in enumerate(one.loads):
         few, many = one.tokens_per_s[place], two.tokens_per_s[place]
@@ -219,6 +251,10 @@ def bounded() -> Iterator[str]:
     """Yield the expected figures of an L40S beside the bounds of its datasheet."""
     yield "| model | figure | published | bound | published / bound - 1 | |"
     yield "|---|---|--:|--:|--:|---|"
+    yield from (f"| {model} | {held.cells} |" for model, held in held_by_l40s())
+
+
+def held_by_l40s() -> Iterator[tuple[str, Held]]:
     kinds = {"ttft_p50_ms": "TTFT, ms", "tpot_p50_ms": "TPOT, ms", "output_tokens_per_s": "tokens/s"}
     for model in figures("l40s", "tpot_p50_ms"):
         try:
@@ -230,22 +266,60 @@ def bounded() -> Iterator[str]:
             plain = [each for each in figures("l40s", what).get(model, []) if not each.setting]
             if plain and plain[0].value is not None:
                 bound = least.get(what, bounds.output_tokens_per_s)
-                yield f"| {model} | {Held(title, plain[0].value, bound, what in least).cells} |"
+                yield model, Held(title, plain[0].value, bound, what in least)
 
 
 def one_l4() -> Iterator[str]:
     """Yield the measured figures of Qwen3 8B on an L4, not by vLLM, beside the bounds of its datasheet."""
     yield "| figure | published | bound | published / bound - 1 | |"
     yield "|---|--:|--:|--:|---|"
+    yield from (f"| {held.cells} |" for held in held_by_l4())
+
+
+def held_by_l4() -> Iterator[Held]:
     lengths = 128, 175
     bounds = planned("qwen3-8b", lengths, "L4", max_model_len=2048, max_num_batched_tokens=2048, max_num_seqs=64)
     for suite in figures("l4_suites", "output_tokens_per_s")["qwen3-8b"]:
         name = f"tokens/s, {suite.setting['path']} suite"
-        yield f"| {Held(name, suite.value or 0.0, bounds.bounds(1).output_tokens_per_s, False).cells} |"
+        yield Held(name, suite.value or 0.0, bounds.bounds(1).output_tokens_per_s, False)
     for number in figures("l4_parallel", "makespan_s")["qwen3-8b"]:
         load = int(number.at or 1)
         took = load * 50 / bounds.bounds(load).output_tokens_per_s
-        yield f"| {Held(f'{load} x 50 tokens, s', number.value or 0.0, took, True).cells} |"
+        yield Held(f"{load} x 50 tokens, s", number.value or 0.0, took, True)
+
+
+def verdict(curves: dict[str, Curve]) -> Iterator[str]:
+    """Yield what the sections below come to."""
+    capacity = list(pools())
+    own, others = (
+        max(abs(getattr(one, name) / one.published - 1) for one in capacity) for name in ("predicted", "from_others")
+    )
+    yield (
+        f"- The four published KV capacities are predicted within {own:.1%}; within {others:.1%} from the other three "
+        "models alone."
+    )
+    full = {model: found[0] for model, found in figures("thesis_concurrency", "kv_saturation").items()}
+    reached = {model: load for model, curve in curves.items() if (load := full_at(curve)) is not None}
+    right = [model for model, load in reached.items() if model in full and is_within(load, full[model])]
+    yield (
+        f"- {len(right)} of the {len(reached)} pools that the sweeps fill are predicted to be full at the published "
+        "concurrency."
+    )
+    peaks = {model: found[0] for model, found in figures("thesis_concurrency", "highest_throughput_load").items()}
+    there = [share for model, curve in curves.items() if (share := share_at(curve, peaks.get(model))) is not None]
+    if there:
+        yield (
+            "- Throughput peaks elsewhere than published, because the twin's is a bound; at the published loads it is "
+            f"{min(there):.0%} to {max(there):.0%} of its highest."
+        )
+    for name, held in (("L40S", [each for _, each in held_by_l40s()]), ("L4", list(held_by_l4()))):
+        beyond = sum(each.beyond for each in held)
+        yield f"- Of the {len(held)} published figures of one {name}, {beyond} are beyond what its datasheet allows."
+
+
+def is_within(load: float, figure: Published) -> bool:
+    low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
+    return (low is None or low <= load) and (high is None or load <= high)
 
 
 OF_CAPACITIES = """\
@@ -258,7 +332,9 @@ OF_WITHHELD = """\
 OF_SATURATION = """\
 - `sweep NAME --twin "H100 NVL"`: vLLM's scheduler and block manager, the pool of the memory model, and the least step
   times by the datasheet. Where pools fill and requests wait follows from the scheduler. Throughput is a bound; where
-  it peaks rests on costs that the bound leaves out (sampling, launches).
+  it peaks rests on costs that the bound leaves out (sampling, launches). The last column tells how flat the predicted
+  curve is: near 100 %, the load of its peak says little, and the published peak is one of single measurements.
+- Falcon's sweep ends at 160, as the published one did, which found its pool never full; the 200 was not measured there.
 - The lengths of answers were derived from the published occupancies (`tools/shipped_data/answer_lengths.py`): the
   shares check the scheduler, not the lengths."""
 OF_SPLIT = """\
@@ -286,7 +362,10 @@ def document(curves: dict[str, Curve], halves: dict[int, Curve], commit: str = "
     yield from (
         "# Predicted beside published",
         "",
-        f"Made by `python -m tools.results.predicted_results`{at}, without a GPU.",
+        f"Made by `python -m tools.results.predicted_results`{at}, without a GPU: everything but the columns called "
+        "published is predicted, or a bound by the datasheet.",
+        "",
+        *verdict(curves),
     )
     yield from section(f"KV cache of one {GPU} ({share:g} of {gib:g} GiB), in tokens", capacities(), OF_CAPACITIES)
     yield from section("Capacities that our copy of the thesis withholds, in tokens", withheld(), OF_WITHHELD)

@@ -4,7 +4,17 @@ import re
 
 import pytest
 
-from tools.results.predicted_results import Curve, bounded, capacities, document, one_l4, saturation, split, withheld
+from tools.results.predicted_results import (
+    Curve,
+    bounded,
+    capacities,
+    document,
+    one_l4,
+    saturation,
+    split,
+    verdict,
+    withheld,
+)
 
 
 def cells(line: str) -> list[str]:
@@ -27,9 +37,20 @@ def test_withheld_capacities_are_predicted_for_both_caches() -> None:
 def test_where_a_pool_fills_and_throughput_peaks() -> None:
     curve = Curve([400.0, 900.0, 1000.0], [10.0, 30.0, 20.0], [0.4, 0.9, 1.0], 1000.0)
     *_, row = saturation({"gpt2-xl": curve})
-    assert cells(row) == ["gpt2-xl", "1,000", "1,000", "1,000", "900", "900", "+0.0%"]
+    assert cells(row) == ["gpt2-xl", "1,000", "1,000", "1,000", "900", "900", "+0.0%", "100%"]
     *_, row = saturation({"falcon-40b": Curve([160.0], [1.0], [0.8], None)})
-    assert cells(row)[2:4] == ["-", "-"]
+    assert cells(row)[2:4] == ["not up to 160", "-"]
+
+
+def test_the_verdict_counts_what_the_tables_show() -> None:
+    """The twin's throughput at 900, the published load, is half of its highest; Qwen's pool fills within 125 to 130."""
+    filled = Curve([900.0, 1000.0], [10.0, 20.0], [0.9, 1.0], 1000.0)
+    early, right = (Curve([load], [1.0], [1.0], load) for load in (100.0, 130.0))
+    told = list(verdict({"gpt2-xl": filled, "deepseek-llm-7b-chat": early, "qwen1.5-14b-chat": right}))
+    assert "2 of the 3 pools" in told[1]
+    assert "50% to 50% of its highest" in told[2]
+    assert told[3].startswith("- Of the 9 published figures of one L40S, 6 are beyond")
+    assert told[4].startswith("- Of the 5 published figures of one L4, 0 are beyond")
 
 
 def test_figures_that_no_such_card_can_reach_are_named() -> None:
