@@ -333,7 +333,7 @@ OF_SATURATION = """\
 - `sweep NAME --twin "H100 NVL"`: vLLM's scheduler and block manager, the pool of the memory model, and the least step
   times by the datasheet. Where pools fill and requests wait follows from the scheduler. Throughput is a bound; where
   it peaks rests on costs that the bound leaves out (sampling, launches). The last column tells how flat the predicted
-  curve is: near 100 %, the load of its peak says little, and the published peak is one of single measurements.
+  curve is: near 100 %, the load of its peak says little.
 - Falcon's sweep ends at 160, as the published one did, which found its pool never full; the 200 was not measured there.
 - The lengths of answers were derived from the published occupancies (`tools/shipped_data/answer_lengths.py`): the
   shares check the scheduler, not the lengths."""

@@ -40,6 +40,11 @@ def test_it_compares_gpus() -> None:
         assert name in found.output
 
 
+def test_a_gpu_that_is_named_twice_is_planned_once() -> None:
+    once, twice = (plan("--model", "llama-3.1-8b", "--devices", names) for names in ("L40S", "L40S, L40S"))
+    assert (twice.exit_code, twice.output) == (0, once.output)
+
+
 def test_json_has_each_term_in_bytes(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     found = plan("--model", "falcon-40b", "--device", "H100 NVL", "--tensor-parallel-size", 2, "--json", file)

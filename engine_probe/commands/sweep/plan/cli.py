@@ -94,7 +94,7 @@ def command(
     from engine_probe.report.sections.load.capacity_plan import plan_document, plan_json
 
     check_free(page, figures)
-    names = [name.strip() for each in devices for name in each.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for each in devices for name in each.split(",") if name.strip()))
     if not names:
         raise InputError("--devices names no GPU: give some, such as L40S,H100")
     if requests_per_second is not None and not limits:
