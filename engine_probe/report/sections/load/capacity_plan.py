@@ -94,7 +94,9 @@ def verdict_lines(found: Planned) -> Iterator[str]:
     held = [plan for plan in plans if plan.fits]
     if held:
         best = max(held, key=lambda plan: plan.concurrency)
-        yield f"{named(best)} runs {best.concurrency:,} such requests, and holds {best.kv_capacity_tokens:,} tokens."
+        most = "the most, " if len(held) > 1 else ""
+        pool = f"its KV pool holds {best.kv_capacity_tokens:,} tokens"
+        yield f"{named(best)} runs {most}{best.concurrency:,} such requests at the same time; {pool}."
     for plan in plans:
         if plan.memory.refusal:
             yield f"{named(plan)} cannot start: {plan.memory.refusal}."
