@@ -126,11 +126,11 @@ def test_several_that_cannot_be_pooled_show_their_largest_changes(sweeps: tuple[
 
 class TestThePage:
     def test_it_draws_without_a_word_and_fits_a_phone(
-        self, sweeps: tuple[Path, Path, Path], history: list[Path], tmp_path: Path, browser: Any
+        self, sweeps: tuple[Path, Path, Path], history: list[Path], tmp_path: Path, window: Any
     ) -> None:
         page = tmp_path / "changes.html"
         assert compare(*sweeps, "--history", *history, "--fail-if", RATE, "--html", page).exit_code == 1
-        sheet = browser.new_page(viewport={"width": 360, "height": 800})
+        sheet = window.new_page(360)
         words: list[str] = []
         sheet.on("console", lambda message: words.append(message.text))
         sheet.on("pageerror", lambda error: words.append(str(error)))

@@ -101,12 +101,12 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["box", "fleet"])
 @pytest.mark.parametrize(("width", "scheme"), [(1000, "light"), (360, "dark")])
-def test_in_chromium(browser: Any, tmp_path: Path, kind: str, width: int, scheme: str) -> None:
+def test_in_chromium(window: Any, tmp_path: Path, kind: str, width: int, scheme: str) -> None:
     path = tmp_path / "page.html"
     path.write_text(page(hardware_reports.box(4, HOSTILE) if kind == "box" else fleet()))
     words: list[str] = []
     loaded: list[str] = []
-    sheet = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    sheet = window.new_page(width, scheme=scheme)
     sheet.on("console", lambda message: words.append(message.text))
     sheet.on("pageerror", lambda error: words.append(str(error)))
     sheet.on("request", lambda request: loaded.append(request.url))

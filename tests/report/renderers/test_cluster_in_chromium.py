@@ -20,7 +20,7 @@ RINGS = """place => {
 
 
 @pytest.mark.lengthy
-def test_repeats_without_an_interval_are_drawn_as_rings(browser: Any, tmp_path: Path) -> None:
+def test_repeats_without_an_interval_are_drawn_as_rings(window: Any, tmp_path: Path) -> None:
     """Each engine's rate has repeats and no interval; a chart with rings is a larger picture."""
     sizes, told = [], []
     for repeats in (1, 3):
@@ -29,7 +29,7 @@ def test_repeats_without_an_interval_are_drawn_as_rings(browser: Any, tmp_path: 
         write_cluster_sweep(folder, {2: [1.0, 1.1]}, repeats=repeats, noise=0.2)
         done = CliRunner().invoke(command, [str(folder), "--html", str(folder / "page.html")])
         assert done.exit_code == 0, done.output
-        sheet = browser.new_page(viewport={"width": 900, "height": 800})
+        sheet = window.new_page(900)
         sheet.goto((folder / "page.html").as_uri())
         heading = sheet.get_by_role("heading", name="Throughput of each engine", exact=True)
         place = sheet.locator("figure", has=heading)

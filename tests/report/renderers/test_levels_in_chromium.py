@@ -36,9 +36,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sheet(browser: Any, page: Path) -> Iterator[Any]:
+def sheet(window: Any, page: Path) -> Iterator[Any]:
     words: list[str] = []
-    opened = browser.new_page(viewport={"width": 390, "height": 800})
+    opened = window.new_page(390)
     opened.on("console", lambda message: words.append(message.text))
     opened.on("pageerror", lambda error: words.append(str(error)))
     opened.goto(page.as_uri())

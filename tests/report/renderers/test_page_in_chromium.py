@@ -33,14 +33,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Open]:
+def opened(window: Any, pages: dict[str, Path]) -> Iterator[Open]:
     """Opens a page; at the end nothing may have been said on its console, and nothing loaded."""
     words: list[str] = []
     loaded: list[str] = []
     sheets = []
 
     def open_page(name: str, width: int = 1000, scheme: str = "light") -> Any:
-        sheet = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        sheet = window.new_page(width, scheme=scheme)
         sheets.append(sheet)
         sheet.on("console", lambda message: words.append(message.text))
         sheet.on("pageerror", lambda error: words.append(str(error)))
@@ -159,14 +159,14 @@ REDRAWN = """place => { const told = (%s)(); place.plot.redraw();
 return new Promise(done => setTimeout(() => done(told), 100)); }"""
 
 
-def test_the_label_of_a_mark_stays_inside_a_narrow_plot(browser: Any, tmp_path: Path) -> None:
+def test_the_label_of_a_mark_stays_inside_a_narrow_plot(window: Any, tmp_path: Path) -> None:
     sweep, reference = write_sweep(tmp_path / "sweep", (1, 2, 4, 8, 12, 20)), tmp_path / "toy.toml"
     figures = "".join(f'[[figures]]\nmodel = "tiny"\nwhat = "kv_saturation"\nvalue = {load}\n' for load in (7, 12, 19))
     reference.write_text(f'title = "A toy"\nsource = "a paper"\n[setting]\ngpu = "L40S"\n{figures}')
     page = tmp_path / "page.html"
     done = CliRunner().invoke(command, [str(sweep), "--reference", str(reference), "--html", str(page)])
     assert done.exit_code == 0, done.output
-    sheet = browser.new_page(viewport={"width": 400, "height": 800})
+    sheet = window.new_page(400)
     sheet.goto(page.as_uri())
     kv = sheet.locator("figure", has=sheet.get_by_role("heading", name="KV occupancy", exact=True))
     drawn = kv.locator(".plot").evaluate(REDRAWN % SPIED)

@@ -168,12 +168,12 @@ def test_sizes_have_three_figures(size: int, told: str) -> None:
     assert byte_size(size) == told
 
 
-def test_the_page_draws_both(browser: Any, tmp_path: Path) -> None:
+def test_the_page_draws_both(window: Any, tmp_path: Path) -> None:
     """Bars of the parts' widths, logarithmic axes, an answer to the mouse, and room on a phone."""
     folder = write_run(tmp_path / "run", ran(20), hardware(memory(), memory(1, "GPU-2"), ranks=2))
     report(folder, "--html", str(tmp_path / "page.html"))
     for width in (1000, 360):
-        sheet = browser.new_page(viewport={"width": width, "height": 800})
+        sheet = window.new_page(width)
         words: list[str] = []
         sheet.on("console", lambda message, words=words: words.append(message.text))
         sheet.on("pageerror", lambda error, words=words: words.append(str(error)))

@@ -223,10 +223,10 @@ def test_a_damaged_file_is_reported_and_the_rest_is_shown(tmp_path: Path) -> Non
     assert "cannot be read" in told
 
 
-def test_the_page_draws_the_changes(sweep: Path, browser: Any) -> None:
+def test_the_page_draws_the_changes(sweep: Path, window: Any) -> None:
     page = sweep.parent / "page.html"
     assert report(sweep, "--html", page, "--reference", "l40s_precision").exit_code == 0
-    sheet = browser.new_page(viewport={"width": 1000, "height": 900})
+    sheet = window.new_page(1000, 900)
     words: list[str] = []
     sheet.on("console", lambda message: words.append(message.text))
     sheet.goto(page.as_uri())
