@@ -104,14 +104,21 @@ class Sandbox:
 
     def __init__(self, place: Path, whole: Path) -> None:
         self.place, self._whole = place, whole
+        self._renewed: dict[str, tuple[int, int]] | None = None
 
     def renew(self) -> None:
+        """Copy the whole files anew, unless all lies as it was copied."""
+        if self.state() != self._renewed:
+            self._copy()
+            self._renewed = self.state()
+        os.chdir(self.place / "here")
+
+    def _copy(self) -> None:
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
         shutil.copytree(self._whole, self.place / "in")
         (self.place / "here").mkdir()
         os.environ |= {"ENGINE_PROBE_CACHE": str(self.place / "in" / "home"), "HOME": str(self.place / "here")}
-        os.chdir(self.place / "here")
 
     def state(self) -> dict[str, tuple[int, int]]:
         """Everything but `out`, by name: size and time of change."""
