@@ -21,7 +21,7 @@ SOURCES = {"smollm2": "embedded: real trained weights", "tiny": "embedded: rando
 
 
 @dataclass(frozen=True)
-class Model:
+class ListedModel:
     """One row of the list."""
 
     name: str
@@ -49,10 +49,10 @@ class Model:
         }
 
 
-def all_models() -> list[Model]:
-    embedded = [Model(name, geometry(embedded_config(name)), SOURCES[name], _state(name)) for name in EMBEDDED]
+def all_models() -> list[ListedModel]:
+    embedded = [ListedModel(name, geometry(embedded_config(name)), SOURCES[name], _state(name)) for name in EMBEDDED]
     published = [
-        Model(name, geometry(catalogue_config(name)), sources()[name]["publisher"], sources()[name]["checked"])
+        ListedModel(name, geometry(catalogue_config(name)), sources()[name]["publisher"], sources()[name]["checked"])
         for name in catalogue_names()
     ]
     return embedded + sorted(published, key=lambda model: (model.shape.parameters, model.name))
@@ -102,7 +102,7 @@ def model_folder(name: str) -> str:
     raise InputError(f"--path {name}: not a listed model{hint}")
 
 
-def _table(models: list[Model], wide: bool) -> Table:
+def _table(models: list[ListedModel], wide: bool) -> Table:
     table = _plain_table()
     table.add_column("\nmodel", style="bold", no_wrap=True)
     table.add_column("\nparams", justify="right", no_wrap=True)
@@ -116,7 +116,7 @@ def _table(models: list[Model], wide: bool) -> Table:
     return table
 
 
-def _sources(models: list[Model]) -> Table:
+def _sources(models: list[ListedModel]) -> Table:
     """Return the sources as a table of their own, for a narrow screen."""
     table = _plain_table()
     table.add_column("model", style="bold", no_wrap=True)
@@ -130,7 +130,7 @@ def _plain_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
 
 
-def _cells(model: Model) -> list[str]:
+def _cells(model: ListedModel) -> list[str]:
     shape = model.shape
     weights = shape.weights_bytes() / GIB
     return [

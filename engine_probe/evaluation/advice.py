@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine_probe.analysis.advice import advice
-from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
+from engine_probe.analysis.advice.curve_case import Advice, Case, KvPool
 from engine_probe.engine.parallelism import recorded_rank_count
 from engine_probe.evaluation.published.published_comparison import plain_model
 from engine_probe.recordings.curve import Curve
@@ -25,7 +25,7 @@ def case_of(swept: Swept, curve: Curve) -> Case | None:
         found=curve.found,
         figures=curve.figures,
         model=plain_model(run.facts["model"]["name"]),
-        pool=Pool(
+        pool=KvPool(
             blocks=kv["blocks"],
             block_tokens=kv["block_size_tokens"],
             block_bytes=kv["bytes_per_block"],

@@ -63,7 +63,7 @@ class DriverCost(msgspec.Struct, frozen=True):
         return ordered[OUTLYING] / self.step_ns, ordered[-1 - OUTLYING] / self.step_ns
 
 
-class Clock:
+class StepClock:
     """Advances only by steps and by sleep."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Clock:
 class RecordingEngine:
     """Wraps an engine and keeps the outputs of its steps."""
 
-    def __init__(self, engine: Any, clock: Clock) -> None:
+    def __init__(self, engine: Any, clock: StepClock) -> None:
         self.add_request, self.abort_request = engine.add_request, engine.abort_request
         self._engine, self._clock = engine, clock
         self.outputs: list[list[Any]] = []
@@ -97,7 +97,7 @@ class RecordingEngine:
 class ReplayingEngine:
     """Returns recorded outputs without computing anything."""
 
-    def __init__(self, outputs: list[list[Any]], clock: Clock) -> None:
+    def __init__(self, outputs: list[list[Any]], clock: StepClock) -> None:
         self._outputs, self._clock = iter(outputs), clock
 
     def add_request(self, name: str, prompt: Any, parameters: Any) -> None:
@@ -116,7 +116,7 @@ def measure(engine: Any, name: str, arrivals: Arrivals, num_prompts: int, stream
         num_prompts=num_prompts,
         sampling=Sampling(stream=stream),
     )
-    plan, clock = make_plan(workload), Clock()
+    plan, clock = make_plan(workload), StepClock()
     recording = RecordingEngine(engine, clock)
     drive(recording, plan, sampling_parameters(plan), now=clock, sleep=clock.sleep)
     rounds = [[replay_ns(plan, recording.outputs, kept) for kept in KEPT] for _ in range(REPLAYS)]
@@ -127,7 +127,7 @@ def measure(engine: Any, name: str, arrivals: Arrivals, num_prompts: int, stream
 
 
 def replay_ns(plan: Plan, outputs: list[list[Any]], kept: KeepAnswers | None) -> int:
-    clock, rows = Clock(), list[tuple[Any, ...]]()
+    clock, rows = StepClock(), list[tuple[Any, ...]]()
     engine, parameters = ReplayingEngine(outputs, clock), sampling_parameters(plan)
     answers = AnswerLog(rows.append, kept, lambda _: None) if kept else None
     before = now()

@@ -16,18 +16,18 @@ HEADING = re.compile(r"^ = [^=\n]+ = *$", re.MULTILINE)
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"))
 
 
-class Document(NamedTuple):
+class ScoredDocument(NamedTuple):
     text: str  # as the model is given it
     words: int
 
 
-def documents(text: str) -> list[Document]:
+def documents(text: str) -> list[ScoredDocument]:
     """Return the documents of a text; what is blank before the first heading is none."""
     starts = [found.start() for found in HEADING.finditer(text)]
     if not starts:
-        return [Document(text, count_words(text))]
+        return [ScoredDocument(text, count_words(text))]
     pages = [text[start:end] for start, end in zip([0, *starts], [*starts, len(text)], strict=True)]
-    return [Document(as_written(page), count_words(page)) for page in pages if page.strip()]
+    return [ScoredDocument(as_written(page), count_words(page)) for page in pages if page.strip()]
 
 
 def count_words(text: str) -> int:

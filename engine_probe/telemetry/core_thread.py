@@ -16,7 +16,7 @@ SWITCHES = b"nonvoluntary_ctxt_switches:"
 MINOR_FAULTS, MAJOR_FAULTS, SYSTEM_TICKS, DISK_TICKS = 7, 9, 12, 39
 
 
-class Reading(NamedTuple):
+class ThreadReading(NamedTuple):
     faults: int
     fault_ticks: int  # in the kernel, and waiting for the disk
     switches: int
@@ -31,7 +31,7 @@ class CoreThread:
         self._tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         self._thread = 0
         self._files: list[int] = []
-        self._last: tuple[int, Reading] | None = None
+        self._last: tuple[int, ThreadReading] | None = None
         self.notes: list[str] = []
 
     def sample(self, now_ns: int, thread: int) -> None:
@@ -65,7 +65,7 @@ class CoreThread:
             return []
         return files
 
-    def _note(self, then_ns: int, before: Reading, now_ns: int, after: Reading) -> None:
+    def _note(self, then_ns: int, before: ThreadReading, now_ns: int, after: ThreadReading) -> None:
         faults, ticks, switches, waited_ns = (new - old for new, old in zip(after, before, strict=True))
         if faults and ticks * self._tick_ns >= LEAST_NS:
             note_event(self._events, then_ns, now_ns - then_ns, FAULTS, ticks * self._tick_ns, faults)
@@ -78,8 +78,8 @@ class CoreThread:
         self._files, self._last = [], None
 
 
-def reading_of(stat: bytes, status: bytes, schedstat: bytes) -> Reading:
+def reading_of(stat: bytes, status: bytes, schedstat: bytes) -> ThreadReading:
     fields = stat.rpartition(b")")[2].split()
     minor, major, system, disk = (int(fields[at]) for at in (MINOR_FAULTS, MAJOR_FAULTS, SYSTEM_TICKS, DISK_TICKS))
     switches = int(status.rpartition(SWITCHES)[2].split()[0])
-    return Reading(minor + major, system + disk, switches, int(schedstat.split()[1]))
+    return ThreadReading(minor + major, system + disk, switches, int(schedstat.split()[1]))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine_probe.telemetry.gpus import Gpu, text
+from engine_probe.telemetry.gpus import GpuReader, text
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
@@ -16,7 +16,7 @@ ORDER = "CUDA_DEVICE_ORDER"
 
 def open_gpus(
     nvml: Any, environment: Mapping[str, str] = os.environ, ranks: Sequence[str] = ()
-) -> tuple[list[Gpu], list[str]]:
+) -> tuple[list[GpuReader], list[str]]:
     """Return the GPUs that CUDA shows to this process and those of the ranks, and notes about the choice.
 
     `ranks` are the UUIDs of the ranks' GPUs; a process that starts its workers elsewhere may see none of them.
@@ -39,9 +39,9 @@ def same_device(uuid: str, other: str) -> bool:
     return uuid.partition("-")[2] == other.partition("-")[2]
 
 
-def _one_of_each(gpus: list[Gpu], notes: list[str]) -> list[Gpu]:
+def _one_of_each(gpus: list[GpuReader], notes: list[str]) -> list[GpuReader]:
     """Keep one entry of each GPU: rows tell GPUs apart by their number, which the instances of one share."""
-    kept: dict[int, Gpu] = {}
+    kept: dict[int, GpuReader] = {}
     for gpu in sorted(gpus, key=lambda gpu: not gpu.runs_rank):
         if kept.setdefault(gpu.device, gpu) is not gpu and gpu.uuid != kept[gpu.device].uuid:
             notes.append(
@@ -50,10 +50,10 @@ def _one_of_each(gpus: list[Gpu], notes: list[str]) -> list[Gpu]:
     return [gpu for gpu in gpus if kept[gpu.device] is gpu]
 
 
-def _visible_gpus(nvml: Any, environment: Mapping[str, str]) -> tuple[list[Gpu], list[str]]:
+def _visible_gpus(nvml: Any, environment: Mapping[str, str]) -> tuple[list[GpuReader], list[str]]:
     visible = environment.get(VISIBLE)
     if visible is None:
-        return [Gpu(nvml, handle) for handle in _all_handles(nvml)], []
+        return [GpuReader(nvml, handle) for handle in _all_handles(nvml)], []
     gpus, notes = [], []
     for name in filter(None, (entry.strip() for entry in visible.split(","))):
         try:
@@ -73,13 +73,13 @@ def _all_handles(nvml: Any) -> list[Any]:
     return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
 
 
-def _named_gpu(nvml: Any, name: str) -> Gpu:
+def _named_gpu(nvml: Any, name: str) -> GpuReader:
     """Open a GPU by its number or UUID, which may be shortened, or a MIG instance by its UUID."""
     if name.startswith(("GPU-", "MIG-")):
         return _gpu_by_uuid(nvml, _whole_uuid(nvml, name))
     if not name.isdecimal():
         raise nvml.NVMLError_NotFound
-    return Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(int(name)))
+    return GpuReader(nvml, nvml.nvmlDeviceGetHandleByIndex(int(name)))
 
 
 def _whole_uuid(nvml: Any, name: str) -> str:
@@ -89,7 +89,7 @@ def _whole_uuid(nvml: Any, name: str) -> str:
     return begin_so[0] if len(begin_so) == 1 else name
 
 
-def _gpu_by_uuid(nvml: Any, uuid: str) -> Gpu:
+def _gpu_by_uuid(nvml: Any, uuid: str) -> GpuReader:
     """Open a GPU or a MIG instance; torch says GPU- of both."""
     try:
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
@@ -97,5 +97,5 @@ def _gpu_by_uuid(nvml: Any, uuid: str) -> Gpu:
         uuid = uuid.replace("GPU-", "MIG-")
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
     if uuid.startswith("GPU-"):
-        return Gpu(nvml, handle)
-    return Gpu(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), instance=handle)
+        return GpuReader(nvml, handle)
+    return GpuReader(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), instance=handle)

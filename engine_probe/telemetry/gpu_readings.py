@@ -73,7 +73,7 @@ class Pcie:
         return dict(zip(COLUMNS, rates, strict=True))
 
 
-class Reading(NamedTuple):
+class GpuReading(NamedTuple):
     """Fills columns at every sample, or once a second if it is slow."""
 
     columns: tuple[str, ...]
@@ -134,7 +134,7 @@ def c2c_links(nvml: Any, handle: Any) -> int:
         return 0
 
 
-def power_reading(nvml: Any, handle: Any) -> tuple[Reading, str]:
+def power_reading(nvml: Any, handle: Any) -> tuple[GpuReading, str]:
     """Return the reading of power, at this moment where the GPU tells that, and the window of its values.
 
     NVML's own figure is an average of the last second on Ampere and newer GPUs, but not on GA100.
@@ -142,9 +142,9 @@ def power_reading(nvml: Any, handle: Any) -> tuple[Reading, str]:
     try:
         _power_now(nvml, handle)
     except nvml.NVMLError:
-        reading = Reading(("power_mw",), lambda nvml, handle: (nvml.nvmlDeviceGetPowerUsage(handle),))
+        reading = GpuReading(("power_mw",), lambda nvml, handle: (nvml.nvmlDeviceGetPowerUsage(handle),))
     else:
-        return Reading(("power_mw",), _power_now), "instantaneous"
+        return GpuReading(("power_mw",), _power_now), "instantaneous"
     try:
         capability = tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle))
     except nvml.NVMLError:
@@ -153,16 +153,16 @@ def power_reading(nvml: Any, handle: Any) -> tuple[Reading, str]:
 
 
 READINGS = (
-    Reading(("energy_mj",), lambda nvml, handle: (nvml.nvmlDeviceGetTotalEnergyConsumption(handle),)),
-    Reading(
+    GpuReading(("energy_mj",), lambda nvml, handle: (nvml.nvmlDeviceGetTotalEnergyConsumption(handle),)),
+    GpuReading(
         ("temperature_c",), lambda nvml, handle: (nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),)
     ),
-    Reading(("sm_clock_mhz", "memory_clock_mhz"), _clocks),
-    Reading(("gpu_utilisation_percent", "memory_utilisation_percent"), _utilisation),
-    Reading(
+    GpuReading(("sm_clock_mhz", "memory_clock_mhz"), _clocks),
+    GpuReading(("gpu_utilisation_percent", "memory_utilisation_percent"), _utilisation),
+    GpuReading(
         ("memory_used_bytes",), lambda nvml, handle: (nvml.nvmlDeviceGetMemoryInfo(handle).used,), of_instance=True
     ),
-    Reading(("throttle_reasons",), _throttle_reasons),
-    Reading(("performance_state",), lambda nvml, handle: (nvml.nvmlDeviceGetPerformanceState(handle),), slow=True),
-    Reading(("ecc_errors", "ecc_corrected_errors"), _ecc_errors, slow=True),
+    GpuReading(("throttle_reasons",), _throttle_reasons),
+    GpuReading(("performance_state",), lambda nvml, handle: (nvml.nvmlDeviceGetPerformanceState(handle),), slow=True),
+    GpuReading(("ecc_errors", "ecc_corrected_errors"), _ecc_errors, slow=True),
 )

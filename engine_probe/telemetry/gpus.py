@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from engine_probe.telemetry.gpm import Gpm
-from engine_probe.telemetry.gpu_readings import READINGS, Pcie, Reading, c2c_links, final_errors, power_reading
+from engine_probe.telemetry.gpu_readings import READINGS, GpuReading, Pcie, c2c_links, final_errors, power_reading
 
 TASKS = Path("/proc/self/task")
 
 
-class Gpu:
+class GpuReader:
     """Reads one GPU, or the MIG instance of it that this process was given."""
 
     def __init__(self, nvml: Any, handle: Any, instance: Any = None) -> None:
@@ -76,7 +76,7 @@ class Gpu:
             self._missing[f"{error}: its rows end there"] = ["all columns"]
         return row
 
-    def _take(self, reading: Reading) -> dict[str, int | None]:
+    def _take(self, reading: GpuReading) -> dict[str, int | None]:
         handle = self._instance if reading.of_instance else self._handle
         try:
             return dict(zip(reading.columns, reading.read(self._nvml, handle), strict=True))

@@ -11,7 +11,7 @@ PROC = Path("/proc")
 IDLE_FIELDS = (3, 4)  # idle and iowait in the first line of /proc/stat
 
 
-class Host:
+class HostReader:
     """Reads the host's row of a sample from files that it keeps open; CPU use is that since the sample before.
 
     Figures of the whole machine are read once a second, because the kernel walks over all cores for them.

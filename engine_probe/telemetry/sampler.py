@@ -21,8 +21,8 @@ from engine_probe.record.recorder import Recorder
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.telemetry.gpu_choice import open_gpus
-from engine_probe.telemetry.gpus import Gpu, our_processes
-from engine_probe.telemetry.host import Host
+from engine_probe.telemetry.gpus import GpuReader, our_processes
+from engine_probe.telemetry.host import HostReader
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Sampler:
         self.period_seconds = checked_period(period)
         self._load_nvml = load_nvml or initialised_nvml
         self._nvml: Any = None
-        self._gpus: list[Gpu] = []
-        self._host: Host | None = None
+        self._gpus: list[GpuReader] = []
+        self._host: HostReader | None = None
         self._core = CoreThread(recorder.host_events)
         self._notes: list[str] = []
         self._ranks: Sequence[str] = ()
@@ -143,7 +143,7 @@ class Sampler:
 
     def open(self) -> None:
         """Open the host's files and NVML; this takes a while and runs in the sampler's thread."""
-        self._host = Host()
+        self._host = HostReader()
         self._notes += self._host.notes
         self._nvml, reason = self._load_nvml()
         if self._nvml is not None:

@@ -114,7 +114,7 @@ def array_header(length: int) -> bytes:
     return b"\xdc" + length.to_bytes(2) if length < 1 << 16 else b"\xdd" + length.to_bytes(4)
 
 
-class Drafts(NamedTuple):
+class RequestDrafts(NamedTuple):
     """Holds the drafts of a workload, which are made as they are asked for, and notes about all that were made."""
 
     each: Iterable[Draft]
@@ -122,7 +122,7 @@ class Drafts(NamedTuple):
     notes: Callable[[], list[str]]
 
     @classmethod
-    def made(cls, drafts: list[Draft], notes: list[str]) -> "Drafts":
+    def made(cls, drafts: list[Draft], notes: list[str]) -> "RequestDrafts":
         return cls(drafts, [draft.timestamp_seconds for draft in drafts], lambda: notes)
 
 
@@ -160,7 +160,7 @@ def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: Enc
     )
 
 
-def sessions_of(workload: Workload, drafts: Drafts) -> Iterator[Session]:
+def sessions_of(workload: Workload, drafts: RequestDrafts) -> Iterator[Session]:
     """Yield the sessions in the order of arrival."""
     chances, arrivals = Chances(workload.seed), workload.arrivals
     closed = isinstance(arrivals, ClosedLoop | Steps)
@@ -199,7 +199,7 @@ def nanoseconds(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def drafts_of_questions(workload: Workload, questions: Questions, encode: EncodeChat | None) -> Drafts:
+def drafts_of_questions(workload: Workload, questions: Questions, encode: EncodeChat | None) -> RequestDrafts:
     """Draw the questions and the most tokens of their answers."""
     if encode is None:
         raise InputError(f"{questions.paths[0]} {WITHOUT_TOKENIZER}")
@@ -207,7 +207,7 @@ def drafts_of_questions(workload: Workload, questions: Questions, encode: Encode
     output = output_lengths(workload, chances)
     assert output is not None
     drafts = question_drafts(questions, workload.num_prompts, output, encode, chances.stream("questions"))
-    return Drafts.made(drafts, output.notes("answers"))
+    return RequestDrafts.made(drafts, output.notes("answers"))
 
 
 def output_lengths(workload: Workload, chances: Chances) -> Lengths | None:
@@ -216,7 +216,7 @@ def output_lengths(workload: Workload, chances: Chances) -> Lengths | None:
     return None if length is None else Lengths(length, chances.stream("output lengths"))
 
 
-def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
+def drafts_of(workload: Workload, encode: Encode | None) -> RequestDrafts:
     """Draw the prompts and answer lengths."""
     prompts, count, chances = workload.prompts, workload.num_prompts, Chances(workload.seed)
     if isinstance(prompts, Dataset):
@@ -224,7 +224,7 @@ def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
             raise InputError(f"{prompts.path} {WITHOUT_TOKENIZER}")
         output = output_lengths(workload, chances)
         drafts, notes = dataset_drafts(prompts, count, output, encode, chances.stream("dataset"))
-        return Drafts.made(drafts, notes + (output.notes("answers") if output else []))
+        return RequestDrafts.made(drafts, notes + (output.notes("answers") if output else []))
     if isinstance(prompts, RandomPrompts | SharedPrefix | Conversations):
         assert count is not None
         assert workload.output_len is not None
@@ -236,7 +236,7 @@ def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
                 random = shared_prefix_drafts(prompts, drawing, count)
             case Conversations():
                 random = conversation_drafts(prompts, drawing, count)
-        return Drafts(random, [0.0] * count, lambda: drawing.notes)
+        return RequestDrafts(random, [0.0] * count, lambda: drawing.notes)
     if isinstance(prompts, Texts):
         if encode is None:
             raise InputError(f"workload.prompts.texts {WITHOUT_TOKENIZER}")
@@ -244,9 +244,9 @@ def drafts_of(workload: Workload, encode: Encode | None) -> Drafts:
         assert count is not None
         assert output is not None
         texts = list(text_drafts(prompts, count, output, encode, chances.stream("texts")))
-        return Drafts.made(texts, output.notes("answers"))
+        return RequestDrafts.made(texts, output.notes("answers"))
     assert isinstance(prompts, Trace)
-    return Drafts.made(*trace_drafts(prompts, count, chances))
+    return RequestDrafts.made(*trace_drafts(prompts, count, chances))
 
 
 def sizes(plan: Plan) -> Iterator[Size]:

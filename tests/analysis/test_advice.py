@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine_probe.analysis.advice import advice
-from engine_probe.analysis.advice.curve_case import Advice, Case, Pool
+from engine_probe.analysis.advice.curve_case import Advice, Case, KvPool
 from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
 from engine_probe.analysis.run.prefix_cache import PrefixCache
 from engine_probe.analysis.step.losses import Composition
@@ -51,9 +51,9 @@ def saturated(levels: tuple[Level, ...]) -> Saturation:
     return saturation(levels)
 
 
-def pool(tokens: int, heads: int = 2) -> Pool:
+def pool(tokens: int, heads: int = 2) -> KvPool:
     """Blocks of 16 tokens; of two heads 1 KiB a token: 2 x 4 layers x 2 KV heads x 32 x 2 bytes."""
-    return Pool(tokens // 16, 16, 16 * 512 * heads, 4, heads, 32)
+    return KvPool(tokens // 16, 16, 16 * 512 * heads, 4, heads, 32)
 
 
 def with_cache(made: Case, kept: int, shares: tuple[float, float] = (0.8, 0.3)) -> Case:
@@ -136,7 +136,7 @@ def test_a_full_pool_makes_kv_the_developers_measure() -> None:
     (told,) = said([case(FALLS)], "developer")
     assert has_values(told.text, "16", "256", "16")
     assert values(told.text.partition(" = ")[2])[:5] == ["2", "4", "2", "32", "2"]
-    (other,) = said([case(FALLS, pool=Pool(256, 16, 16 * 1000, 4, 2, 32))], "developer")
+    (other,) = said([case(FALLS, pool=KvPool(256, 16, 16 * 1000, 4, 2, 32))], "developer")
     assert " = " not in other.text
     assert said([case({1: 10, 2: 20, 4: 40, 8: 80}, full=100)], "developer") == []
 

@@ -5,7 +5,7 @@ import pytest
 from engine_probe.record.schema import SCHEMAS
 from engine_probe.telemetry.gpm import METRICS, Gpm
 from engine_probe.telemetry.gpu_readings import power_reading
-from engine_probe.telemetry.gpus import Gpu
+from engine_probe.telemetry.gpus import GpuReader
 from tests.support.devices.fake_nvml import FakeCard, FakeNvml
 
 
@@ -84,7 +84,7 @@ def test_no_time_between_two_readings_is_no_figure() -> None:
 def test_an_instance_has_counts_of_its_own() -> None:
     card, instance, other = FakeCard(), FakeCard("MIG-a", index=4), FakeCard("MIG-b", index=5)
     card.mig, instance.parent, other.parent = 1, card, card
-    gpu = Gpu(FakeNvml(card, instance, other), card, instance=instance)
+    gpu = GpuReader(FakeNvml(card, instance, other), card, instance=instance)
     gpu.read(0, True, frozenset())
     for part, busy in ((instance, 25), (other, 99)):
         part.work(1, SM_UTIL=busy)
@@ -94,7 +94,7 @@ def test_an_instance_has_counts_of_its_own() -> None:
 def test_the_samples_go_back_to_nvml() -> None:
     card = FakeCard()
     nvml = FakeNvml(card)
-    gpu = Gpu(nvml, card)
+    gpu = GpuReader(nvml, card)
     gpu.read(0, True, frozenset())
     assert len(nvml.gpm_samples) == 2
     gpu.close()
@@ -131,6 +131,6 @@ def test_a_window_that_the_card_does_not_tell_is_not_known() -> None:
 def test_a_moment_without_power_is_one_hole() -> None:
     card = FakeCard()
     card.power_now_mw = 410_000
-    gpu = Gpu(FakeNvml(card), card)
+    gpu = GpuReader(FakeNvml(card), card)
     card.power_now_mw = None
     assert gpu.read(0, False, frozenset()).get("power_mw") is None

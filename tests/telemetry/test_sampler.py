@@ -19,7 +19,7 @@ from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import Writer
 from engine_probe.recordings.run import load
 from engine_probe.telemetry import sampler as room
-from engine_probe.telemetry.host import Host
+from engine_probe.telemetry.host import HostReader
 from engine_probe.telemetry.sampler import Sampler
 from tests.support.devices.fake_nvml import ANSWERS, FakeCard, FakeNvml
 
@@ -411,7 +411,7 @@ def proc(tmp_path: Path) -> Iterator[Path]:
 
 def test_the_host_in_mental_arithmetic(proc: Path) -> None:
     spent = iter([0, 100_000_000])
-    host = Host(proc, cpu_clock=lambda: next(spent), powercap=proc)
+    host = HostReader(proc, cpu_clock=lambda: next(spent), powercap=proc)
     page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
     assert host.read(START, slow=True) == {
         "cpu_percent": None,
@@ -429,7 +429,7 @@ def test_the_host_in_mental_arithmetic(proc: Path) -> None:
 
 def test_what_the_kernel_does_not_show_is_null_and_said(proc: Path) -> None:
     (proc / "stat").unlink()
-    host = Host(proc, powercap=proc)
+    host = HostReader(proc, powercap=proc)
     assert host.read(START, slow=True)["machine_cpu_percent"] is None
     assert host.notes == [f"host: {proc}/stat cannot be read (No such file or directory)"]
     host.close()

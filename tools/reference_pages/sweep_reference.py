@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from engine_probe.sweep.definition.file_schema import LENGTH, Key, Table, json_schema, tables
+from engine_probe.sweep.definition.file_schema import LENGTH, Key, KeyTable, json_schema, tables
 
 ROOT = Path(__file__).parents[2]
 PAGE, SCHEMA = ROOT / "docs/sweep_files.md", ROOT / "sweeps/sweep.schema.json"
@@ -50,7 +50,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def section(place: str, found: list[Table]) -> Iterator[str]:
+def section(place: str, found: list[KeyTable]) -> Iterator[str]:
     yield f"## {heading(place)}\n"
     for table in found:
         if table.kind is not None:

@@ -28,7 +28,7 @@ class Advice:
 
 
 @dataclass(frozen=True)
-class Pool:
+class KvPool:
     """The KV pool, and the size of a token in it."""
 
     blocks: int
@@ -66,7 +66,7 @@ class Case:
     found: Saturation
     figures: Sequence[PointFigures]
     model: str
-    pool: Pool
+    pool: KvPool
     ranks: int
 
     @property

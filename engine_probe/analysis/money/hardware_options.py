@@ -62,7 +62,7 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Choice:
+class HardwareChoice:
     """The number of engines on one option that meets a demand. None if its rate is not known, or it takes too many."""
 
     option: Offered
@@ -119,11 +119,11 @@ def both_ends(band: float | tuple[float, ...]) -> Ends:
     return (band[0], band[1]) if isinstance(band, tuple) else (band, band)
 
 
-def choices(offered: Sequence[Offered], demand: Demand) -> list[Choice]:
+def choices(offered: Sequence[Offered], demand: Demand) -> list[HardwareChoice]:
     """Return a choice for each option that is rated in requests, the cheapest that surely holds the demand first."""
     wanted = demand.requests_per_minute
     found = [
-        Choice(
+        HardwareChoice(
             option,
             needed(wanted, option.rate[0]) if option.rate and wanted is not None else None,
             needed(wanted, option.rate[1]) if option.rate and wanted is not None else None,
@@ -134,7 +134,7 @@ def choices(offered: Sequence[Offered], demand: Demand) -> list[Choice]:
     ]
     order: tuple[Holds, ...] = ("yes", "perhaps", "not known", "no")
 
-    def first(each: Choice) -> tuple[int, float, float]:
+    def first(each: HardwareChoice) -> tuple[int, float, float]:
         strength = each.option.rate[0] if each.option.rate else 0.0
         return order.index(each.latency), each.per_month or math.inf, -strength
 

@@ -97,7 +97,7 @@ class VariableCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-class Burst(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Surge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Extra capacity or staff above a load, which is named as sweeps name theirs."""
 
     name: Annotated[str, about("What it is for.", "second server")]
@@ -250,7 +250,7 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fixed: Annotated[list[Cost], about("Costs whatever is served.")] = []
     variable: Annotated[list[VariableCost], about("Costs that follow the work.")] = []
     power: Annotated[Power | None, about("The price of energy.")] = None
-    burst: Annotated[list[Burst], about("Costs that begin above a load.")] = []
+    burst: Annotated[list[Surge], about("Costs that begin above a load.")] = []
     users: Annotated[Users | None, about("How often a user asks.")] = None
     options: Annotated[list[Option], about("Hardware that could be rented or bought.")] = []
     upgrade: Annotated[list[Upgrade], about("Rules when to go over to an option.")] = []
@@ -263,12 +263,12 @@ class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 for number in value if isinstance(value, tuple) else (value,):
                     if isinstance(number, float) and not math.isfinite(number):
                         raise InputError(f"{place}{field} is {number}: give a number")
-            if isinstance(part, Cost | VariableCost | Burst | Sold | Option | Upgrade | Users):
+            if isinstance(part, Cost | VariableCost | Surge | Sold | Option | Upgrade | Users):
                 try:
                     part.check()
                 except InputError as error:
                     raise InputError(f"{place.rstrip('.')}: {error}") from error
-            if isinstance(part, Cost | VariableCost | Burst | Option) and part.currency not in (None, self.currency):
+            if isinstance(part, Cost | VariableCost | Surge | Option) and part.currency not in (None, self.currency):
                 raise InputError(
                     f"{place}currency is {part.currency} and that of the list {self.currency}: give all prices in one "
                     "currency, since exchange rates are not known here"
@@ -305,7 +305,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "fixed[]": Cost,
     "variable[]": VariableCost,
     "power": Power,
-    "burst[]": Burst,
+    "burst[]": Surge,
     "users": Users,
     "options[]": Option,
     "upgrade[]": Upgrade,

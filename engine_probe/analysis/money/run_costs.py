@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from engine_probe.analysis.money.prices import Burst, Prices, VariableCost
+from engine_probe.analysis.money.prices import Prices, Surge, VariableCost
 from engine_probe.analysis.money.work import Work
 
 PER_HOUR = 3600.0
@@ -125,6 +125,6 @@ class RunCosts:
         return watts / per_s if watts is not None and per_s else None
 
 
-def fits(item: Burst, unit: str) -> bool:
+def fits(item: Surge, unit: str) -> bool:
     """Return whether a burst is above a load in this unit."""
     return item.above[1] == unit

@@ -27,7 +27,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Turn:
+class TurnTimes:
     """One request of a session. Times are null where they are not known."""
 
     number: int
@@ -54,7 +54,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Session:
-    turns: tuple[Turn, ...]
+    turns: tuple[TurnTimes, ...]
     whole: bool  # all turns were answered
 
     @property
@@ -97,11 +97,11 @@ class Sessions:
     not_known: int  # sessions with a request that has no row
 
     @cached_property
-    def turns(self) -> list[Turn]:
+    def turns(self) -> list[TurnTimes]:
         return [turn for session in self.sessions for turn in session.turns]
 
     @cached_property
-    def by_number(self) -> dict[int, list[Turn]]:
+    def by_number(self) -> dict[int, list[TurnTimes]]:
         return dict(sorted(grouped(self.turns, lambda turn: turn.number).items()))
 
     @cached_property
@@ -110,11 +110,11 @@ class Sessions:
         return hits_of(self.turns)
 
     @cached_property
-    def later(self) -> list[Turn]:
+    def later(self) -> list[TurnTimes]:
         return [turn for turn in self.turns if turn.number]
 
     @property
-    def evicted(self) -> list[Turn]:
+    def evicted(self) -> list[TurnTimes]:
         """Return the later turns, part of whose history was evicted before they were admitted."""
         return [turn for turn in self.later if turn.lost_tokens]
 
@@ -126,7 +126,7 @@ def together(repeats: Sequence[Sessions]) -> Sessions:
     )
 
 
-def hits_of(turns: Sequence[Turn]) -> Hits | None:
+def hits_of(turns: Sequence[TurnTimes]) -> Hits | None:
     ideal = [turn.ideal_tokens for turn in turns]
     if not turns or None in ideal:
         return None
@@ -166,7 +166,9 @@ def sessions(facts: Mapping[str, Any], requests: pa.Table, answers: pa.Table) ->
     return Sessions(tuple(known), len(ids) - len(known)) if known else None
 
 
-def turns_of(rows: Sequence[Mapping[str, Any]], block: int | None, planned: Sequence[int | None]) -> Iterator[Turn]:
+def turns_of(
+    rows: Sequence[Mapping[str, Any]], block: int | None, planned: Sequence[int | None]
+) -> Iterator[TurnTimes]:
     """Yield the turns of a session from the rows of its requests, and from the ideal hits that the plan knew."""
     ideals = [planned[0] if block else None]
     pauses: list[int | None] = [None]
@@ -179,7 +181,7 @@ def turns_of(rows: Sequence[Mapping[str, Any]], block: int | None, planned: Sequ
         held = before["prompt_tokens"] + before["output_tokens"] - 1
         ideals.append(held // block * block if block and before["output_tokens"] else None)
     for number, (row, ideal, pause_ns) in enumerate(zip(rows, ideals, pauses, strict=True)):
-        yield Turn(
+        yield TurnTimes(
             number,
             row["arrival_ns"],
             row["first_token_ns"],

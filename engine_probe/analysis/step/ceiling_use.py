@@ -12,7 +12,7 @@ import numpy as np
 
 from engine_probe.analysis.statistics.arrays import Flags
 from engine_probe.analysis.step.ceilings import Ceiling
-from engine_probe.analysis.step.roofline import Range, Roofline
+from engine_probe.analysis.step.roofline import Roofline, RooflineRange
 
 NEAR = 0.5  # of a step's time that a ceiling must explain to count as its limit
 FREE, BY_COMPUTE, BY_MEMORY = range(3)  # the ceiling that limits a step
@@ -30,7 +30,7 @@ class Use:
 
     name: str  # MBU, MFU
     steps: str
-    share: Range
+    share: RooflineRange
     ceiling: Ceiling
 
     @property

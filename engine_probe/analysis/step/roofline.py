@@ -27,7 +27,7 @@ from engine_probe.analysis.step.step_time import DEVICE, StepTime
 
 
 @dataclass(frozen=True)
-class Range:
+class RooflineRange:
     least: float
     most: float
 
@@ -49,19 +49,19 @@ class Roofline:
         return (self.bytes.most > 0) & (self.seconds > 0)
 
     @property
-    def bytes_per_s(self) -> Range:
+    def bytes_per_s(self) -> RooflineRange:
         return self._rate(self.bytes)
 
     @property
-    def flops_per_s(self) -> Range:
+    def flops_per_s(self) -> RooflineRange:
         return self._rate(self.flops)
 
     @property
-    def bandwidth_utilisation(self) -> Range | None:
+    def bandwidth_utilisation(self) -> RooflineRange | None:
         return share(self.bytes_per_s, self.memory)
 
     @property
-    def flop_utilisation(self) -> Range | None:
+    def flop_utilisation(self) -> RooflineRange | None:
         return share(self.flops_per_s, self.compute)
 
     @property
@@ -69,9 +69,9 @@ class Roofline:
         """Return the FLOP per byte above which compute is the limit."""
         return self.compute.per_s / self.memory.per_s if self.compute and self.memory else None
 
-    def _rate(self, work: Bounds) -> Range:
+    def _rate(self, work: Bounds) -> RooflineRange:
         seconds = float(self.seconds[self.working].sum())
-        return Range(float(work.least.sum()) / seconds, float(work.most.sum()) / seconds)
+        return RooflineRange(float(work.least.sum()) / seconds, float(work.most.sum()) / seconds)
 
     def only(self, steps: Any) -> Self | None:
         """Return the roofline of these steps alone. None if none of them had work."""
@@ -87,8 +87,8 @@ class Roofline:
         )
 
 
-def share(rate: Range, ceiling: Ceiling | None) -> Range | None:
-    return Range(rate.least / ceiling.per_s, rate.most / ceiling.per_s) if ceiling else None
+def share(rate: RooflineRange, ceiling: Ceiling | None) -> RooflineRange | None:
+    return RooflineRange(rate.least / ceiling.per_s, rate.most / ceiling.per_s) if ceiling else None
 
 
 def roofline(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, time: StepTime) -> Roofline | str:

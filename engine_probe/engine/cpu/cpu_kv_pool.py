@@ -82,7 +82,7 @@ def chosen_pool(
 
 
 @dataclass(frozen=True)
-class Pool:
+class CpuPool:
     """Holds one rank's pool as it is known before the start, with its reason in words."""
 
     bytes: int
@@ -93,7 +93,7 @@ class Pool:
 
 def foreseen_pool(
     config: Mapping[str, Any], arguments: Mapping[str, object], need: KvNeed | None, free_bytes: int
-) -> Pool | None:
+) -> CpuPool | None:
     """Return the pool that an engine on a CPU will have: the configured one, or else what `choose_pool` chooses.
 
     None for an unknown geometry, and for a share of the memory (`pool_of_share`).
@@ -104,19 +104,19 @@ def foreseen_pool(
     blocks, count, space = _blocks(shape, arguments), arguments.get("num_gpu_blocks_override"), _space_bytes()
     size = space or arguments.get("kv_cache_memory_bytes")
     if isinstance(count, int):
-        return Pool(count * blocks.bytes, (count - 1) * blocks.tokens, f"num_gpu_blocks_override = {count:,}")
+        return CpuPool(count * blocks.bytes, (count - 1) * blocks.tokens, f"num_gpu_blocks_override = {count:,}")
     if isinstance(size, int):
         name = f"{SPACE_VARIABLE} = {size // GIB}" if space else f"kv_cache_memory_bytes = {size:,}"
-        return Pool(size, max(0, size // blocks.bytes - 1) * blocks.tokens, name)
+        return CpuPool(size, max(0, size // blocks.bytes - 1) * blocks.tokens, name)
     if SHARE_ARGUMENT in arguments:
         return None
     size, sentence = choose_pool(shape, arguments, need, free_bytes)
-    return Pool(size, (size // blocks.bytes - 1) * blocks.tokens, sentence.removeprefix("KV pool: "))
+    return CpuPool(size, (size // blocks.bytes - 1) * blocks.tokens, sentence.removeprefix("KV pool: "))
 
 
 def pool_of_share(
     config: Mapping[str, Any], arguments: Mapping[str, object], weights_bytes: float, nodes: Sequence[MemoryNode]
-) -> Pool | None:
+) -> CpuPool | None:
     """Return the most that `gpu_memory_utilization` leaves for the pool of a rank, on the largest memory node.
 
     vLLM reserves that share of the node's memory, less what its process takes. It does not start where less is free.
@@ -138,7 +138,7 @@ def pool_of_share(
     tokens = max(0, size // blocks.bytes - 1) * blocks.tokens
     if size <= 0:
         raise UnavailableError(f"{of_node}, and the weights take {memory(int(weights_bytes))}: raise it")
-    return Pool(size, tokens, f"at most {memory(size)}: {of_node}, less the weights and what else vLLM takes", True)
+    return CpuPool(size, tokens, f"at most {memory(size)}: {of_node}, less the weights and what else vLLM takes", True)
 
 
 def _space_bytes() -> int:

@@ -23,7 +23,7 @@ class Latent:
 
 @dataclass(frozen=True)
 class Experts:
-    """The experts of a mixture-of-experts layer, of which a token is routed to a few."""
+    """Parameters of mixture-of-experts layers, in which a token passes a few of the experts."""
 
     routed: int  # parameters of all layers' routed experts
     each: int  # parameters of all layers that one token passes

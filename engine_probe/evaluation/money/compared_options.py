@@ -8,10 +8,10 @@ from engine_probe.analysis.curve.levels import measured_in_rounds
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.hardware_options import (
     CheapestStep,
-    Choice,
     CostRatio,
     Demand,
     Ends,
+    HardwareChoice,
     JudgedRule,
     Offered,
     Rate,
@@ -56,7 +56,7 @@ class ComparedHardware:
     steps: tuple[CheapestByDemand, ...]
     ratios: tuple[CostRatio, ...]
     demand: Demand
-    choices: tuple[Choice, ...]  # empty without a demand
+    choices: tuple[HardwareChoice, ...]  # empty without a demand
     rules: tuple[JudgedRule, ...]
 
 

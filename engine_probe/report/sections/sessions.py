@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from engine_probe.analysis.sessions.turns import Sessions, Turn, hits_of, may_have_turns, sessions, together
+from engine_probe.analysis.sessions.turns import Sessions, TurnTimes, hits_of, may_have_turns, sessions, together
 from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers
@@ -91,7 +91,7 @@ def eviction_words(found: Sessions) -> Iterator[Sentence]:
     )
 
 
-def ttft_words(turns: Sequence[Turn]) -> str:
+def ttft_words(turns: Sequence[TurnTimes]) -> str:
     times = [turn.ttft_ns for turn in turns if turn.ttft_ns is not None]
     return duration(float(np.median(times))) if times else "-"
 
@@ -174,7 +174,7 @@ def session_cell(found: Sessions) -> str:
     return duration(float(np.median(seconds)) * 1e9) if seconds else "-"
 
 
-def hit_cells(turns: Sequence[Turn]) -> tuple[str, str]:
+def hit_cells(turns: Sequence[TurnTimes]) -> tuple[str, str]:
     hits = hits_of(turns)
     return ("-", "-") if hits is None else (f"{hits.share:.1%}", f"{hits.ideal_share:.1%}")
 
@@ -184,7 +184,7 @@ def charts(found: Sequence[Found]) -> Iterator[Lines]:
     last = max(max(each.by_number) for _, each in found)
     xs: list[float | None] = [float(number + 1) for number in range(last + 1)]
 
-    def line(each: Sessions, value: Callable[[Sequence[Turn]], float | None]) -> list[float | None]:
+    def line(each: Sessions, value: Callable[[Sequence[TurnTimes]], float | None]) -> list[float | None]:
         return [value(each.by_number.get(number, ())) for number in range(last + 1)]
 
     x, shades = Axis("turn", whole=True), shades_of(found)
@@ -226,16 +226,16 @@ def pauses_chart(found: Sequence[Found], shades: Mapping[str, float]) -> Lines:
     return Lines("History lost over the pause", note, Axis("pause", unit), [Axis("history lost", "%")], pauses, series)
 
 
-def ttft_ms(turns: Sequence[Turn]) -> float | None:
+def ttft_ms(turns: Sequence[TurnTimes]) -> float | None:
     times = [turn.ttft_ns for turn in turns if turn.ttft_ns is not None]
     return round(float(np.median(times)) / 1e6, 4) if times else None
 
 
-def found_percent(turns: Sequence[Turn]) -> float | None:
+def found_percent(turns: Sequence[TurnTimes]) -> float | None:
     hits = hits_of(turns)
     return None if hits is None else round(100 * hits.share, 3)
 
 
-def ideal_percent(turns: Sequence[Turn]) -> float | None:
+def ideal_percent(turns: Sequence[TurnTimes]) -> float | None:
     hits = hits_of(turns)
     return None if hits is None else round(100 * hits.ideal_share, 3)

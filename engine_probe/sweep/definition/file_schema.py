@@ -31,7 +31,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Table:
+class KeyTable:
     """The keys of one place; of one kind if the place may hold several."""
 
     place: str
@@ -40,18 +40,18 @@ class Table:
     keys: tuple[Key, ...]
 
 
-def tables() -> Iterator[Table]:
+def tables() -> Iterator[KeyTable]:
     """Yield the tables of a sweep file, in the order in which people write them."""
     for place, classes in {**SECTIONS, LENGTH: LENGTH_TYPES}.items():
         for one in classes if isinstance(classes, tuple) else (classes,):
             yield table_of(place, one)
 
 
-def table_of(place: str, cls: type[msgspec.Struct]) -> Table:
+def table_of(place: str, cls: type[msgspec.Struct]) -> KeyTable:
     found = kinds.type_info(cls)
     assert isinstance(found, kinds.StructType)
     keys = tuple(key_of(field) for field in found.fields)
-    return Table(place, None if found.tag is None else str(found.tag), paragraph(inspect.getdoc(cls) or ""), keys)
+    return KeyTable(place, None if found.tag is None else str(found.tag), paragraph(inspect.getdoc(cls) or ""), keys)
 
 
 def key_of(field: kinds.Field) -> Key:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from engine_probe.sweep.definition.file_schema import LENGTH, Key, Table, tables, toml
+from engine_probe.sweep.definition.file_schema import LENGTH, Key, KeyTable, tables, toml
 
 MODEL = "tiny"
 WIDTH = 98
@@ -107,7 +107,7 @@ def starter_file(model: str = MODEL) -> str:
     return "\n".join(filter(None, parts))
 
 
-def section(place: str, found: list[Table], chosen: Mapping[str, Any]) -> Iterator[str]:
+def section(place: str, found: list[KeyTable], chosen: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of one place; of a place that may hold several kinds, one line for each."""
     first, *others = found
     if others or first.kind is not None:
@@ -134,7 +134,7 @@ def shown(key: Key) -> str:
     return key.default if key.default is not None else key.example or ""
 
 
-def inline(table: Table) -> str:
+def inline(table: KeyTable) -> str:
     """Return all keys of a kind with their examples as one value."""
     keys = "".join(f", {key.name} = {key.example}" for key in table.keys)
     return f"{{ kind = {toml(table.kind)}{keys} }}"

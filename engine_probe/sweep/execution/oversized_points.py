@@ -7,7 +7,7 @@ from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile
-from engine_probe.sweep.fleet.resources import Node, check_claims
+from engine_probe.sweep.fleet.resources import RayNode, check_claims
 from engine_probe.sweep.preflight.gpu_memory import check_memory, smallest_gpu
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host, check_shares
 from engine_probe.text_format import counted
@@ -30,7 +30,7 @@ def beyond_machine(found: Sequence[Point], gpus: Sequence[dict[str, Any]], memor
     return refused(found, check)
 
 
-def beyond_fleet(found: Sequence[Point], nodes: list[Node]) -> dict[str, str]:
+def beyond_fleet(found: Sequence[Point], nodes: list[RayNode]) -> dict[str, str]:
     """Return the points whose engines no machine of the fleet can hold, or not all at the same time."""
 
     def check(point: Point) -> None:

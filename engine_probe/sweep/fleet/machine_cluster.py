@@ -12,7 +12,7 @@ from engine_probe.sweep.engine_process.process import END_SECONDS
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS
 from engine_probe.sweep.execution.events import Placed
 from engine_probe.sweep.fleet.remote_engine import Update
-from engine_probe.sweep.fleet.resources import EngineShare, Node, claim_of, has_gpus
+from engine_probe.sweep.fleet.resources import EngineShare, RayNode, claim_of, has_gpus
 
 
 class MachineWorker(Protocol):
@@ -41,7 +41,7 @@ class MachineWorker(Protocol):
 class MachineCluster(Protocol):
     """The machines."""
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[RayNode]:
         """Return the machines that are alive."""
 
     def start_worker(self, claim: EngineShare, avoid: frozenset[str], *remote_engine: Any) -> MachineWorker:
@@ -110,10 +110,10 @@ class LiveNodes:
         self._cluster = cluster
         self._lost: set[str] = set()
         self._asking = threading.Lock()
-        self._seen: tuple[float, list[Node]] = (time.monotonic(), cluster.nodes())
+        self._seen: tuple[float, list[RayNode]] = (time.monotonic(), cluster.nodes())
         self._on_gpus = has_gpus(self._seen[1])  # for good: an engine for GPUs is never moved to a machine without
 
-    def alive(self) -> list[Node]:
+    def alive(self) -> list[RayNode]:
         with self._asking:
             when, nodes = self._seen
             if time.monotonic() - when >= TICK_SECONDS:

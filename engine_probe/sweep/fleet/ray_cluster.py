@@ -20,7 +20,7 @@ from engine_probe.sweep.fleet import installed_versions
 from engine_probe.sweep.fleet.installed_versions import NONE, VLLM, installed
 from engine_probe.sweep.fleet.machine_cluster import MachineWorker
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
-from engine_probe.sweep.fleet.resources import EngineShare, Node
+from engine_probe.sweep.fleet.resources import EngineShare, RayNode
 from page_kit.plain_text import first_line
 
 LOCAL, AUTO = "local", "auto"
@@ -85,7 +85,7 @@ def address_of_auto() -> str | None:
 class RayCluster:
     """The `MachineCluster` of Ray; every answer is a future of Python's own."""
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[RayNode]:
         import ray
 
         return [node_of(entry) for entry in ray.nodes() if entry["Alive"]]
@@ -114,7 +114,7 @@ class RayCluster:
             return "no answer any longer"
         return f"its Ray process died ({type(error).__name__})"
 
-    def check_installed(self, nodes: list[Node], force: bool) -> None:
+    def check_installed(self, nodes: list[RayNode], force: bool) -> None:
         """Refuse machines that differ in what is installed: their figures would be of different programs."""
         here = installed()
         for node, versions in self.survey(nodes):
@@ -133,7 +133,7 @@ class RayCluster:
                         f"{node.host} has {what} {version} and not {here[what]}: install the same on every machine"
                     )
 
-    def survey(self, nodes: list[Node]) -> list[tuple[Node, dict[str, str]]]:
+    def survey(self, nodes: list[RayNode]) -> list[tuple[RayNode, dict[str, str]]]:
         """Return what is installed on each machine; all are asked at the same time."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -148,7 +148,7 @@ class RayCluster:
             ray.cloudpickle.unregister_pickle_by_value(installed_versions)
 
 
-def answer(call: Any, node: Node) -> dict[str, str]:
+def answer(call: Any, node: RayNode) -> dict[str, str]:
     import ray
 
     try:
@@ -182,8 +182,8 @@ class RayWorker:
         ray.kill(self._actor)
 
 
-def node_of(entry: dict[str, Any]) -> Node:
-    """Return an entry of Ray's list of machines as a `Node`."""
+def node_of(entry: dict[str, Any]) -> RayNode:
+    """Return an entry of Ray's list of machines as a `RayNode`."""
     has = entry["Resources"]
     kinds = [name.removeprefix(GPU_KIND) for name in has if name.startswith(GPU_KIND)]
-    return Node(entry["NodeID"], entry["NodeManagerHostname"], has.get("CPU", 0), has.get("GPU", 0), " ".join(kinds))
+    return RayNode(entry["NodeID"], entry["NodeManagerHostname"], has.get("CPU", 0), has.get("GPU", 0), " ".join(kinds))

@@ -15,7 +15,7 @@ from engine_probe.text_format import counted
 BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
 
 
-class Node(msgspec.Struct, frozen=True):
+class RayNode(msgspec.Struct, frozen=True):
     """A machine as Ray describes it."""
 
     id: str
@@ -34,11 +34,11 @@ class EngineShare(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return counted(self.gpus, "GPU") if self.gpus else counted(self.cpus, "CPU")
 
-    def fits(self, node: Node) -> bool:
+    def fits(self, node: RayNode) -> bool:
         return node.gpus >= self.gpus and node.cpus >= self.cpus
 
 
-def claim_of(spec: EngineSpec, nodes: list[Node], on_gpus: bool) -> EngineShare:
+def claim_of(spec: EngineSpec, nodes: list[RayNode], on_gpus: bool) -> EngineShare:
     """Return a GPU and a core for each rank; on a fleet without GPUs, a whole machine of the largest kind.
 
     vLLM binds its threads to every core it finds, and two engines would share the memory bandwidth; so on CPUs two
@@ -51,7 +51,7 @@ def claim_of(spec: EngineSpec, nodes: list[Node], on_gpus: bool) -> EngineShare:
     return EngineShare(cpus=max((node.cpus for node in nodes), default=0.0) or 1.0, gpus=0)
 
 
-def has_gpus(nodes: Iterable[Node]) -> bool:
+def has_gpus(nodes: Iterable[RayNode]) -> bool:
     return any(node.gpus for node in nodes)
 
 
@@ -67,12 +67,12 @@ def check_one_machine(arguments: Mapping[str, object]) -> None:
         raise InputError("engine.arguments.nnodes: an engine over several machines is run without --ray")
 
 
-def check_claims(groups: Iterable[Sequence[EngineSpec]], nodes: list[Node]) -> list[Node]:
+def check_claims(groups: Iterable[Sequence[EngineSpec]], nodes: list[RayNode]) -> list[RayNode]:
     """Refuse an engine that no machine of this fleet can hold, and engines that it cannot hold together.
 
     Return the machines that engines may run on.
     """
-    fitting: dict[str, Node] = {}
+    fitting: dict[str, RayNode] = {}
     together = list(dict.fromkeys(map(tuple, groups)))
     for spec in dict.fromkeys(spec for specs in together for spec in specs):
         claim = claim_of(spec, nodes, has_gpus(nodes))
@@ -93,7 +93,7 @@ def check_claims(groups: Iterable[Sequence[EngineSpec]], nodes: list[Node]) -> l
     return list(fitting.values())
 
 
-def check_room(specs: Sequence[EngineSpec], nodes: list[Node]) -> None:
+def check_room(specs: Sequence[EngineSpec], nodes: list[RayNode]) -> None:
     """Refuse engines for which the fleet has no room at the same time: the largest are placed first, where it is least.
 
     That finds room for all if there is any, as long as sizes divide each other.
@@ -108,7 +108,7 @@ def check_room(specs: Sequence[EngineSpec], nodes: list[Node]) -> None:
         free[place] = free[place][0] - claim.gpus, free[place][1] - claim.cpus
 
 
-def no_room(claims: Sequence[EngineShare], nodes: Sequence[Node]) -> str:
+def no_room(claims: Sequence[EngineShare], nodes: Sequence[RayNode]) -> str:
     parts = ", ".join(f"{count} with {claim}" for claim, count in Counter(map(str, claims)).items())
     gpus = sum(claim.gpus for claim in claims)
     if gpus:
@@ -119,7 +119,7 @@ def no_room(claims: Sequence[EngineShare], nodes: Sequence[Node]) -> str:
     return f"{len(claims)} engines together ({parts}) need {needed}, and this fleet has {has}: lower replicas"
 
 
-def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: EngineShare) -> None:
+def check_ranks(spec: EngineSpec, nodes: Iterable[RayNode], claim: EngineShare) -> None:
     """Refuse an engine on CPUs with fewer cores than ranks, unless the user binds the ranks to cores."""
     needed, most = rank_count(spec.arguments), max(nodes, key=lambda node: node.cpus)
     if not claim.gpus and BINDING not in os.environ and needed > most.cpus:
@@ -130,7 +130,7 @@ def check_ranks(spec: EngineSpec, nodes: Iterable[Node], claim: EngineShare) -> 
         )
 
 
-def mixed_gpus(nodes: Iterable[Node]) -> str | None:
+def mixed_gpus(nodes: Iterable[RayNode]) -> str | None:
     """Return a warning if the GPUs differ: points measured on different ones do not make one curve."""
     kinds = Counter(node.gpu_kind or "unknown" for node in nodes if node.gpus)
     if len(kinds) < 2:

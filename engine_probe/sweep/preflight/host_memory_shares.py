@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine_probe.engine.build import model_config, model_geometry
-from engine_probe.engine.cpu.cpu_kv_pool import Pool, foreseen_pool, pool_of_share
+from engine_probe.engine.cpu.cpu_kv_pool import CpuPool, foreseen_pool, pool_of_share
 from engine_probe.engine.cpu.host_memory import available_bytes, memory_nodes
 from engine_probe.engine.memory_model import Term, weights_term
 from engine_probe.engine.models.geometry import BYTES
@@ -27,7 +27,7 @@ class HostMemory(NamedTuple):
     """What one engine takes of this machine's memory."""
 
     weights: Term  # of one rank; its size is None where the executor loads none
-    pool: Pool | None  # of one rank; None where vLLM decides it
+    pool: CpuPool | None  # of one rank; None where vLLM decides it
     ranks: int
     refusal: str | None  # why such an engine cannot start
 

@@ -19,7 +19,7 @@ from engine_probe.sweep.execution.oversized_points import (
     told,
     without_checkpoint,
 )
-from engine_probe.sweep.fleet.resources import Node
+from engine_probe.sweep.fleet.resources import RayNode
 from engine_probe.sweep.preflight.dry_run import memories_here, missing_files, pool_share, tokens_needed
 from engine_probe.sweep.preflight.duration_estimate import (
     DeviceSpeed,
@@ -41,7 +41,7 @@ class Target(NamedTuple):
     gpu: GpuMemory | None  # the smallest here, or the named one
     hardware: dict[str, Any] | None = None  # of this machine; None for a named GPU
     past: Sequence[Past] = ()
-    nodes: list[Node] | None = None  # of a fleet
+    nodes: list[RayNode] | None = None  # of a fleet
     here: DeviceSpeed | None = None  # of this machine; without it, what the hardware says was measured
 
     @property

@@ -11,7 +11,7 @@ import pytest
 
 from engine_probe.analysis.money.curve_costs import HOST_MEASURED, HOST_UNKNOWN, CurveCosts, LoadedWork, curve_costs
 from engine_probe.analysis.money.metrics import MONEY
-from engine_probe.analysis.money.prices import Burst, Cost, Power, Prices, Sold, Users, VariableCost
+from engine_probe.analysis.money.prices import Cost, Power, Prices, Sold, Surge, Users, VariableCost
 from engine_probe.analysis.money.run_costs import RunCosts
 from engine_probe.analysis.money.work import GpuUse, Work, together
 from engine_probe.analysis.run.energy import Energy, GpuEnergy
@@ -111,7 +111,7 @@ def test_a_variable_cost_follows_the_work(item: VariableCost, per_hour: float) -
 
 @pytest.mark.parametrize(("load", "per_hour"), [(64, 1), (65, 3), (128, 3), (129, 5)])
 def test_a_burst_costs_above_its_load_and_again_for_each_further_one(load: float, per_hour: float) -> None:
-    burst = Burst("server", above_concurrency=64, each=64, per_hour=2)
+    burst = Surge("server", above_concurrency=64, each=64, per_hour=2)
     prices = Prices("EUR", fixed=[Cost("all", per_hour=1)], burst=[burst])
     (level,) = curve_costs([at(load)], prices, "concurrent requests").levels
     assert level.mean("cost_per_hour") == per_hour
@@ -119,7 +119,7 @@ def test_a_burst_costs_above_its_load_and_again_for_each_further_one(load: float
 
 
 def test_a_burst_of_another_unit_is_left_out_aloud() -> None:
-    prices = Prices("EUR", fixed=[Cost("all", per_hour=1)], burst=[Burst("server", above_users=1, per_hour=2)])
+    prices = Prices("EUR", fixed=[Cost("all", per_hour=1)], burst=[Surge("server", above_users=1, per_hour=2)])
     found = curve_costs([at(8)], prices, "concurrent requests")
     assert found.levels[0].mean("cost_per_hour") == 1
     assert "server is not in the cost: it is needed above 1 users" in found.notes[0]
@@ -302,7 +302,7 @@ def test_a_break_even_that_noise_leaves_open_has_no_end() -> None:
 def test_the_best_level_is_told_from_those_that_are_surely_worse() -> None:
     assert curve_costs(noisy(RATES), EARNING).as_good == (16, 32)
     assert curve_costs(noisy(RATES), EARNING, apart=False).as_good == ()
-    dear = msgspec.structs.replace(EARNING, burst=[Burst("staff", above_concurrency=20, per_hour=1.0)])
+    dear = msgspec.structs.replace(EARNING, burst=[Surge("staff", above_concurrency=20, per_hour=1.0)])
     assert curve_costs(noisy(RATES), dear, "concurrent requests").as_good == (16,)
 
 

@@ -14,7 +14,7 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import Point, points
 from engine_probe.sweep.execution.oversized_points import beyond_fleet, beyond_machine, check_any_left, told
 from engine_probe.sweep.execution.runner import run_sweep
-from engine_probe.sweep.fleet.resources import Node
+from engine_probe.sweep.fleet.resources import RayNode
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
 from engine_probe.sweep.suite.forecast import Target, forecast
 from tests.support.sweeps.no_engine import NoEngine
@@ -50,7 +50,7 @@ def test_a_sweep_of_which_nothing_finds_room_is_refused() -> None:
 
 def test_on_a_fleet_what_no_machine_holds_is_left_out() -> None:
     found = points(read_sweep("kv_pressure", ["engine.arguments.tensor_parallel_size=[1, 4]"]))
-    reasons = beyond_fleet(found, [Node("a", "a", 8.0, 2.0), Node("b", "b", 8.0, 2.0)])
+    reasons = beyond_fleet(found, [RayNode("a", "a", 8.0, 2.0), RayNode("b", "b", 8.0, 2.0)])
     ranks = {point.engine.arguments["tensor_parallel_size"] for point in found if point.key in reasons}
     assert ranks == {4}
 

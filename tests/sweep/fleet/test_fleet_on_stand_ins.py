@@ -27,7 +27,7 @@ from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.fleet_engine import MOST_PLACES
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
-from engine_probe.sweep.fleet.resources import EngineShare, Node
+from engine_probe.sweep.fleet.resources import EngineShare, RayNode
 from engine_probe.sweep.fleet.runner import Fleet
 from engine_probe.sweep.fleet.transfers import carried
 from engine_probe.sweep.results.point_results import Unmeasured
@@ -103,9 +103,9 @@ class Machines:
         self.avoided: list[frozenset[str]] = []
         self.ahead_ns: dict[str, int] = {}
         self.loses: Callable[[str], bool] = lambda name: False
-        self.all = [Node(name, name, 1, 0) for name in "abcde"]
+        self.all = [RayNode(name, name, 1, 0) for name in "abcde"]
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[RayNode]:
         return [node for node in self.all if node.id not in self.gone]
 
     def start_worker(self, claim: EngineShare, avoid: frozenset[str], *engine: Any) -> StandIn:

@@ -9,10 +9,10 @@ import pytest
 from engine_probe.errors import UnavailableError, UnsupportedVersionError
 from engine_probe.sweep.fleet import installed_versions, ray_cluster
 from engine_probe.sweep.fleet.ray_cluster import RayCluster
-from engine_probe.sweep.fleet.resources import Node
+from engine_probe.sweep.fleet.resources import RayNode
 
 HERE = {"Python": "3.12.4", "engine_probe": "0.1.0 (1a2b3c4d)", "vLLM": "vllm 0.33.0"}
-ONE, OTHER = Node("a", "one", 8, 1), Node("b", "other", 8, 1)
+ONE, OTHER = RayNode("a", "one", 8, 1), RayNode("b", "other", 8, 1)
 
 
 def check(

@@ -6,13 +6,13 @@ import pytest
 
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
-from engine_probe.sweep.fleet.resources import EngineShare, Node, check_claims, claim_of, mixed_gpus
+from engine_probe.sweep.fleet.resources import EngineShare, RayNode, check_claims, claim_of, mixed_gpus
 from tests.support.values import values
 
-HEAD = Node("a", "head", 8, 0)
-FOUR = Node("b", "four", 64, 4, "H100")
-ONE = Node("c", "one", 16, 1, "L40S")
-SMALL, LARGE = Node("d", "small", 4, 0), Node("e", "large", 32, 0)
+HEAD = RayNode("a", "head", 8, 0)
+FOUR = RayNode("b", "four", 64, 4, "H100")
+ONE = RayNode("c", "one", 16, 1, "L40S")
+SMALL, LARGE = RayNode("d", "small", 4, 0), RayNode("e", "large", 32, 0)
 
 
 def engine(**arguments: object) -> EngineSpec:
@@ -63,7 +63,7 @@ def test_on_processors_each_rank_wants_a_core(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_fleet_without_a_core_is_refused() -> None:
     with pytest.raises(InputError, match="no machine with a CPU"):
-        check_claims([[engine()]], [Node("a", "head", 0, 0)])
+        check_claims([[engine()]], [RayNode("a", "head", 0, 0)])
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_different_cards_are_told_once() -> None:
     assert values(mixed_gpus([FOUR, ONE, FOUR])) == ["100", "2", "40", "1"]
 
 
-ROOM = [Node("a", "a", 16, 8), Node("b", "b", 16, 4)]
+ROOM = [RayNode("a", "a", 16, 8), RayNode("b", "b", 16, 4)]
 
 
 def test_engines_together_are_refused_where_there_is_no_room_for_all() -> None:
@@ -97,13 +97,13 @@ def test_engines_together_are_refused_where_there_is_no_room_for_all() -> None:
 
 def test_gpus_that_are_left_on_two_machines_hold_no_engine_of_two() -> None:
     with pytest.raises(InputError, match=r"3 engines together .* need 6 GPUs, and this fleet has 6 on 2 machines"):
-        check_claims([[engine(tensor_parallel_size=2)] * 3], [Node("a", "a", 16, 3), Node("b", "b", 16, 3)])
+        check_claims([[engine(tensor_parallel_size=2)] * 3], [RayNode("a", "a", 16, 3), RayNode("b", "b", 16, 3)])
 
 
 def test_large_engines_are_placed_first() -> None:
-    assert check_claims([[engine(), engine(), engine(tensor_parallel_size=4)]], [Node("a", "a", 16, 6)])
+    assert check_claims([[engine(), engine(), engine(tensor_parallel_size=4)]], [RayNode("a", "a", 16, 6)])
 
 
 def test_on_cpus_each_of_them_needs_a_machine() -> None:
     with pytest.raises(InputError, match="need 3 machines, and this fleet has 2: on CPUs each engine takes a machine"):
-        check_claims([[engine()] * 3], [Node("a", "a", 8, 0), Node("b", "b", 8, 0)])
+        check_claims([[engine()] * 3], [RayNode("a", "a", 8, 0), RayNode("b", "b", 8, 0)])

@@ -23,7 +23,7 @@ from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import Event, Moved, Placed
 from engine_probe.sweep.execution.runner import run_sweep
-from engine_probe.sweep.fleet.resources import EngineShare, Node
+from engine_probe.sweep.fleet.resources import EngineShare, RayNode
 from engine_probe.sweep.fleet.runner import Fleet
 from engine_probe.sweep.results.point_results import PointResult
 
@@ -303,6 +303,6 @@ def test_the_machines_are_what_ray_says(machines: Machines) -> None:
 
     with connected(machines.cluster.address) as cluster:
         nodes = cluster.nodes()
-        assert all(isinstance(node, Node) for node in nodes)
+        assert all(isinstance(node, RayNode) for node in nodes)
         assert {node.cpus for node in nodes if not node.gpus} == {0, 1}
         cluster.check_installed([node for node in nodes if EngineShare(1, 0).fits(node)], force=False)

@@ -16,7 +16,7 @@ from kernels_bench.options import FILE, Number
 
 if TYPE_CHECKING:
     from engine_probe.report.sections.load.capacity_plan import Planned
-    from engine_probe.report.sections.load.engine_choice import Choice
+    from engine_probe.report.sections.load.engine_choice import EngineChoice
 
 engine, load = map(under, ("Model and engine", "Load"))
 LENGTH = click.IntRange(min=1)
@@ -156,13 +156,13 @@ def planned(
 
 def choice(
     model: str, names: Sequence[str], given: dict[str, Any], found: Planned, asked: tuple[Sequence[str], float | None]
-) -> Choice:
+) -> EngineChoice:
     """Compare every number of GPUs on which the limits may be met."""
     from engine_probe.commands.sweep.plan.choice import candidates, read_limits
-    from engine_probe.report.sections.load.engine_choice import Choice
+    from engine_probe.report.sections.load.engine_choice import EngineChoice
 
     words, demand = asked
     offers = [each.offer for each in found.engines]
     plan = found.engines[0].plan
     compared = candidates(model, names, given, (plan.input_len, plan.output_len), (read_limits(words), demand), offers)
-    return Choice(compared, " ".join(words), demand, found.currency)
+    return EngineChoice(compared, " ".join(words), demand, found.currency)

@@ -11,7 +11,7 @@ from engine_probe.engine.twin.engine_choice import Candidate
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers, placed
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
 from engine_probe.report.sections.load.engine_choice import (
-    Choice,
+    EngineChoice,
     choice_json,
     choice_section,
     choice_sentences,
@@ -56,7 +56,7 @@ class Planned:
         return [each.plan for each in self.engines]
 
 
-def plan_document(found: Planned, words: Sequence[str] = (), choice: Choice | None = None) -> Document:
+def plan_document(found: Planned, words: Sequence[str] = (), choice: EngineChoice | None = None) -> Document:
     first, plans = found.plans[0], found.plans
     title = f"Predicted: {found.model} with {first.input_len:,} tokens in and {first.output_len:,} out"
     chart = bounds_chart(plans)
@@ -145,7 +145,7 @@ def step_table(plan: CapacityPlan) -> Table:
     return Table(columns, tuple(rows), title=named(plan))
 
 
-def plan_json(found: Planned, choice: Choice | None = None) -> dict[str, Any]:
+def plan_json(found: Planned, choice: EngineChoice | None = None) -> dict[str, Any]:
     """Return a plan as JSON holds it, or a list of several; sizes are bytes of one GPU."""
     each = [
         {**_one(one.plan), **costs_json(one), "changes_that_fit": list(found.changes.get(one.plan.device, ()))}

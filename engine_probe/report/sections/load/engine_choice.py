@@ -24,7 +24,7 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """Engines that were compared by limits on latencies, and the demand in requests per second, if there is one."""
 
     candidates: Sequence[Candidate]
@@ -41,7 +41,7 @@ def named(plan: CapacityPlan) -> str:
     return plan.device if plan.gpus == 1 else f"{plan.gpus} x {plan.device}"
 
 
-def choice_sentences(choice: Choice) -> Iterator[Sentence]:
+def choice_sentences(choice: EngineChoice) -> Iterator[Sentence]:
     """Yield the answer: the cheapest, or the one of the fewest GPUs where no price is known."""
     asked = choice.limits + ("" if choice.demand is None else f" and {choice.demand:g} requests/s")
     best = choice.best
@@ -61,7 +61,7 @@ def choice_sentences(choice: Choice) -> Iterator[Sentence]:
     )
 
 
-def nearest(choice: Choice) -> str:
+def nearest(choice: EngineChoice) -> str:
     """Say why the engine that comes nearest does not."""
     started = [each.plan for each in choice.candidates if each.plan.concurrency]
     if not started:
@@ -90,13 +90,13 @@ def gpu_words(each: Candidate) -> str:
     return f"{each.gpus} x {each.plan.device}"
 
 
-def choice_section(choice: Choice) -> Section:
+def choice_section(choice: EngineChoice) -> Section:
     """Return every number of GPUs that was compared."""
     rows = tuple(row(each, choice) for each in choice.candidates)
     return Section(f"Within {choice.limits}", tables=(Table(COLUMNS, rows, note=NOTE),), shown="always")
 
 
-def row(each: Candidate, choice: Choice) -> tuple[Cell | str, ...]:
+def row(each: Candidate, choice: EngineChoice) -> tuple[Cell | str, ...]:
     if each.bounds is None:
         why = "excluded" if each.plan.concurrency else "does not start"
         return (named(each.plan), Cell(why, "problem"), "-", "-", "-", "-", "-")
@@ -139,7 +139,7 @@ def costs_json(each: Candidate) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def choice_json(choice: Choice) -> dict[str, Any]:
+def choice_json(choice: EngineChoice) -> dict[str, Any]:
     best = choice.best
     return {
         "limits": choice.limits,

@@ -5,7 +5,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-from engine_probe.analysis.money.hardware_options import CheapestStep, Choice, CostRatio, JudgedRule, Offered, Rate
+from engine_probe.analysis.money.hardware_options import (
+    CheapestStep,
+    CostRatio,
+    HardwareChoice,
+    JudgedRule,
+    Offered,
+    Rate,
+)
 from engine_probe.evaluation.money.compared_options import CheapestByDemand, ComparedHardware
 from engine_probe.report.charts.model import Axis, Lines, Mark, Series, numbers
 from engine_probe.report.document import Column, Document, Section, Table, says, table
@@ -78,7 +85,7 @@ def demand_words(found: ComparedHardware) -> str:
     return f"{demand.requests_per_minute:g} requests/min{within}"
 
 
-def counted(count: int | None, choice: Choice) -> str:
+def counted(count: int | None, choice: HardwareChoice) -> str:
     return choice.option.name if count == 1 else f"{count} × {choice.option.name}"
 
 
@@ -185,7 +192,7 @@ def option_cells(
     yield f"{option.how}; doubt: {option.doubt}" if option.doubt else option.how
 
 
-def engines(choice: Choice) -> str:
+def engines(choice: HardwareChoice) -> str:
     """Return how many of it a demand needs: for sure, and by the upper end of its rate."""
     ends: tuple[int | None, int | None] = (choice.hoped, choice.count)
     if ends[0] is None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from engine_probe.analysis.step.ceiling_use import DECODE_ONLY, MIXED, PREFILL_ONLY, WITH_PREFILL, kinds
 from engine_probe.analysis.step.ceilings import Ceiling
-from engine_probe.analysis.step.roofline import Range, Roofline
+from engine_probe.analysis.step.roofline import Roofline, RooflineRange
 from engine_probe.analysis.step.step_time import CLOCKS
 from engine_probe.report.charts.model import Axis, Lines, Reals, Series, numbers, placed
 from engine_probe.report.document import Figure, Section, says
@@ -134,27 +134,27 @@ def roofline_figures(found: Roofline | str) -> Iterator[Figure]:
             yield Figure(f"{title}{impossible or doubt}", share_of(rate, ceiling))
 
 
-def rate_words(title: str, what: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
+def rate_words(title: str, what: str, unit: str, ceiling: Ceiling | None, rate: RooflineRange) -> str:
     if ceiling is None:
         return f"{title}: {what} at {rates(rate, unit)}."
     used = f"{share_of(rate, ceiling)} of {ceiling_text(ceiling)}"
     return f"{title}: {used}. {capitalized(what)} at {rates(rate, unit)}."
 
 
-def aside(steps: str, unit: str, ceiling: Ceiling | None, rate: Range) -> str:
+def aside(steps: str, unit: str, ceiling: Ceiling | None, rate: RooflineRange) -> str:
     share = f" ({share_of(rate, ceiling)} of the ceiling)" if ceiling else ""
     return f" In {steps}: {rates(rate, unit)}{share}."
 
 
-def share_of(rate: Range, ceiling: Ceiling) -> str:
-    return range_of(Range(rate.least / ceiling.per_s, rate.most / ceiling.per_s))
+def share_of(rate: RooflineRange, ceiling: Ceiling) -> str:
+    return range_of(RooflineRange(rate.least / ceiling.per_s, rate.most / ceiling.per_s))
 
 
-def range_of(share: Range) -> str:
+def range_of(share: RooflineRange) -> str:
     return between(percent(share.least), percent(share.most))
 
 
-def rates(rate: Range, unit: str) -> str:
+def rates(rate: RooflineRange, unit: str) -> str:
     close = rate.most - rate.least <= SAME * rate.most
     return between(per_second(rate.least, unit), per_second(rate.least if close else rate.most, unit))
 
