@@ -150,7 +150,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(engine_lifetime.subprocess, "Popen", popen)
 
-    modules = ("execution.engine_run", "fleet.fleet_engine", "fleet.cluster", "fleet.runner", "replicas.replica_set")
+    modules = (
+        "execution.engine_run",
+        "fleet.fleet_engine",
+        "fleet.machine_cluster",
+        "fleet.runner",
+        "replicas.replica_set",
+    )
     for module in (*modules, "fleet.placing_order"):
         monkeypatch.setattr(f"engine_probe.sweep.{module}.TICK_SECONDS", 0.05)
     plant()
