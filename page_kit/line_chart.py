@@ -8,7 +8,7 @@ from itertools import pairwise
 from page_kit.chart_words import chart_words, line_words, number
 from page_kit.html import Html, element, joined
 from page_kit.scale import Scale, ticks
-from page_kit.svg import colour, drawing, stroke, text
+from page_kit.svg import BORDERS, PATTERNS, colour, drawing, round_of, stroke, text
 
 TINTS = {"spare": "#12a37c", "unclear": "#7a8699", "shared": "#3b7de0", "plateau": "#d9730d", "overload": "#d64545"}
 MOST_SPOTS = 60  # of a line with its points marked
@@ -167,12 +167,16 @@ def drawn(line: Series, spots: Sequence[Point], floor: float) -> Iterator[Html]:
         outline = f"{path[0][0]:.1f},{floor:g} {points} {path[-1][0]:.1f},{floor:g}"
         yield element("polygon", points=outline, fill=paint, fill_opacity="0.16")
     if line.style != "dots" and len(path) > 1:
-        dash = {"stroke_dasharray": "6 4"} if line.style == "dashed" else {}
+        pattern = PATTERNS[round_of(line.colour)] or ("6 4" if line.style == "dashed" else "")
+        dash = {"stroke_dasharray": pattern} if pattern else {}
         yield element("polyline", points=points, fill="none", stroke=paint, stroke_width=1.6, **dash)
     if line.style == "dots" or (line.style == "both" and len(spots) <= MOST_SPOTS):
         for x, y, tooltip in spots:
             title = [element("title", tooltip)] if tooltip else []
-            yield element("circle", *title, cx=x, cy=y, r=3.2, fill=paint)
+            inside = (
+                {"fill": "none", "stroke": paint, "stroke_width": 1.6} if round_of(line.colour) else {"fill": paint}
+            )
+            yield element("circle", *title, cx=x, cy=y, r=3.2, **inside)
 
 
 def steps(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
@@ -184,10 +188,19 @@ def steps(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]
 
 
 def key(names: Iterable[tuple[str, int]]) -> Html:
-    """Say which colour is which, without a style sheet too."""
+    """Say which colour and pattern is which, without a style sheet too."""
     square = "display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:5px;vertical-align:-1px"
+
+    def filled(number: int) -> str:
+        again = round_of(number)
+        return (
+            f"box-sizing:border-box;border:2px {BORDERS[again]} {colour(number)}"
+            if again
+            else f"background:{colour(number)}"
+        )
+
     marks = (
-        element("span", element("i", style=f"{square};background:{colour(number)}"), label, style="margin-right:14px")
+        element("span", element("i", style=f"{square};{filled(number)}"), label, style="margin-right:14px")
         for label, number in names
     )
     return element("div", *marks, class_="key", style="font-size:12px")

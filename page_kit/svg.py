@@ -9,10 +9,19 @@ from page_kit.html import Html, element
 
 PALETTE = ("#3b7de0", "#d9730d", "#12a37c", "#d64545", "#8a63d2", "#868e99", "#d15cc3", "#8f7d00")
 
+# Lines beyond the palette have its colours again, in patterns of their own and with hollow points.
+PATTERNS = ("", "2 3", "12 3 2 3")
+BORDERS = ("solid", "dotted", "dashed")  # the patterns as the key shows them
+
 
 def colour(number: int) -> str:
     place = number % len(PALETTE)
     return f"var(--c{place}, {PALETTE[place]})"
+
+
+def round_of(number: int) -> int:
+    """Return how often the palette was used up before this line; the last pattern serves for all that are beyond."""
+    return min(number // len(PALETTE), len(PATTERNS) - 1)
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", **more: str) -> Html:

@@ -20,6 +20,20 @@ def test_points_lie_between_the_ends_of_the_axes() -> None:
     assert chart("it", [], Scale("x"), Scale("y")) == ""
 
 
+def test_curves_beyond_the_palette_have_patterns_of_their_own_in_the_key_too() -> None:
+    """The 1st, 9th and 17th have one colour: a whole line, dots and dashes, the latter two with hollow points."""
+    series = [Series(f"curve {number}", ((0, number, ""), (1, number, "")), number) for number in range(17)]
+    drawn = chart("it", series, Scale("x"), Scale("y"))
+    lines = re.findall(r"<polyline [^>]*?>", drawn)
+    paints = re.findall(r'<polyline [^>]*? stroke="([^"]+)"', drawn)
+    dashes = [found.group(1) if (found := re.search(r'stroke-dasharray="([^"]+)"', line)) else "" for line in lines]
+    assert len(set(zip(paints, dashes, strict=True))) == 17
+    assert (paints[0], dashes[0]) == (paints[8], "")
+    assert len(re.findall(r'<circle [^>]*fill="none"', drawn)) == 2 * 9
+    marks = re.findall(r'<i style="([^"]+)"', drawn)
+    assert len(set(marks)) == 17
+
+
 def test_a_level_holds_until_the_next_value_and_an_area_stands_on_the_axis() -> None:
     drawn = chart("it", [Series("a", ((0, 1, ""), (1, 2, "")), style="area")], Scale("x"), Scale("y"))
     (path,) = re.findall(r'<polyline points="([^"]+)"', drawn)

@@ -16,6 +16,9 @@
   };
   const seriesColour = (line) => line.shade == null ? colour(`c${line.colour % 8}`)
     : between(root.dataset.theme === "dark" ? 0.28 + 0.72 * line.shade : 0.8 * line.shade);
+  // Series beyond the eight colours have them again, in patterns of their own and with hollow points.
+  const PATTERNS = [null, [2, 3], [12, 3, 2, 3]], BORDERS = ["solid", "dotted", "dashed"];
+  const again = (line) => line?.shade == null ? Math.min(Math.floor((line?.colour || 0) / 8), PATTERNS.length - 1) : 0;
   const make = (tag, text, parent) => {
     const node = document.createElement(tag);
     node.textContent = text;
@@ -150,7 +153,8 @@
   const aligned = (spec, width) => spec.sync && width >= 480;
   const SIDE = 60, LABEL = 20;
   const room = (_, values) => 20 + 7 * Math.max(2, ...(values || []).map((value) => String(value ?? "").length));
-  const markers = (spec) => ({ width: 3, dash: (_, number) => ["dashed", "until"].includes(spec.series[number - 1]?.style) ? "dashed" : spec.series[number - 1]?.style === "dots" ? "dotted" : "solid", fill: () => "transparent" });
+  const border = (line) => ["dashed", "until"].includes(line?.style) ? "dashed" : line?.style === "dots" ? "dotted" : BORDERS[again(line)];
+  const markers = (spec) => ({ width: 3, dash: (_, number) => border(spec.series[number - 1]), fill: () => "transparent" });
 
   const cursor = (spec) => ({ drag: { x: true, y: false }, ...(spec.sync ? { sync: { key: spec.sync, scales: ["x", null] } } : {}) });
 
@@ -174,10 +178,10 @@
       const dots = line.style === "dots", shade = line.style === "shade";
       return {
         class: line.follows ? "follows" : line.style, alpha: shade ? 0.25 : 1, label: line.label, scale: `y${line.axis}`, stroke: seriesColour(line), width: dots ? 0 : 1.5, spanGaps: true,
-        ...(line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
+        ...(again(line) ? { dash: PATTERNS[again(line)] } : line.style === "dashed" ? { dash: [6, 4] } : {}), ...(dots ? { paths: () => null } : {}),
         ...(line.style === "step" ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
         ...(line.style === "until" ? { paths: uPlot.paths.stepped({ align: -1, extend: true }), dash: [6, 4] } : {}),
-        points: { show: dots || line.style === "both", size: 5, fill: seriesColour(line) },
+        points: { show: dots || line.style === "both", size: 5, fill: again(line) ? colour("card") : seriesColour(line) },
         value: (u, _, number, at) => values(spec, u, number, at) + interval(line, at) + (line.names?.[at] ? ` at ${line.names[at]}` : ""),
       };
     });
