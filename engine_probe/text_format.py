@@ -21,13 +21,13 @@ def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def duration(ns: float | None) -> str:
-    """Return nanoseconds with three figures and a unit; "-" for None."""
+    """Return nanoseconds with three figures and a unit, a few of them with two; "-" for None."""
     if ns is None:
         return "-"
     for unit, size in (("s", 1e9), ("ms", 1e6)):
         if ns >= size:
             return f"{figures(ns / size)} {unit}"
-    return f"{figures(ns / 1e3)} µs"
+    return f"{figures(ns / 1e3)} µs" if ns >= 10 or ns <= 0 else f"{ns:.2g} ns"
 
 
 def long_duration(seconds: float) -> str:

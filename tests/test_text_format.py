@@ -20,7 +20,15 @@ def test_a_model_has_no_path_and_no_digest_in_its_name(given: str, shown: str) -
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(None, "-"), (1_234, "1.23 µs"), (12_345_678, "12.3 ms"), (123_456_789, "123 ms"), (1.5e9, "1.50 s")],
+    [
+        (None, "-"),
+        (0, "0.00 µs"),
+        (3, "3 ns"),
+        (1_234, "1.23 µs"),
+        (12_345_678, "12.3 ms"),
+        (123_456_789, "123 ms"),
+        (1.5e9, "1.50 s"),
+    ],
 )
 def test_three_figures_and_a_unit(ns: float | None, text: str) -> None:
     assert duration(ns) == text

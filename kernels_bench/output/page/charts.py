@@ -41,7 +41,8 @@ def documented(model: str, test: str, name: str, xs: Sequence[float], scale: flo
     if not row or not ceiling or not xs:
         return []
     ends = tuple((x, ceiling / scale, "") for x in (min(xs), max(xs)))
-    return [Series(f"{model}: {row.source}", ends, style="dashed")]
+    source = row.source if row.source.startswith(model) else f"{model}: {row.source}"
+    return [Series(source, ends, style="dashed")]
 
 
 def by_size(report: Report) -> Iterator[Html]:
@@ -70,7 +71,7 @@ def by_shape(report: Report) -> Iterator[Html]:
         series.append(Series(target, points, style="dots"))
         ceilings[model] = documented(model, "gemm", "bf16", [point[0] for point in points], 1e12)
     note = "One dot per shape of the search, measured briefly; the best three were measured in full."
-    scales = Scale("10⁹ operations in one product", True, thousands), Scale("TFLOP/s")
+    scales = Scale("GFLOP in one product", True, thousands), Scale("TFLOP/s")
     yield from lines("BF16 products by shape", note, series, ceilings, *scales)
 
 
@@ -93,7 +94,11 @@ def decoding(report: Report) -> Iterator[Html]:
 
 def between(report: Report) -> Iterator[Html]:
     targets = [part.device.target for part in report.devices]
-    for name, title in (("one way", "GPU to GPU, one way"), ("both ways", "Both ways"), ("latency", "Latency")):
+    for name, title in (
+        ("one way", "GPU to GPU, one way"),
+        ("both ways", "GPU to GPU, both ways"),
+        ("latency", "GPU to GPU, latency"),
+    ):
         cells = {}
         for result in report.results:
             if result.figure and (result.test, result.name) == ("p2p", name):
@@ -117,7 +122,7 @@ def sustained_run(report: Report) -> Iterator[Html]:
     for part in report.devices:
         for sustained in figures_of(report, part.device.target, "sustained"):
             rates.append(Series(part.device.target, tuple(over_time(sustained))))
-    yield from over_seconds("rate", "10¹² operations per second", "The median of each round.", rates)
+    yield from over_seconds("rate", "TFLOP/s", "The median of each round.", rates)
     for title, unit, column, scale in (
         ("power", "W", "power_mw", 1e3),
         ("temperature", "°C", "temperature_c", 1.0),

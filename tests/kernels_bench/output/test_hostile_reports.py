@@ -39,7 +39,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "a buffer in words": (lambda d: figure(d, "copy").update(detail={"buffer_bytes": "x"}), "'x' for buffer_bytes"),
     "memory of 400 digits": (
         lambda d: d["devices"][0]["device"].update(memory_bytes=10**400),
-        "report of kernels_bench",
+        "devices[0].device.memory_bytes",
     ),
     "a temperature of 2**70": (lambda d: d["devices"][0]["curve"][0].update(temperature_c=2**70), "int"),
 }

@@ -8,7 +8,7 @@ from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.lengths import TTFT, OverLength, fitted_lines, length_charts
 from engine_probe.report.document import Section, Sentence, sure
-from engine_probe.text_format import duration
+from engine_probe.text_format import duration, percent
 
 METHOD = (
     "Each fit minimises the squared relative errors over all points; its intervals have 95%. A parabola is preferred "
@@ -73,7 +73,7 @@ def form_words(fit: LineOrParabola, longest: float) -> str:
     share = square.value * longest**2 / fit.parabola.at(longest)
     return (
         f"a parabola fits better than a straight line ({p_words(square.p)}); at {longest:,.0f} tokens its square is "
-        f"{share:.0%} of the time"
+        f"{percent(share)} of the time"
     )
 
 
