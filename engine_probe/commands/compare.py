@@ -206,4 +206,5 @@ def show(compared: ComparisonShown, gates: Sequence[Gate], kind: str, strict: bo
     elif kind == "markdown":
         click.echo(markdown(compared.document()), nl=False)
     else:
-        print_document(compared.document(), output_console(PIPED_WIDTH), verbose, MORE, LINES)
+        lines = LINES * len(compared.found)
+        print_document(compared.document(), output_console(PIPED_WIDTH), verbose, MORE, lines)

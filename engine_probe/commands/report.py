@@ -34,13 +34,6 @@ class ReportOptions:
     scores: Path | None
     reference: str | None
 
-    @property
-    def lines(self) -> int | None:
-        """Return what a report in a terminal is shortened to: not at all where an option adds a section to it."""
-        from engine_probe.report.brief_document import LINES
-
-        return None if self.prices or self.scores or self.reference else LINES
-
 
 @dataclass(frozen=True)
 class Made:
@@ -51,7 +44,7 @@ class Made:
     figures: Callable[[], bytes]
     more: str  # what --verbose and --html add
     code: int
-    lines: int | None = None  # what it is shortened to in a terminal
+    is_short: bool = True  # in a terminal
 
 
 RUN_MORE = "--verbose shows memory, hardware use and statistics; --html FILE draws the charts."
@@ -145,11 +138,13 @@ def command(
 
 
 def write(made: Made, page: Path | None, figures: Path | None, text: Path | None, verbose: bool) -> None:
+    from engine_probe.report.brief_document import LINES
     from engine_probe.report.renderers.markdown import markdown
 
     as_text = text, lambda: markdown(made.document).encode()
     files = page_file(page, made.page), (figures, made.figures), as_text
-    show_document(made.document, *files, verbose=verbose, more=made.more, lines=made.lines)
+    lines = LINES if made.is_short else None
+    show_document(made.document, *files, verbose=verbose, more=made.more, lines=lines)
 
 
 def refuse_for_a_run(folder: Path, scores: Path | None, reference: str | None) -> None:
@@ -197,7 +192,7 @@ def report_forward_passes(path: Path) -> Made:
 
     passes = load_forward_passes(path)
     document = forward_pass_document(passes)
-    return Made(document, lambda: document, lambda: pass_figures(passes), PASSES_MORE, code=0)
+    return Made(document, lambda: document, lambda: pass_figures(passes), PASSES_MORE, code=0, is_short=False)
 
 
 def report_one(folder: Path, asked: ReportOptions) -> Made:
@@ -224,7 +219,7 @@ def report_run(folder: Path, asked: ReportOptions) -> Made:
     money = run_money(found, asked.prices, asked.slo, asked.at)
     document = run_document(run, found, money)
     code = 0 if run.status == COMPLETE else 1
-    return Made(document, lambda: document, lambda: run_figures(run, found, money), RUN_MORE, code, asked.lines)
+    return Made(document, lambda: document, lambda: run_figures(run, found, money), RUN_MORE, code)
 
 
 def report_sweep(folder: Path, asked: ReportOptions) -> Made:
@@ -250,7 +245,6 @@ def report_sweep(folder: Path, asked: ReportOptions) -> Made:
         lambda: sweep_figures(swept, found, money),
         SWEEP_MORE,
         code=0 if swept.points and whole else 1,
-        lines=asked.lines,
     )
 
 
@@ -277,6 +271,7 @@ def report_experiment(folders: Sequence[Path], asked: ReportOptions) -> Made:
         lambda: experiment_figures(experiment, found, money),
         EXPERIMENT_MORE,
         code=0 if points and all(point.analysis or point.unprobed for point in points) else 1,
+        is_short=False,
     )
 
 

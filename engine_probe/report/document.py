@@ -6,8 +6,9 @@ notebook or as Markdown. A section is read in the order figures, sentences, char
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from engine_probe.analysis.compare.changes import Change
@@ -20,6 +21,9 @@ Shown = Literal["always", "verbose", "page"]
 # Where a column is shown: always, not in a narrow terminal, or on pages only.
 Room = Literal["always", "spare", "page"]
 
+# Ranks of sentences: what an option asked for, what the reader came for, the rest, and what is of use only to some.
+ASKED, ANSWER, USUAL, EXTRA = range(4)
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -28,6 +32,7 @@ class Sentence:
     label: str = ""  # printed before the text, in bold
     command: bool = False  # contains a command to copy, which a terminal must not break into lines
     detail: bool = False  # explains another sentence, or where its figures come from: in a terminal with --verbose
+    rank: int = USUAL  # where a terminal has no room, those of the highest rank go first
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Column:
     words: bool = False  # text: aligned left and wrapped if necessary; figures are aligned right and never wrapped
     short: str = ""  # the title in a terminal
     room: Room = "always"
+    is_name: bool = False  # where it has to be cut, its middle is left out: names that begin alike end differently
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class Table:
     note: str = ""
     first: int = 0  # number of rows that a terminal shows without --verbose; 0: all
     telling: tuple[int, ...] = ()  # places of rows, the most telling first, where they are not the first ones
+    row: str = "row"  # what a row is
+    one_line: bool = False  # a terminal gives each row one line: words are cut, and what stands below a figure left out
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,9 @@ class Section:
     parts: tuple[Section, ...] = ()
     details: tuple[Section, ...] = ()  # folded on a page: statistics, sources, formulas
     shown: Shown = "verbose"
+    overview: Table | None = None  # in place of the tables, where a terminal has no room for them
+    asked: bool = False  # by an option: where a terminal has no room, other sections go first
+    answers: int = 0  # the report of sweeps among others: how many sentences of it a terminal shows without --verbose
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,15 @@ def table(
     places = set(words)
     columns = (each if isinstance(each, Column) else Column(each, place in places) for place, each in enumerate(titles))
     return Table(tuple(columns), tuple(map(tuple, rows)), title, note, first)
+
+
+def spread(count: int, telling: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return the places of so many rows: the ends, those that are known to be telling, then the middles of gaps."""
+    found = dict.fromkeys([0, count - 1, *telling])
+    while len(found) < count:
+        low, high = max(pairwise(sorted(found)), key=lambda gap: gap[1] - gap[0])
+        found[(low + high) // 2] = None
+    return tuple(found)
 
 
 def sure(*texts: str, title: str = SURE) -> tuple[Section, ...]:

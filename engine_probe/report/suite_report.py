@@ -7,12 +7,13 @@ from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.experiment import experiment
 from engine_probe.recordings.suite import SectionState, Suite
 from engine_probe.recordings.sweep import Swept
-from engine_probe.report.document import Document, Section, Sentence, says
+from engine_probe.report.document import ASKED, Document, Section, Sentence
 from engine_probe.report.experiment_report import experiment_document
 from engine_probe.report.sections.experiment.suite import suite_verdict
 from engine_probe.report.sweep_report import Evaluation, sweep_document
 from engine_probe.text_format import counted
 
+FEW = 2  # sentences of a sweep, in a terminal
 Evaluate = Callable[[Swept, Sequence[Curve], str | None], Evaluation]  # with a table of published figures, or None
 
 
@@ -32,7 +33,7 @@ def counted_points(suite: Suite) -> str:
 def document_section(suite: Suite, number: int, evaluate: Evaluate) -> Section:
     """Return a section of the document: its sweeps as one experiment, or one after the other."""
     section, sweeps = suite.state.sections[number], suite.of_section(number)
-    note = says([section.note]) if section.note else ()
+    note = (Sentence(section.note, rank=ASKED),) if section.note else ()
     if not sweeps:
         return Section(
             section.title, sentences=(*note, Sentence(f"Nothing of it is {suite.state.how}.", "soft")), shown="always"
@@ -42,24 +43,26 @@ def document_section(suite: Suite, number: int, evaluate: Evaluate) -> Section:
     else:
         parts = [alone(name, swept, section, evaluate) for name, swept in sweeps.items()]
     if len(parts) == 1:
-        return replace(parts[0], title=section.title, sentences=(*note, *parts[0].sentences))
+        (part,) = parts
+        sentences, answers = (*note, *part.sentences), part.answers + len(note)
+        return replace(part, title=section.title, sentences=sentences, answers=answers)
     return Section(section.title, sentences=note, parts=tuple(parts), shown="always")
 
 
 def together(section: SectionState, sweeps: dict[str, Swept], evaluate: Evaluate) -> Section:
     found = experiment(sweeps, section.title)
     lines = found.curves
-    return as_section(
-        section.title, experiment_document(found, lines, evaluate(found.together, lines, section.reference))
-    )
+    document = experiment_document(found, lines, evaluate(found.together, lines, section.reference))
+    return as_section(section.title, document, max(FEW, len(lines)))
 
 
 def alone(name: str, swept: Swept, section: SectionState, evaluate: Evaluate) -> Section:
     lines = curves(swept.points)
     document = sweep_document(swept, lines, evaluate(swept, lines, section.reference))
-    return as_section(f"{name}: {swept.question}", document)
+    return as_section(f"{name}: {swept.question}", document, FEW)
 
 
-def as_section(title: str, document: Document) -> Section:
+def as_section(title: str, document: Document, answers: int) -> Section:
     """Return a report as a section of another: its verdict, and its sections as parts."""
-    return replace(document.verdict, title=title, parts=(*document.verdict.parts, *document.sections), shown="always")
+    parts = (*document.verdict.parts, *document.sections)
+    return replace(document.verdict, title=title, parts=parts, shown="always", answers=answers)

@@ -84,7 +84,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     compared, for_answers = integrity(swept), bool(swept.asked.get("check_integrity"))
     answers = (*integrity_sections(compared), sampled_section(sampled_runs(swept)))
     sections = (
-        *(answers if for_answers else ()),
+        *(replace(section, asked=True) for section in answers if for_answers),
         *claim_sections(swept, reference, tested, qualities),
         *quality_sections(qualities),
         replace(growth, sentences=()),

@@ -1,13 +1,14 @@
-"""A document in a terminal is shortened until it fits: what is least missed goes first, cautions stay."""
+"""A document in a terminal is shortened until it fits: what is least missed goes first, cautions last."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
 
 from engine_probe.report.brief_document import LINES
-from engine_probe.report.document import Column, Document, Section, Sentence, Table, says, table
+from engine_probe.report.document import ANSWER, ASKED, EXTRA, Column, Document, Section, Sentence, Table, says, table
 from engine_probe.report.renderers.terminal import print_document
 
 WIDTH = 100
@@ -22,7 +23,9 @@ def shown(document: Document, lines: int | None = LINES, verbose: bool = False) 
 
 
 def levels(count: int, telling: tuple[int, ...] = ()) -> Table:
-    return Table((Column("load"),), tuple((f"level {number}",) for number in range(count)), telling=telling)
+    return Table(
+        (Column("load"),), tuple((f"level {number}",) for number in range(count)), telling=telling, row="level"
+    )
 
 
 def section(name: str, sentences: int) -> Section:
@@ -78,11 +81,80 @@ def test_the_most_telling_levels_are_kept_in_their_order() -> None:
     assert sum(line.strip().startswith("level ") for line in shown(document, verbose=True)) == 40
 
 
-def test_cautions_stay_however_many_there_are() -> None:
+def test_cautions_outlast_sentences_and_those_left_out_are_counted() -> None:
     cautions = says((f"Caution {number}." for number in range(30)), "caution")
     lines = shown(Document("Title", "", verdict(*cautions, *says(f"Plain {number}." for number in range(4)))))
-    assert sum(line.startswith("Caution") for line in lines) == 30
+    kept = [line for line in lines if line.startswith("Caution")]
+    assert len(lines) == LINES
+    assert kept == [f"Caution {number}." for number in range(len(kept))]
+    assert f"{30 - len(kept)} more cautions: --verbose" in lines
     assert [line for line in lines if line.startswith("Plain")] == ["Plain 0.", "Plain 1."]
+
+
+def test_problems_outlast_cautions() -> None:
+    cautions = says((f"Caution {number}." for number in range(30)), "caution")
+    lines = shown(Document("Title", "", verdict(*cautions, *says(["A problem."], "problem"))))
+    assert len(lines) == LINES
+    assert "A problem." in lines
+
+
+def test_what_an_option_asked_for_outlasts_answers() -> None:
+    filler = says(f"Plain {number}." for number in range(30))
+    rare, answer, asked = (Sentence(f"{rank}", rank=rank) for rank in (EXTRA, ANSWER, ASKED))
+    lines = shown(Document("Title", "", verdict(rare, *filler, answer, asked)))
+    assert len(lines) == LINES
+    assert {str(ANSWER), str(ASKED)} <= set(lines)
+    assert str(EXTRA) not in lines
+
+
+def test_a_section_that_was_asked_for_outlasts_others() -> None:
+    asked = replace(section("asked", 8), asked=True)
+    lines = shown(Document("Title", "", verdict(*says(["First."])), (section("other", 18), asked)))
+    assert len(lines) <= LINES
+    assert {"asked", "asked 7."} <= set(lines)
+    assert "other" not in lines
+
+
+def test_what_fits_comes_back() -> None:
+    """Hiding a long section makes room for the notes that were taken away before it."""
+    noted = table(("load",), [("level 0",)], note="A note.")
+    lines = shown(Document("Title", "", verdict(Sentence("So."), tables=(noted,)), (section("far", 30),)))
+    assert "A note." in lines
+    assert "far" not in lines
+
+
+def test_one_table_of_all_curves_stands_for_several() -> None:
+    overview = Table((Column("settings", words=True),), tuple((f"curve {number}",) for number in range(3)))
+    curves = replace(verdict(Sentence("So."), tables=(levels(9), levels(9), levels(9))), overview=overview)
+    lines = shown(Document("Title", "", curves))
+    assert len(lines) <= LINES
+    assert {"curve 0", "curve 1", "curve 2"} <= {line.strip() for line in lines}
+    assert not any(line.strip().startswith("level ") for line in lines)
+
+
+def test_a_long_cell_is_cut_to_one_line() -> None:
+    long = Table((Column("settings", words=True), Column("rate")), tuple(("word " * 60, str(n)) for n in range(6)))
+    lines = shown(Document("Title", "", verdict(Sentence("So."), tables=(long,))))
+    assert len(lines) <= LINES
+    assert [line.split()[-1] for line in lines if "…" in line] == [str(n) for n in range(6)]
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
+    names = tuple((f"first {'and ' * 60}last {number}",) for number in range(9))
+    lines = shown(Document("Title", "", verdict(tables=(Table((Column("name", words=True, is_name=True),), names),))))
+    assert [line.split()[-1] for line in lines if line.startswith("first ")] == [str(number) for number in range(9)]
+
+
+def test_of_several_reports_a_few_lines_each_are_shown_and_what_is_common_once() -> None:
+    common = Sentence("All of them are predicted.", "caution")
+    reports = tuple(
+        replace(section(f"sweep {number}", 9), sentences=(common, *section(f"sweep {number}", 9).sentences), answers=2)
+        for number in range(20)
+    )
+    lines = shown(Document("Title", "", verdict(Sentence("20 of 20.")), reports))
+    assert lines.count(common.text) == 1
+    assert [line for line in lines if line.startswith("sweep 7")] == ["sweep 7", "sweep 7 0.", "sweep 7 1."]
+    assert lines[-1] == MORE
 
 
 def test_wrapped_lines_count() -> None:

@@ -53,9 +53,17 @@ def test_its_sections_are_those_of_the_document(suite: Path) -> None:
     assert shown.exit_code == 1  # one sweep is missing
     words = re.sub(r"\s+", " ", shown.stdout)
     order = ["3 of 4 sweeps complete.", "two_gpus: 2 ranks need as many GPUs.", "6.1 Concurrency Read this first."]
-    order += ["model small: The KV pool", "6.2 Length", "Published: A paper", "6.3 Ranks Nothing of it is measured."]
+    order += ["model small: The KV pool", "6.2 Length", "6.3 Ranks Nothing of it is measured."]
     places = [words.index(part) for part in order]
     assert places == sorted(places)
+    assert "Published: A paper" not in words
+    assert "Published: A paper" in report(suite, "--verbose").stdout
+
+
+@pytest.mark.lengthy
+def test_a_few_lines_of_each_sweep_are_shown(suite: Path) -> None:
+    _, together, alone, ranks = re.split("^6[.][123] .*$", report(suite).stdout, flags=re.MULTILINE)
+    assert max(len(part.strip().splitlines()) for part in (together, alone, ranks)) <= 8
 
 
 @pytest.mark.lengthy

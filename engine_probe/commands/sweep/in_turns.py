@@ -10,6 +10,7 @@ from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import make_folder
 from engine_probe.errors import InputError
 from engine_probe.evaluation.occasions import FEWEST, compare_occasions
+from engine_probe.report.brief_document import LINES
 from engine_probe.report.compare_document import compare_document
 from engine_probe.report.renderers.terminal import print_document
 from engine_probe.sweep.definition.sweep_file import SweepFile
@@ -57,6 +58,6 @@ def compare_sides(before: Sequence[Path], after: Sequence[Path]) -> None:
         return
     console = output_console(PIPED_WIDTH)
     console.print()
-    print_document(compare_document([found], []), console)
+    print_document(compare_document([found], []), console, lines=LINES)
     again = f"engine_probe compare {' '.join(map(str, before))} --against {' '.join(map(str, after))}"
     console.print(f"The same again: {again}", soft_wrap=True, style="dim")

@@ -94,7 +94,7 @@ def passes_html(passes: ForwardPasses) -> str:
 def summary_html(summary: Summary) -> str:
     """Return what speaks against a summary, its headlines, its latencies, and how reliable they are."""
     doubts = (replace(sentence, tone="soft") for sentence in judgements(summary))
-    sentences = (*says(summary.notes, "problem"), *says((*headlines(summary), *recomputed(summary))))
+    sentences = (*says(summary.notes, "problem"), *headlines(summary), *says(recomputed(summary)))
     latencies = Section(sentences=sentences, tables=(latency_table(summary),))
     return page_of(*section_parts(latencies), *map(sentence_html, doubts))
 

@@ -1,6 +1,7 @@
 """A document in a terminal: the sections that are always shown, and all cautions; with `verbose` nearly all of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from io import StringIO
 from itertools import accumulate, pairwise
 
@@ -10,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
 from rich.text import Text
 
-from engine_probe.report.brief_document import brief_document
+from engine_probe.report.brief_document import KEPT_TONES, brief_document
 from engine_probe.report.document import SURE, Bar, Cell, Column, Document, Section, Sentence, Table
 from engine_probe.text_format import counted, plain
 
@@ -40,24 +41,30 @@ LONGEST_WORD = 24  # cells; longer words may be broken in a narrow terminal
 def print_document(
     document: Document, console: Console, verbose: bool = False, more: str = "", lines: int | None = None
 ) -> None:
-    """Print a document, shortened to so many lines unless `verbose`; `more` is the last one if something was left out.
-
-    Cautions stay, so a document of many may be longer.
-    """
-    shortened = False
+    """Print a document, shortened to so many lines unless `verbose`; if something is left out, `more` is the last."""
+    is_shortened, cautions = False, 0
+    last = Text(plain(more), "dim")
     if lines is not None and not verbose:
-        document, shortened = brief_document(document, lambda made: height(made, console.width), lines - bool(more))
+        room = lines - (height(lambda there: there.print(last), console.width) if more else 0)
+        brief = brief_document(document, partial(document_height, width=console.width), room)
+        document, is_shortened, cautions = brief.document, brief.is_shortened, brief.cautions
     print_whole(document, console, verbose)
-    if more and not verbose and (shortened or any(map(leaves_out, document.all_sections))):
-        console.print(Text(plain(more), "dim"))
+    if cautions:
+        console.print(Text(f"{counted(cautions, 'more caution')}: --verbose", STYLES["caution"]))
+    if more and not verbose and (is_shortened or any(map(leaves_out, document.all_sections))):
+        console.print(last)
 
 
-def height(document: Document, width: int) -> int:
+def document_height(document: Document, width: int) -> int:
     """Return how many lines a document takes without --verbose."""
-    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
-    print_whole(document, console, verbose=False)
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return sum(max(1, -(-cell_len(line) // width)) for line in lines)
+    return height(lambda there: print_whole(document, there, verbose=False), width)
+
+
+def height(write: Callable[[Console], None], width: int) -> int:
+    """Return how many lines of a terminal are filled by what is written."""
+    file = StringIO()
+    write(Console(file=file, width=width, color_system=None, legacy_windows=False))
+    return sum(max(1, -(-cell_len(line) // width)) for line in file.getvalue().splitlines())
 
 
 def print_whole(document: Document, console: Console, verbose: bool) -> None:
@@ -105,7 +112,7 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sente
             yield Text()
         yield table_view(table, verbose, width)
         if table.telling and not verbose and (left := len(table.rows) - len(first_rows(table))):
-            yield Text(f"{counted(left, 'more level')}: --verbose", "dim")
+            yield Text(f"{counted(left, f'more {table.row}')}: --verbose", "dim")
         if table.note:
             yield Text(plain(table.note), "dim")
     for part in (*section.parts, *section.details):
@@ -118,7 +125,7 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sente
 
 def cautions(section: Section) -> Iterator[Sentence]:
     """Yield the cautions and problems of a section that is not shown otherwise."""
-    yield from (sentence for sentence in section.sentences if sentence.tone in ("caution", "problem"))
+    yield from (sentence for sentence in section.sentences if sentence.tone in KEPT_TONES)
     for part in (*section.parts, *section.details):
         yield from cautions(part)
 
@@ -136,12 +143,16 @@ def table_view(table: Table, verbose: bool, width: int) -> rich_table.Table:
     view = rich_table.Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left"
     )
-    for place, cells in widths.items():
+    titles = headings([table.columns[place] for place in widths])
+    for title_text, (place, cells) in zip(titles, widths.items(), strict=True):
         column = table.columns[place]
         justify: JustifyMethod = "left" if column.words else "right"
-        view.add_column(heading(column), justify=justify, no_wrap=not column.words, width=cells)
+        no_wrap = table.one_line or not column.words
+        view.add_column(title_text, justify=justify, no_wrap=no_wrap, width=cells)
     for row in rows:
-        view.add_row(*(cell_text(row[place]) for place in widths))
+        texts = {place: cell_text(row[place], table.one_line) for place in widths}
+        names = {place for place in texts if table.one_line and table.columns[place].is_name}
+        view.add_row(*(cut_name(text, widths[place]) if place in names else text for place, text in texts.items()))
     return view
 
 
@@ -158,7 +169,8 @@ def column_widths(table: Table, rows: Sequence[Sequence[Cell | str]], width: int
     shown = [place for place, column in enumerate(table.columns) if column.room != "page"]
     least = {place: least_width(table, rows, place) for place in shown}
     spare = [place for place in shown if table.columns[place].room == "spare"]
-    while spare and sum(least[place] + GAP for place in shown) > width:
+    asked = {place: natural_width(table, rows, place) for place in shown} if table.one_line else least
+    while spare and sum(asked[place] + GAP for place in shown) > width:
         shown.remove(spare.pop())
     room = max(0, width - sum(least[place] + GAP for place in shown))
     wanted = {place: natural_width(table, rows, place) - least[place] for place in shown}
@@ -182,17 +194,33 @@ def natural_width(table: Table, rows: Sequence[Sequence[Cell | str]], place: int
 
 
 def column_texts(table: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> list[str]:
-    return [heading(table.columns[place]).plain, *(cell_text(row[place]).plain for row in rows)]
+    return [heading(table.columns[place]).plain, *(cell_text(row[place], table.one_line).plain for row in rows)]
+
+
+def headings(columns: Sequence[Column]) -> list[Text]:
+    """Return the titles of columns; where each fits into one line, without the empty line above some of them."""
+    titles = [heading(column) for column in columns]
+    is_low = all("\n" not in title.plain.strip() for title in titles)
+    return [Text(title.plain.strip()) for title in titles] if is_low else titles
 
 
 def heading(column: Column) -> Text:
     return Text("\n".join(map(plain, (column.short or column.title).split("\n"))))
 
 
-def cell_text(cell: Cell | str) -> Text:
+def cell_text(cell: Cell | str, one_line: bool) -> Text:
     if isinstance(cell, str):
         return Text(plain(cell))
-    return Text(plain(cell.text) + (f"\n{plain(cell.below)}" if cell.below else ""), STYLES[cell.tone])
+    below = f"\n{plain(cell.below)}" if cell.below and not one_line else ""
+    return Text(plain(cell.text) + below, STYLES[cell.tone])
+
+
+def cut_name(name: Text, cells: int) -> Text:
+    """Return a name without its middle where it is longer than so many cells."""
+    if name.cell_len <= cells:
+        return name
+    end = (cells - 1) * 2 // 3
+    return Text(f"{name.plain[: cells - 1 - end]}…{name.plain[len(name.plain) - end :]}", name.style)
 
 
 def bar_lines(bar: Bar, width: int) -> Iterator[Text]:

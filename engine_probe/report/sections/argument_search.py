@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engine_probe.analysis.compare.argument_trials import ArgumentEffect, ArgumentTrials, Gain, Trial
@@ -10,7 +11,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.analysis.statistics.repeats import reach_words, repeated
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.report.charts.model import Axis, Lines, Series
-from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, sure, table
+from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, spread, sure, table
 from engine_probe.report.sections.compare.change_words import signed
 from engine_probe.text_format import counted
 
@@ -42,7 +43,7 @@ def search_sections(found: ArgumentTrials, slo: Slo | None) -> Iterator[Section]
     )
     yield effects_section(found)
     lost = says(lost_words(found), "caution")
-    yield Section("Trials", sentences=lost, tables=(trials_table(found),), shown="always")
+    yield Section("Trials", sentences=lost, tables=(trials_table(found),), shown="always", asked=True)
 
 
 def figures(found: ArgumentTrials) -> Iterator[Figure]:
@@ -213,7 +214,9 @@ def trials_table(found: ArgumentTrials) -> Table:
         Column("repeats", room="page"),
         Column("outcome", words=True),
     )
-    return table(columns, (row(found, number, trial) for number, trial in enumerate(found.searched, 1)))
+    telling = [place for place, trial in enumerate(found.searched) if trial in (found.first, found.challenger)]
+    rows = [row(found, number, trial) for number, trial in enumerate(found.searched, 1)]
+    return replace(table(columns, rows), telling=spread(len(rows), telling), row="trial")
 
 
 def row(found: ArgumentTrials, number: int, trial: Trial) -> tuple[Cell | str, ...]:

@@ -10,17 +10,21 @@ from engine_probe.analysis.curve.slo_capacity import MostLoad, most_load
 from engine_probe.analysis.run.slo import WHOLE, Slo
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
-from engine_probe.report.document import Sentence
+from engine_probe.report.document import ASKED, EXTRA, Sentence
 from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY, RATE, USERS, level_words
 
 AXES = {CONCURRENCY: "workload.concurrency", USERS: "workload.arrivals.users", RATE: "workload.arrivals.request_rate"}
 
 
-def slo_verdicts(curve: Curve) -> Iterator[str]:
-    slo, found = curve.slo, most_load(curve.figures)
-    if slo is None:
-        return
+def slo_verdicts(curve: Curve) -> Iterator[Sentence]:
+    """Yield the highest load that meets the limits, which somebody asked for."""
+    if curve.slo is not None:
+        yield from (Sentence(words, rank=ASKED) for words in slo_words(curve, curve.slo))
+
+
+def slo_words(curve: Curve, slo: Slo) -> Iterator[str]:
+    found = most_load(curve.figures)
     if found is None:
         yield f"No request can be judged against {slo.words}."
         return
@@ -79,7 +83,7 @@ def most_verdict(found: MostLoad, unit: str, met: str) -> str:
 def offers(curves: Sequence[Curve]) -> Iterator[Sentence]:
     """Yield which levels to measure next, curve by curve."""
     for curve in curves:
-        yield from (Sentence(sentence(offer, curve)) for offer in curve_offers(curve))
+        yield from (Sentence(sentence(offer, curve), rank=EXTRA) for offer in curve_offers(curve))
 
 
 def curve_offers(curve: Curve) -> list[Offer]:

@@ -15,6 +15,7 @@ from engine_probe.commands.sweep.sweep_argument import check_before_start
 from engine_probe.errors import INTERRUPTED
 from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.recordings.suite import COMPLETE, SuiteState, SweepState
+from engine_probe.report.brief_document import LINES
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.renderers.terminal import print_document
 from engine_probe.sweep.definition.sweep_file import SweepFile
@@ -108,5 +109,5 @@ def report(folder: Path) -> None:
     console = output_console(PIPED_WIDTH)
     console.print()
     more = f"engine_probe report {folder} --verbose shows every section in full."
-    print_document(made.document, console, more=more)
+    print_document(made.document, console, more=more, lines=LINES)
     console.print(f"\n{folder / PAGE}", soft_wrap=True)

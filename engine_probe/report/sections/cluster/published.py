@@ -34,7 +34,8 @@ def published_clusters(reference: Reference, levels: Sequence[ClusterLevel]) -> 
         rows = map(cluster_cells, found)
         title = f"Published: {reference.title}"
         doubts = says(dict.fromkeys(doubt for pair in found for doubt in doubts_of(pair)), "caution")
-        yield Section(title, sentences=(*source, *doubts), tables=(table(CLUSTER_COLUMNS, rows),), shown="always")
+        tables = (table(CLUSTER_COLUMNS, rows),)
+        yield Section(title, sentences=(*source, *doubts), tables=tables, shown="always", asked=True)
     if reference.fleets:
         yield fleets_section(reference, fleet_rows(document, reference.fleets))
 
@@ -90,7 +91,7 @@ def fleets_section(reference: Reference, rows: Sequence[FleetRow]) -> Section:
     ]
     doubts = says((f"{capitalized(row.what)}: {row.doubt}." for row in rows if row.doubt), "caution")
     title = f"Published: {first} against {second}"
-    return Section(title, sentences=doubts, tables=(table(columns, cells, note=note),), shown="always")
+    return Section(title, sentences=doubts, tables=(table(columns, cells, note=note),), shown="always", asked=True)
 
 
 def times_words(ratio: Range) -> str:

@@ -35,6 +35,7 @@ def hardware_section(found: ComparedHardware) -> Section:
         charts=partial(option_charts, found),
         tables=tuple(option_table(found, unit) for unit in units),
         shown="always",
+        asked=True,
     )
 
 

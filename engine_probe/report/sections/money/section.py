@@ -87,6 +87,7 @@ def money_section(found: Money) -> Section:
         parts=(hardware_section(found.hardware),) if found.hardware else (),
         details=(Section("How these figures are computed", tables=(formulas,), shown="page"),) if metrics else (),
         shown="verbose" if found.prices is None else "always",
+        asked=found.prices is not None,
     )
 
 

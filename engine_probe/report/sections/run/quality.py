@@ -34,7 +34,7 @@ def quality_section(run: Run) -> Section:
     level = QualityLevel(0, found.answers)
     right = level.rate(CORRECT)
     if right is None:
-        return Section(TITLE, sentences=notes, shown="always")
+        return Section(TITLE, sentences=notes, shown="always", asked=True)
     words = f"{right.count} of {right.judged} answers are right: {right.share:.0%} ({interval(right)})."
     return Section(
         TITLE,
@@ -42,6 +42,7 @@ def quality_section(run: Run) -> Section:
         tables=(group_table(level, found),),
         details=sure(HOW, "Intervals are Wilson's with 95%, over questions.", NOT_FOUND),
         shown="always",
+        asked=True,
     )
 
 

@@ -9,7 +9,7 @@ from engine_probe.analysis.run.summary import Summary
 from engine_probe.analysis.run_analysis import RunAnalysis
 from engine_probe.analysis.step.bottleneck import AND, LIMITS, sentence
 from engine_probe.analysis.step.losses import PreemptionCost, Straggler
-from engine_probe.report.document import Figure, Section, Table, says, table
+from engine_probe.report.document import ANSWER, ASKED, EXTRA, Figure, Section, Sentence, Table, says, table
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 from engine_probe.report.sections.run.roofline import roofline_figures
 from engine_probe.text_format import capitalized, counted, duration, figures
@@ -20,7 +20,7 @@ def run_verdict(found: RunAnalysis) -> Section:
     summary = found.summary
     problems = says((*summary.notes, *ceiling_warnings(found.roofline)), "problem")
     preempted = [preemption_verdict(found.preemption_cost)] if found.preemption_cost.preemptions else []
-    verdict = says((sentence(found.limits), *preempted, *headlines(summary)))
+    verdict = (Sentence(sentence(found.limits), rank=ANSWER), *says(preempted), *headlines(summary))
     return Section(figures=tuple(run_figures(found)), sentences=(*problems, *verdict), shown="always")
 
 
@@ -45,26 +45,29 @@ def throughput_mark(summary: Summary) -> str:
     return "with warm-up and end" if later and later.differs_from(summary.output_tokens_per_s) else ""
 
 
-def headlines(summary: Summary) -> Iterator[str]:
+def headlines(summary: Summary) -> Iterator[Sentence]:
     others = "".join(f", {count} {reason}" for reason, count in sorted(summary.requests_other.items()))
     several = summary.sequences_answered > summary.requests_answered
     sequences = f" ({summary.sequences_answered:,} sequences, whose latencies follow)" if several else ""
-    yield (
+    yield Sentence(
         f"{summary.output_tokens_per_s:,.1f} output tokens/s over {summary.seconds:.1f} s: "
         f"{counted(summary.output_tokens, 'token')}, {counted(summary.requests_answered, 'request')} answered"
-        f"{sequences}{others}."
+        f"{sequences}{others}.",
+        rank=ANSWER,
     )
     if summary.highest_output_tokens_per_s is not None:
-        yield f"Highest throughput in any 0.2 s: {summary.highest_output_tokens_per_s:,.1f} output tokens/s."
+        highest = f"Highest throughput in any 0.2 s: {summary.highest_output_tokens_per_s:,.1f} output tokens/s."
+        yield Sentence(highest, rank=EXTRA)
     if summary.success and summary.success.any_failed:
-        yield f"Success rate: {summary.success.words}."
-    yield (
+        yield Sentence(f"Success rate: {summary.success.words}.", rank=ANSWER)
+    yield Sentence(
         f"Running requests: {summary.mean_running:.1f} on average, {summary.peak_running} at peak; waiting: "
         f"{summary.peak_waiting} at peak; KV blocks in use: {summary.mean_kv_share:.0%} on average, "
-        f"{summary.peak_kv_share:.0%} at peak."
+        f"{summary.peak_kv_share:.0%} at peak.",
+        rank=EXTRA,
     )
     if summary.goodput:
-        yield from goodput_lines(summary.goodput)
+        yield from (Sentence(line, rank=ASKED) for line in goodput_lines(summary.goodput))
 
 
 def goodput_lines(found: Goodput) -> Iterator[str]:

@@ -44,6 +44,7 @@ def claims_section(reference: Reference, found: Sequence[JudgedClaim], label: st
         tables=(table(COLUMNS, rows),),
         details=sure(HOW),
         shown="always",
+        asked=True,
     )
 
 

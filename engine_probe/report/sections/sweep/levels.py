@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from statistics import mean
 
 from engine_probe.analysis.batch.prediction_interval import RATE
@@ -11,7 +10,7 @@ from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.analysis.run.success import summed
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.level_means import by_load, limits_cell, rate_and_latencies
-from engine_probe.report.document import Cell, Column, Table, Tone, table
+from engine_probe.report.document import Cell, Column, Table, Tone, spread, table
 from engine_probe.report.sections.sweep.prefix_cache import cache_cell
 
 MEANS = (("output tokens/s", "tokens/s"), ("TTFT p50", "TTFT p50"), ("TPOT p50", "TPOT p50"))
@@ -50,6 +49,23 @@ def level_tables(curves: Sequence[Curve]) -> tuple[Table, ...]:
     return (*tables[:-1], replace(tables[-1], note=note))
 
 
+def overview_table(curves: Sequence[Curve]) -> Table:
+    """Return one table of all curves, of which the levels of the highest throughput are the most telling."""
+    found = level_table([curve for curve in curves if curve.figures], labelled=True)
+    best = [place for place, (curve, load) in enumerate(level_loads(curves)) if is_best(curve, load)]
+    return replace(found, telling=tuple(dict.fromkeys((*best, *found.telling))), one_line=True)
+
+
+def level_loads(curves: Sequence[Curve]) -> list[tuple[Curve, float]]:
+    return [(curve, repeats[0].load) for curve in curves for repeats in by_load(curve.figures)]
+
+
+def is_best(curve: Curve, load: float) -> bool:
+    """Return whether a load is that of a curve's highest throughput, or its highest where that is not known."""
+    best = curve.found.best
+    return load == (best.load if best is not None else max(each.load for each in curve.figures))
+
+
 def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     """Return one table of these curves, without the columns that say nothing of them."""
     cached = any(curve.has_cache_hits for curve in curves)
@@ -61,7 +77,7 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     units = list(dict.fromkeys(curve.unit for curve in curves))
     load = units[0] if len(units) == 1 else "load"
     columns = (
-        *[Column("settings", words=True, short="\nsettings")] * labelled,
+        *[Column("settings", words=True, short="\nsettings", is_name=True)] * labelled,
         Column(load, words=len(units) > 1, short=short_load(load)),
         *(mean_column(*names, mean.reach) for names, mean in means),
         *[WHOLE_RUN] * held,
@@ -87,19 +103,14 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
         for (curve, repeats), *mean_cells in zip(levels, *(mean.cells for _, mean in means), strict=True)
     )
     title = curves[0].label if len(curves) == 1 and not labelled else ""
-    return replace(table(columns, rows, title=title), telling=telling_places(levels))
+    return replace(table(columns, rows, title=title), telling=telling_places(levels), row="level")
 
 
 def telling_places(levels: Sequence[tuple[Curve, Sequence[PointFigures]]]) -> tuple[int, ...]:
     """Return the places of the levels, the most telling first: the ends, where growth ends, then those between."""
     loads = [(curve, repeats[0].load) for curve, repeats in levels]
     ends = [place for place, (curve, load) in enumerate(loads) if load in growth_ends(curve)]
-    found = dict.fromkeys([0, len(levels) - 1, *ends])
-    while len(found) < len(levels):  # the middle of the widest gap
-        known = sorted(found)
-        low, high = max(pairwise(known), key=lambda gap: gap[1] - gap[0])
-        found[(low + high) // 2] = None
-    return tuple(found)
+    return spread(len(levels), ends)
 
 
 def growth_ends(curve: Curve) -> set[float]:

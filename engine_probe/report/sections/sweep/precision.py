@@ -41,7 +41,7 @@ NOT_JUDGED = {"not shown to differ": VERDICTS["not shown to differ"], "not teste
 def precision_section(swept: Swept, reference: Reference | None) -> Section:
     found = engines(swept)
     if not found:
-        return Section(sentences=says(nothing_beside(reference)), shown="always")
+        return Section(sentences=says(nothing_beside(reference)), shown="always", asked=True)
     rows = [*map(row, found), *published_rows(reference)]
     columns = list(COLUMNS)
     if all(each.text.word_perplexity is None for each in found):
@@ -54,6 +54,7 @@ def precision_section(swept: Swept, reference: Reference | None) -> Section:
         tables=(table(columns, rows),),
         details=sure(*text_definition(swept.texts), JUDGED, *source(reference)),
         shown="always",
+        asked=True,
     )
 
 

@@ -92,4 +92,6 @@ def reference_section(
     nothing = says([unit_words(reference, others)] if others else [], "caution")
     nothing += says([] if found or others else [nothing_beside(reference, how)])
     tables = (table(columns(how), reference_rows(found, how)),) if found else ()
-    return Section(f"Published: {reference.title}", sentences=(*source, *nothing), tables=tables, shown="always")
+    return Section(
+        f"Published: {reference.title}", sentences=(*source, *nothing), tables=tables, shown="always", asked=True
+    )

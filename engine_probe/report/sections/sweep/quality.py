@@ -29,7 +29,7 @@ def quality_section(found: CurveQuality, label: str) -> Section:
         return Section(title, sentences=says(found.notes))  # as asked, and no caution
     notes = says(found.notes, "caution")
     if not any(level.rate(CORRECT) for level in found.levels):
-        return Section(title, sentences=notes, shown="always")
+        return Section(title, sentences=notes, shown="always", asked=True)
     return Section(
         title,
         sentences=(*verdict(found), *notes),
@@ -37,6 +37,7 @@ def quality_section(found: CurveQuality, label: str) -> Section:
         tables=(accuracy_table(found), *fault_tables(found)),
         details=sure(HOW, *tests(found), NOT_FOUND),
         shown="always",
+        asked=True,
     )
 
 

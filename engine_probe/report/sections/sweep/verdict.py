@@ -12,10 +12,10 @@ from engine_probe.analysis.statistics.repeats import reach_words
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.level_means import repeats_note, throughput_at
-from engine_probe.report.document import Figure, Picture, Section, Sentence, says, sure
+from engine_probe.report.document import ANSWER, EXTRA, Figure, Picture, Section, Sentence, says, sure
 from engine_probe.report.sections.run.ceilings import sweep_doubts, sweep_warnings
 from engine_probe.report.sections.slo import slo_doubts, slo_verdicts
-from engine_probe.report.sections.sweep.levels import level_tables
+from engine_probe.report.sections.sweep.levels import level_tables, overview_table
 from engine_probe.report.sections.sweep.prefix_cache import cache_details, cache_verdict
 from engine_probe.text_format import capitalized
 from engine_probe.workload.load import CONCURRENCY, level_words
@@ -29,14 +29,15 @@ def sweep_verdict(swept: Swept, curves: Sequence[Curve], charts: Callable[[], It
     parts = [curve_section(curve, noisy) for curve in curves if curve.worth_words or len(curves) == 1]
     tables = level_tables(curves)
     cautions = (*sweep_cautions(swept), *failure_words(curves))
-    probe_cost = says(swept.probe_off_lines)
+    probe_cost = tuple(Sentence(line, rank=EXTRA) for line in swept.probe_off_lines)
+    overview = overview_table(curves) if len(tables) > 1 else None
     if len(parts) == 1 and not parts[0].title:
         (only,) = parts
         sentences = (*cautions, *only.sentences, *probe_cost)
         return Section("", only.figures, sentences, charts, tables=tables, details=only.details, shown="always")
-    first = (replace(part.sentences[0], label=part.title) for part in parts if part.sentences)
+    first = (replace(part.sentences[0], label=part.title, rank=ANSWER) for part in parts if part.sentences)
     sentences = (*cautions, *first, *probe_cost)
-    return Section(sentences=sentences, charts=charts, tables=tables, parts=tuple(parts), shown="always")
+    return Section("", (), sentences, charts, tables=tables, parts=tuple(parts), shown="always", overview=overview)
 
 
 def sweep_cautions(swept: Swept) -> Iterator[Sentence]:
@@ -63,7 +64,12 @@ def failure_words(curves: Sequence[Curve]) -> Iterator[Sentence]:
 
 def curve_section(curve: Curve, noisy: bool) -> Section:
     """Return what a curve shows; one that is predicted is not noisy, and has no repeats to ask for."""
-    verdicts = (*sweep_verdicts(curve), *says(graphs_verdict(curve)), *cache_verdict(curve), *says(slo_verdicts(curve)))
+    verdicts = (
+        *sweep_verdicts(curve),
+        *(Sentence(words, rank=EXTRA) for words in graphs_verdict(curve)),
+        *cache_verdict(curve),
+        *slo_verdicts(curve),
+    )
     noise = (*repeats_note(curve.figures), *noise_doubts(curve.found)) if noisy else ()
     doubts = (*sweep_details(curve.found, curve.unit), *cache_details(curve), *noise, *slo_doubts(curve))
     return Section(curve.label, figures=tuple(curve_figures(curve)), sentences=verdicts, details=sure(*doubts))
@@ -95,11 +101,11 @@ def sweep_verdicts(curve: Curve) -> Iterator[Sentence]:
     found, unit = curve.found, curve.unit
     ends = ends_sentence(found, unit)
     if ends:
-        yield Sentence(ends)
+        yield Sentence(ends, rank=ANSWER)
     if beyond := beyond_sentence(found):
-        yield Sentence(beyond, detail=found.growth is not None and found.growth.stays > found.growth.falls)
+        yield Sentence(beyond, rank=EXTRA, detail=found.growth is not None and found.growth.stays > found.growth.falls)
     if found.best:
-        yield Sentence(highest_verdict(curve))
+        yield Sentence(highest_verdict(curve), rank=ANSWER)
         yield from operating_verdict(found, unit)
     yield from says(kv_verdict(found.kv, unit))
     if not ends:

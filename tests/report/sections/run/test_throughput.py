@@ -105,4 +105,4 @@ def test_requests_of_several_sequences_are_not_taken_for_more_requests(sequences
         peak_kv_share=0.2,
         goodput=None,
     )
-    assert words in next(headlines(run))
+    assert words in next(headlines(run)).text
