@@ -25,6 +25,7 @@ from engine_probe.workload.traces.trace_file import Trace, answered
 CACHED_BYTES = GIB  # smaller weights may be read from a processor's cache and not from memory
 SMALL_BYTES = GIB // 8  # where weights are smaller, what vLLM itself does takes most of the time
 
+HIGHER_NOW = "what the cores do at this moment counts where it is more"
 MEASURED_NOW = "measured in this dry run for a moment; engine_probe validate measures them properly"
 
 AT_LEAST = (
@@ -358,14 +359,22 @@ def measured_speed(hardware: dict[str, Any]) -> DeviceSpeed | None:
 
 
 def speed_here(hardware: dict[str, Any]) -> DeviceSpeed | None:
-    """Return the speed of the device here. On a machine without GPUs that was never measured, its cores work a moment.
+    """Return the speed of the device here. On a machine without GPUs that was not measured well, cores work a moment.
 
-    None if there are GPUs, and they were not measured.
+    Rates that were measured beside other programs are too low for a bound, so that the higher ones count. None if there
+    are GPUs, and they were not measured.
     """
-    if (measured := measured_speed(hardware)) is not None or hardware["gpus"]:
+    measured = measured_speed(hardware)
+    if hardware["gpus"] or (measured is not None and not measured.doubts):
         return measured
     read, multiplied = core_rates()
-    return DeviceSpeed(read, (MEASURED_NOW,), multiplied, cached_bytes=BUFFER_BYTES)
+    if measured is None:
+        return DeviceSpeed(read, (MEASURED_NOW,), multiplied, cached_bytes=BUFFER_BYTES)
+    highest = {name: max(rate, multiplied.get(name, 0.0)) for name, rate in measured.multiplies.items()}
+    doubts = (*measured.doubts, HIGHER_NOW)
+    return DeviceSpeed(
+        max(measured.bytes_per_second, read), doubts, {**multiplied, **highest}, cached_bytes=BUFFER_BYTES
+    )
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:

@@ -247,6 +247,22 @@ def test_a_machine_that_was_never_measured_is_measured_for_a_moment(monkeypatch:
     assert speed_here({"ceilings": {}, "gpus": [{"uuid": "GPU-a"}]}) is None
 
 
+def test_rates_that_were_measured_beside_other_programs_are_no_bound_where_the_cores_do_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        duration_estimate, "core_rates", lambda: CoreRates(20 * GB, {"float32": 1e11, "bfloat16": 1e11})
+    )
+    busy = {"verdict": "doubtful", "doubts": ["unstable"]}
+    copy = {"value": 16 * GB, "unit": "B/s", **busy}
+    products = {"gemm bf16 square": {"value": 1e10, **busy}, "gemm fp32 square": {"value": 2e11, **busy}}
+    found = speed_here({"ceilings": {"cpu-1": {"memory copy": copy, **products}}, "gpus": []})
+    assert found is not None
+    assert found.bytes_per_second == 20 * GB
+    assert found.multiplies == {"bfloat16": 1e11, "float32": 2e11}
+    assert found.doubts[0] == "unstable"
+
+
 def test_prompts_of_other_lengths_are_bound_by_the_tokens_that_no_prefix_cache_has() -> None:
     """Two conversations of three turns: 128 + 16, then 16 and 16 tokens, of which 128 are shared by both.
 
