@@ -13,6 +13,7 @@ from engine_probe.evaluation.money.costs import run_money, sweep_money
 from engine_probe.evaluation.published.published_comparison import beside
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.curve import curves
+from engine_probe.report.charts.level_means import limits_cell
 from engine_probe.report.charts.sweep import throughput_charts
 from engine_probe.report.compare_document import compare_document
 from engine_probe.report.document import Cell, Document
@@ -84,6 +85,13 @@ def test_the_terms_of_predicted_steps_are_told_as_predicted_in_every_form(tmp_pa
     assert list(shares) == ["the model"]
     assert "model (predicted)" in [figure.value for figure in document.verdict.figures]
     assert "Predicted: the model is the bottleneck" in run_html(run)
+    swept = write_sweep(tmp_path / "swept", (1, 4))
+    for place in (swept / "points").iterdir():
+        predicted(place, 0.02, most={"step": 1e9})
+    told = engine_probe.load_sweep(swept)
+    (curve,) = curves(told.points)
+    assert [limits_cell([level]) for level in curve.figures] == ["model", "model"]
+    assert sweep_document(told, [curve]).title.startswith("Predicted")
     measured = engine_probe.load(write_run(tmp_path / "measured", ran(8), facts()))
     money = run_money(measured.analysis(), None, None, measured.folder)
     assert "predicted_terms" not in json.loads(run_figures(measured, measured.analysis(), money))

@@ -94,12 +94,12 @@ LIMITS = (
     ),
     Limit("host or model", "steps overlap, and no device was timed", "asynchronous engine, no device times"),
     Limit(
-        "memory bandwidth: weights",
+        "reading weights",
         "reading weights took longest",
         "predicted: reading is longer than computing and than collectives, and weights are the larger part of it",
     ),
     Limit(
-        "memory bandwidth: KV cache",
+        "reading KV cache",
         "reading the KV cache took longest",
         "predicted: the same with the KV cache as the larger part; of measured kernels, longer than all others",
     ),

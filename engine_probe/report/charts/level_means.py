@@ -166,5 +166,6 @@ def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Cells]:
 
 
 def limits_cell(same: Sequence[PointFigures]) -> str:
-    """Return the bottleneck, of each repeat if they differ."""
-    return " / ".join(dict.fromkeys(each.limits.main_with_doubt for each in same))
+    """Return the bottleneck, of each repeat if they differ; that a sweep is predicted stands above its table."""
+    found = (each.limits.main if each.limits.terms else each.limits.main_with_doubt for each in same)
+    return " / ".join(dict.fromkeys(found))

@@ -34,14 +34,14 @@ def datasheet(weights: float, cache: float, products: float = 0.0, link: float =
 @pytest.mark.parametrize(
     ("prediction", "limit"),
     [
-        (datasheet(1000, 1), "memory bandwidth: weights"),
-        (datasheet(100, 1), "memory bandwidth: KV cache"),
+        (datasheet(1000, 1), "reading weights"),
+        (datasheet(100, 1), "reading KV cache"),
         (datasheet(100, 1, products=200), "compute"),
         (datasheet(100, 1, products=200, link=300), "links between GPUs"),
-        (datasheet(300, 2, products=150), "memory bandwidth: KV cache"),  # reading both takes longer than 600 ns
+        (datasheet(300, 2, products=150), "reading KV cache"),  # reading both takes longer than 600 ns
         (twin({"step": 10}, bounds=False, host={"step": price(11)}), "host"),
         (twin({"step": 10}, bounds=False, host={"step": price(9)}), "model"),
-        (twin({"step": 150, "answer attention": 1}, False, sources=[["", "", ""]]), "memory bandwidth: KV cache"),
+        (twin({"step": 150, "answer attention": 1}, False, sources=[["", "", ""]]), "reading KV cache"),
         (twin({"step": 400, "answer attention": 1}, False, sources=[["", "", ""]]), "model"),
     ],
 )
@@ -67,7 +67,7 @@ def test_terms_are_shares_of_the_busy_time_and_the_verdict_calls_them_predicted(
     np.testing.assert_allclose(pace.terms["collectives"], 2 * tokens)
     assert list(found.terms) == ["reading weights", "computing", "collectives"]
     assert found.terms["collectives"] == pytest.approx(2 * found.terms["computing"])
-    assert found.main_with_doubt == "memory bandwidth: weights (predicted)"
+    assert found.main_with_doubt == "reading weights (predicted)"
     assert sentence(found).startswith("Predicted: memory bandwidth (reading weights) is the bottleneck")
 
 
