@@ -118,8 +118,10 @@ def arriving(point: Point) -> float:
     if sessions is None:
         return 0.0
     match arrivals:
-        case OpenLoop() | Constant():
+        case OpenLoop():
             return sessions / arrivals.request_rate
+        case Constant():  # of which the first arrives at once
+            return (sessions - 1) / arrivals.request_rate
         case Steps():
             return arrivals.pause_seconds * (len(arrivals.levels) - 1)
         case ClosedLoop():

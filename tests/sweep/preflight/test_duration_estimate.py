@@ -36,7 +36,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
 from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
 from engine_probe.text_format import long_duration
-from engine_probe.workload.arrivals import ClosedLoop, OpenLoop, Replay
+from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Replay
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
@@ -201,6 +201,8 @@ def test_arrivals_and_the_time_limit_count() -> None:
     found = estimate(slow, [], DeviceSpeed(1606 * GB))
     assert found is not None
     assert found.seconds == 50
+    even = msgspec.structs.replace(slow, workload=WorkloadSection(128, 100, None, 100, arrivals=Constant(2.0)))
+    assert estimate(even, [], None) == Estimate(49.5, "at least")  # the first arrives at once
     short = msgspec.structs.replace(slow, stop=Stop(seconds=9.0))
     assert estimate(short, [], DeviceSpeed(1606 * GB)) == Estimate(9.0, "at least")
 
