@@ -309,11 +309,11 @@ def verdict(curves: dict[str, Curve]) -> Iterator[str]:
     there = [share for model, curve in curves.items() if (share := share_at(curve, peaks.get(model))) is not None]
     if there:
         yield (
-            "- Throughput peaks elsewhere than published, because the twin's is a bound; at the published loads it is "
-            f"{min(there):.0%} to {max(there):.0%} of its highest."
+            "- The predicted throughput, a bound, peaks at other loads than the published one; at the published loads "
+            f"it is\n  {min(there):.0%} to {max(there):.0%} of its highest."
         )
     for name, held in (("L40S", [each for _, each in held_by_l40s()]), ("L4", list(held_by_l4()))):
-        beyond = sum(each.beyond for each in held)
+        beyond = sum(each.beyond for each in held) or "none"
         yield f"- Of the {len(held)} published figures of one {name}, {beyond} are beyond what its datasheet allows."
 
 
@@ -362,8 +362,8 @@ def document(curves: dict[str, Curve], halves: dict[int, Curve], commit: str = "
     yield from (
         "# Predicted beside published",
         "",
-        f"Made by `python -m tools.results.predicted_results`{at}, without a GPU: everything but the columns called "
-        "published is predicted, or a bound by the datasheet.",
+        f"Made by `python -m tools.results.predicted_results`{at}, without a GPU: everything but the columns",
+        "called published is predicted, or a bound by the datasheet.",
         "",
         *verdict(curves),
     )

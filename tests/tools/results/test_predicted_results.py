@@ -50,7 +50,7 @@ def test_the_verdict_counts_what_the_tables_show() -> None:
     assert "2 of the 3 pools" in told[1]
     assert "50% to 50% of its highest" in told[2]
     assert told[3].startswith("- Of the 9 published figures of one L40S, 6 are beyond")
-    assert told[4].startswith("- Of the 5 published figures of one L4, 0 are beyond")
+    assert told[4].startswith("- Of the 5 published figures of one L4, none are beyond")
 
 
 def test_figures_that_no_such_card_can_reach_are_named() -> None:
