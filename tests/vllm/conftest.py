@@ -26,14 +26,18 @@ TINY_ARGUMENTS = {
 }
 
 
-# The files that take longest begin, so that all workers end together.
+# The files that take longest begin, so that all workers end together. Those with several ranks, which wait for each
+# other with a core each, stand apart, so that two workers do not run them at the same time.
 LONGEST = (
     "test_sweep.py",
+    "test_tensor_parallel.py",
     "test_out_of_memory.py",
     "test_fleet.py",
     "test_notebook_runs.py",
     "test_every_way.py",
     "test_engines.py",
+    "test_answer_quality.py",
+    "test_pipeline_parallel.py",
 )
 
 
