@@ -13,7 +13,7 @@ from engine_probe.commands import report
 from engine_probe.commands.options.result_location import open_results
 from engine_probe.commands.sweep.measure import exit_code, show
 from engine_probe.recordings.run import load
-from engine_probe.sweep.progress.screens import result_line
+from engine_probe.sweep.progress.progress_lines import result_line
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, measure
 from tests.support.recordings.point_results import point, result
 from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
