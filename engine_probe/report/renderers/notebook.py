@@ -257,6 +257,8 @@ def table(data: Table) -> Html:
 
     def line(tag: str, cells: Sequence[str]) -> Html:
         places = [LEFT if data.columns[place].words else RIGHT for place in places_shown]
+        if tag == "th":  # a title may take several lines, so that the table stays as wide as a cell
+            places = [f"{place.replace('nowrap', 'normal')};vertical-align:bottom" for place in places]
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
     title = element("div", data.title, style=TITLE) if data.title else Html()
