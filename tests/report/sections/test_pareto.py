@@ -116,7 +116,9 @@ def test_settings_that_are_none_are_no_failure(tmp_path: Path, engine: object) -
     assert [len(work.curves) for work in same_work(load_sweep(tmp_path))] == [1]
 
 
-OF_A_DATASHEET = {"predicted": {"calibrated_from": "the datasheet of a GPU", "step_times": {}, "bounds": True}}
+OF_A_DATASHEET = {
+    "predicted": {"calibrated_from": "the datasheet of a GPU", "step_times": {"prices": {}}, "bounds": True}
+}
 
 
 @pytest.mark.parametrize(("predicted", "device"), [({}, "rank"), (OF_A_DATASHEET, "GPU")])
