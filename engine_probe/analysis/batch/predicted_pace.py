@@ -28,9 +28,12 @@ DEVICE, HOST_PART, OTHER = "the model", "the host", "the other kernels"
 def predicted_pace(facts: Mapping[str, Any], iterations: pa.Table, requests: pa.Table) -> PredictedPace | None:
     """Return the longest term of each predicted step. None of a measured run, or of a prediction without prices."""
     twin = facts.get("predicted")
-    if twin is None:
+    if not isinstance(twin, dict):
         return None
-    times = msgspec.convert(twin["step_times"], StepTimes)
+    try:
+        times = msgspec.convert(twin.get("step_times"), StepTimes)
+    except msgspec.ValidationError:  # written by an earlier version, or damaged: the rest can still be read
+        return None
     if not (times.prices or times.host):
         return None
     counts = every_step(dict(facts), iterations, requests).counts

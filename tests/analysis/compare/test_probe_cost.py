@@ -28,7 +28,7 @@ def test_the_interval_is_students_over_the_pairs() -> None:
     assert found is not None
     assert (found.pairs, found.longer) == (3, pytest.approx(0.2))
     assert found.half_width == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)  # t of two degrees of freedom
-    assert values(probe_cost_line(found)) == ["+20.0%", "24.8%", "95", "3"]
+    assert values(probe_cost_line(found)) == ["+20.0%", "24.8%", "95%", "3"]
     assert "not significant" in probe_cost_line(found)
 
 

@@ -210,7 +210,7 @@ def test_the_shipped_suites_are_listed() -> None:
         ),
         (("paper.toml", "--ray", "auto", "--twin", "L40S"), "leave --ray auto out"),
         (("paper.toml", "--dry-run", "--device", "L40S", "--like", "."), "leave --like out"),
-        (("paper.toml", "--dry-run", "--device", "L9000"), "--device L9000"),
+        (("paper.toml", "--dry-run", "--device", "L9000"), "L9000"),
     ],
 )
 def test_what_cannot_be_is_refused(words: tuple[str, ...], sentence: str) -> None:
