@@ -18,9 +18,8 @@ SWEEP_READY := .venv/.engine-probe-sweep-ready
 READY := .venv/.engine-probe-ready
 SETUP := pyproject.toml tools/environment.py $(wildcard tools/bootstrap/*.py tools/locks/*.txt)
 
-# Each process has whole files, so that a file's fixtures are made once. One more than the two cores of CI: an engine
-# that starts, and a test that waits for a process to end, leave a core idle for seconds.
-PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Two processes, each with whole files, so that a file's fixtures are made once. Three take as long on two cores.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

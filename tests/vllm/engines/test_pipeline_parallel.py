@@ -12,7 +12,7 @@ from engine_probe.analysis.run.token_times import token_times
 from engine_probe.report.run_report import run_document
 from tests.support.engines.forked_engine import answer_of
 
-pytestmark = pytest.mark.lengthy
+pytestmark = pytest.mark.slow  # three processes that import vLLM
 
 ARGUMENTS: dict[str, object] = {
     "pipeline_parallel_size": 2,

@@ -63,6 +63,7 @@ def test_anatomy_of_one_iteration(storm: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "complete" in said(outputs)
 
 
+@pytest.mark.slow  # a sweep of an engine of its own
 def test_where_the_knee_comes_from(knee: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """40 tokens of prompt take 2 blocks, 100 tokens 4, and the pool has 48."""
     monkeypatch.setenv("ENGINE_PROBE_SWEEP", str(knee))
