@@ -47,7 +47,7 @@ def predicted_pace(facts: Mapping[str, Any], iterations: pa.Table, requests: pa.
 
 def datasheet_terms(times: StepTimes, counts: Reals, reduced: Reals) -> dict[str, Reals]:
     """Return the terms of the least times: of `step` the weights, and of tokens the KV cache and recurrent states."""
-    weights = total({"step": times.prices["step"]}, counts)
+    weights = total({"step": times.prices.get("step", Price(0.0))}, counts)
     return {
         WEIGHTS: weights,
         KV_CACHE: total(times.prices, counts) - weights,

@@ -86,3 +86,24 @@ def test_what_was_measured_or_has_no_prices_has_no_terms() -> None:
     assert predicted_pace(facts(), tables["iterations"], tables["requests"]) is None
     empty = facts() | {"predicted": {"step_times": {"prices": {}}}}
     assert predicted_pace(empty, tables["iterations"], tables["requests"]) is None
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [[], {}, {"step_times": None}, {"step_times": {"prices": 1}}, {"step_times": {}, "bounds": True}],
+    ids=str,
+)
+def test_a_prediction_whose_step_times_cannot_be_read_has_no_terms(damaged: Any) -> None:
+    """It was written by an earlier version, or something damaged it; the rest of its report is still made."""
+    tables = ran(4)
+    assert predicted_pace(facts() | {"predicted": damaged}, tables["iterations"], tables["requests"]) is None
+
+
+def test_a_prediction_without_the_price_of_a_step_reads_no_weights() -> None:
+    tables = ran(4)
+    found = predicted_pace(
+        facts() | {"predicted": twin({"answer attention": 1.0})}, tables["iterations"], tables["requests"]
+    )
+    assert found is not None
+    assert not found.terms["reading weights"].any()
+    assert found.terms["reading the KV cache"].any()
