@@ -37,7 +37,7 @@ Processor time of the thread that runs engine, probe and driver. Other programs 
 it unevenly: figures of one row compare, those of two rows hardly do. `x` is virtual time by it. vLLM alone: the same
 twin with every step computed by vLLM's `schedule()` and `update_from_output()`, and the part of its time that is spent
 in these two: no twin that calls them in every step is faster than that. Step times are the least of the datasheet, so
-real GPUs make `x` larger."""
+real GPUs make `x` larger. A faster card leaves less time for the same work of vLLM, so that `x` falls with it."""
 
 
 def sweep(model: str, gpu: str, work: dict[str, Any]) -> SweepFile:
