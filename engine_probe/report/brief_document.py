@@ -36,17 +36,16 @@ def brief_document(document: Document, height: Height, lines: int) -> Brief:
     if any(map(has_reports, document.sections)):
         short = reports_in_short(document)
         return Brief(short, short != document, 0)
-    whole = map_sections(document, without_details)
-    cautions = len(all_cautions(whole))
+    cautions = len(all_cautions(document))
 
     def made(cuts: Sequence[Cut]) -> Document:
-        return reduce(lambda found, cut: cut(found), cuts, whole)
+        return reduce(lambda found, cut: cut(found), cuts, document)
 
     def fits(cuts: Sequence[Cut]) -> bool:
         found = made(cuts)
         return height(found) + (len(all_cautions(found)) < cautions) <= lines
 
-    brief = made(fewest_cuts(list(cuts_of(whole)), fits))
+    brief = made(fewest_cuts(list(cuts_of(document)), fits))
     return Brief(brief, brief != document, cautions - len(all_cautions(brief)))
 
 
@@ -129,11 +128,6 @@ def without(sentence: Sentence) -> Cut:
 
 def others_than(sentence: Sentence, found: Sequence[Sentence]) -> list[Sentence]:
     return [each for each in found if each is not sentence]
-
-
-def without_details(section: Section) -> Section:
-    """Return a section without the sentences that explain others."""
-    return deeply(section, sentences=lambda found: [each for each in found if not each.detail])
 
 
 def without_notes(section: Section) -> Section:
@@ -228,7 +222,7 @@ def reports_in_short(document: Document) -> Document:
 def in_short(section: Section, told: set[str]) -> Section:
     if not section.answers:
         return replace(section, parts=tuple(in_short(part, told) for part in section.parts), details=())
-    fresh = [each for each in section.sentences if each.text not in told and not each.detail]
+    fresh = [each for each in section.sentences if each.text not in told]
     cautions = [each for each in fresh if each.tone in KEPT_TONES][:1]
     plain = sorted((each for each in fresh if each.tone not in (*KEPT_TONES, "soft")), key=lambda each: each.rank)
     kept = [*cautions, *plain[: section.answers]]

@@ -31,7 +31,6 @@ class Sentence:
     tone: Tone = "plain"
     label: str = ""  # printed before the text, in bold
     command: bool = False  # contains a command to copy, which a terminal must not break into lines
-    detail: bool = False  # explains another sentence, or where its figures come from: in a terminal with --verbose
     rank: int = USUAL  # where a terminal has no room, those of the highest rank go first
 
 

@@ -8,7 +8,19 @@ from io import StringIO
 from rich.console import Console
 
 from engine_probe.report.brief_document import LINES
-from engine_probe.report.document import ANSWER, ASKED, EXTRA, Column, Document, Section, Sentence, Table, says, table
+from engine_probe.report.document import (
+    ANSWER,
+    ASKED,
+    EXTRA,
+    Column,
+    Document,
+    Section,
+    Sentence,
+    Table,
+    says,
+    sure,
+    table,
+)
 from engine_probe.report.renderers.terminal import print_document
 
 WIDTH = 100
@@ -37,8 +49,8 @@ def verdict(*sentences: Sentence, tables: tuple[Table, ...] = ()) -> Section:
 
 
 def test_what_fits_is_shown_whole_but_for_details() -> None:
-    because = Sentence("Because of this.", detail=True)
-    document = Document("Title", "origin", verdict(Sentence("So it is."), because, tables=(levels(3),)))
+    explained = replace(verdict(Sentence("So it is."), tables=(levels(3),)), details=sure("Because of this."))
+    document = Document("Title", "origin", explained)
     lines = shown(document)
     assert "So it is." in lines
     assert MORE in lines
@@ -165,6 +177,6 @@ def test_wrapped_lines_count() -> None:
 
 
 def test_without_a_limit_everything_is_shown() -> None:
-    lines = shown(Document("Title", "", verdict(Sentence("So.", detail=True), tables=(levels(60),))), lines=None)
+    lines = shown(Document("Title", "", verdict(Sentence("So."), tables=(levels(60),))), lines=None)
     assert "So." in lines
     assert sum(line.strip().startswith("level ") for line in lines) == 60

@@ -67,7 +67,7 @@ def curve_section(curve: Curve, noisy: bool) -> Section:
     verdicts = (
         *sweep_verdicts(curve),
         *(Sentence(words, rank=EXTRA) for words in graphs_verdict(curve)),
-        *cache_verdict(curve),
+        *says(cache_verdict(curve)),
         *slo_verdicts(curve),
     )
     noise = (*repeats_note(curve.figures), *noise_doubts(curve.found)) if noisy else ()
@@ -102,11 +102,11 @@ def sweep_verdicts(curve: Curve) -> Iterator[Sentence]:
     ends = ends_sentence(found, unit)
     if ends:
         yield Sentence(ends, rank=ANSWER)
-    if beyond := beyond_sentence(found):
-        yield Sentence(beyond, rank=EXTRA, detail=found.growth is not None and found.growth.stays > found.growth.falls)
+    if found.growth and found.growth.falls > found.growth.stays and (beyond := beyond_sentence(found)):
+        yield Sentence(beyond, rank=EXTRA)
     if found.best:
         yield Sentence(highest_verdict(curve), rank=ANSWER)
-        yield from operating_verdict(found, unit)
+        yield from says(operating_verdict(found, unit))
     yield from says(kv_verdict(found.kv, unit))
     if not ends:
         yield from says(notes(found))
@@ -122,21 +122,21 @@ def highest_verdict(curve: Curve) -> str:
     return f"Highest throughput: {rate.mean:,.1f}{reach_words(rate)} output tokens/s {at}."
 
 
-def operating_verdict(found: Saturation, unit: str) -> Iterator[Sentence]:
-    """Yield the load to operate at, or why it is none below the best one. Nothing without repeats."""
-    if found.operating is None or found.noise is None:
-        return
-    if found.operating is found.best:
-        lower = f"Repeats do not show that a lower load is within {WITHIN:.0%} of the highest throughput."
-        yield Sentence(lower, detail=True)
-    else:
+def operating_verdict(found: Saturation, unit: str) -> Iterator[str]:
+    """Yield the load to operate at if it is below the best one. Nothing without repeats, which alone can show it."""
+    if found.operating not in (None, found.best) and found.noise is not None:
+        assert found.operating is not None
         load = f"Recommended load: {found.operating.load:g} {unit}"
-        yield Sentence(f"{load}, the lowest that repeats show to be within {WITHIN:.0%} of it.")
+        yield f"{load}, the lowest that repeats show to be within {WITHIN:.0%} of the highest throughput."
 
 
 def sweep_details(found: Saturation, unit: str) -> Iterator[str]:
     """Yield what the highest throughput compares to, and what weakens the figures of this curve."""
+    if found.growth and found.growth.falls <= found.growth.stays and (beyond := beyond_sentence(found)):
+        yield beyond
     if found.best:
+        if found.operating is found.best and found.noise is not None:
+            yield f"Repeats do not show that a lower load is within {WITHIN:.0%} of the highest throughput."
         if unit == CONCURRENCY and found.levels[0].load == 1 and found.best is not found.levels[0]:
             times = found.best.output_tokens_per_s / found.levels[0].output_tokens_per_s
             yield f"The highest throughput is {times:,.1f} times that of one request at a time."
