@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,30 +11,22 @@ from rich.table import Table
 
 from engine_probe.engine.memory_model import RankMemory
 from engine_probe.engine.parallelism import rank_count
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.oversized_points import Reasons, told, without_checkpoint
-from engine_probe.sweep.preflight.duration_estimate import (
-    AT_LEAST,
-    DeviceSpeed,
-    Estimate,
-    engine_start,
-    estimate_together,
-    is_small,
-    measured_speed,
-)
+from engine_probe.sweep.preflight.duration_estimate import AT_LEAST, DeviceSpeed, Estimate, engine_start, is_small
 from engine_probe.sweep.preflight.earlier_sweeps import Past
-from engine_probe.sweep.preflight.gpu_memory import GpuMemory, block_size, memories, show_memory
-from engine_probe.sweep.preflight.host_memory_shares import HostMemory, host_memories, show_host_memory
+from engine_probe.sweep.preflight.gpu_memory import GpuMemory, block_size, show_memory
+from engine_probe.sweep.preflight.host_memory_shares import HostMemory, show_host_memory
 from engine_probe.sweep.preflight.memory_fit import pool_tokens, tokens_in_flight
 from engine_probe.sweep.preflight.point_limit import STALL_SECONDS, longest_time
 from engine_probe.sweep.preflight.pool_demand import peak_tokens
-from engine_probe.sweep.preflight.recorded_prices import RecordedPrices, peak_in_steps, recording_command, unknown_speed
+from engine_probe.sweep.preflight.recorded_prices import peak_in_steps, recording_command, unknown_speed
 from engine_probe.sweep.preflight.search_space import show_search
-from engine_probe.text_format import counted, long_duration, model_name, plain
+from engine_probe.sweep.preflight.target import Memory, Target
+from engine_probe.text_format import capitalized, counted, long_duration, model_name, plain
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_file import are_here, read_question_sets, shipped_sets
@@ -43,41 +34,22 @@ from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, answered
 
-Memory = RankMemory | HostMemory  # of an engine
+Estimates = Mapping[str, Estimate | None]  # of points, by their keys
 
 TITLES = ("point", "requests", "tokens in\nand out", "KV\ntokens", "of the\npool", "time")
 
 
-def show_points(
-    sweep: SweepFile,
-    past: Sequence[Past],
-    where: Path | None,
-    hardware: dict[str, Any],
-    console: Console,
-    gpu: GpuMemory | None = None,
-    left_out: Reasons | None = None,
-    speed: DeviceSpeed | None = None,
-) -> None:
-    """Print the points of a sweep and what is predicted for them; `where` is None for a fleet, whose speed is unknown.
-
-    `past` holds points measured earlier on this hardware, found in the folder `where`. `gpu` is the smallest here, or
-    the one that was named. `left_out` holds the points for which there is no room, with the reasons. `speed` is that
-    of this machine; without it, what `hardware` says was measured.
-    """
-    left_out = left_out or {}
-    all_points, prices = points(sweep), RecordedPrices(past)
-    memory = memories_here(all_points, where, gpu)
-    device = gpu.speed if gpu and gpu.speed else speed or measured_speed(hardware)
-    host_bytes = None if where is None or gpu else hardware["host"]["memory_bytes"]
+def show_points(sweep: SweepFile, target: Target, console: Console, left_out: Reasons | None = None) -> None:
+    """Print the points of a sweep and what is predicted for them; `left_out` holds those that there is no room for."""
+    left_out, all_points = left_out or {}, points(sweep)
     unmeasured = {**without_checkpoint(sweep, all_points), **left_out}
     possible = [point for point in all_points if point.key not in unmeasured]
-    estimates = (
-        {} if where is None else {point.key: estimate_together(point, past, device, prices) for point in possible}
-    )
+    memory = target.memories(all_points)
+    estimates = {} if target.is_fleet else target.estimates(possible)
     rows = [
         [
             point.label,
-            *size_cells(point, past, gpu, memory.get(point.engine.spec)),
+            *size_cells(point, target.past, target.gpu, memory.get(point.engine.spec)),
             "cannot run" if point.key in unmeasured else time_cell(estimates.get(point.key)),
         ]
         for point in all_points
@@ -87,42 +59,22 @@ def show_points(
     if len(models) == 1:  # with several, each label names its model
         console.print(f"Model: {model_name(models.pop())}", soft_wrap=True)
     console.print(points_table(rows))
-    show_memories(memory, host_bytes, console)
-    if sweep.search is not None:
-        show_search_times(sweep, possible, estimates, past, where, device, console)
-    else:
-        show_times(sweep, possible, estimates, past, where, device, console)
+    show_memory({spec: one for spec, one in memory.items() if isinstance(one, RankMemory)}, console)
+    if target.hardware is not None:
+        on_host = {spec: one for spec, one in memory.items() if isinstance(one, HostMemory)}
+        show_host_memory(on_host, target.hardware["host"]["memory_bytes"], console)
+    show = show_times if sweep.search is None else show_search_times
+    show(sweep, possible, estimates, target, console)
     if possible:
         console.print(limit_line(possible, sweep.point_seconds), soft_wrap=True)
     for line in told(all_points, left_out):
-        console.print(plain(f"{line[0].upper()}{line[1:]}."), soft_wrap=True, markup=False)
+        console.print(plain(f"{capitalized(line)}."), soft_wrap=True, markup=False)
     for line in missing_lines(all_points, sweep):
         console.print(line, soft_wrap=True)
 
 
-def memories_here(found: Sequence[Point], where: Path | None, gpu: GpuMemory | None) -> dict[EngineSpec, Memory]:
-    """Return the memory of each engine on the GPU, or on this machine without one; empty for a fleet's machines."""
-    if gpu is not None:
-        return {**memories(gpu, found)}
-    return {} if where is None else {**host_memories(found)}
-
-
-def show_memories(memory: Mapping[EngineSpec, Memory], host_bytes: float | None, console: Console) -> None:
-    show_memory({spec: one for spec, one in memory.items() if isinstance(one, RankMemory)}, console)
-    if host_bytes is not None:
-        show_host_memory(
-            {spec: one for spec, one in memory.items() if isinstance(one, HostMemory)}, host_bytes, console
-        )
-
-
 def show_times(
-    sweep: SweepFile,
-    possible: Sequence[Point],
-    estimates: Mapping[str, Estimate | None],
-    past: Sequence[Past],
-    where: Path | None,
-    device: DeviceSpeed | None,
-    console: Console,
+    sweep: SweepFile, possible: Sequence[Point], estimates: Estimates, target: Target, console: Console
 ) -> None:
     """Print how many points there are on how many engines, and how long they will take."""
     all_points = points(sweep)
@@ -138,49 +90,39 @@ def show_times(
     if sweep.quality is not None:
         text = f"{sweep.quality.text} in windows of {sweep.quality.window:,} tokens; its time is not predicted"
         console.print(f"After its points each engine predicts a text: {text}.", soft_wrap=True)
-    if where is None:
+    if target.is_fleet:
         console.print("No times: the speed of the fleet's machines is not known here.")
-    else:
-        found = [guess for point in possible if (guess := estimates[point.key])]
-        if found and not sweep.adaptive:
-            console.print(total_line(found, len(possible), engines, engine_start(possible, past)), soft_wrap=True)
-        show_basis(possible, estimates, where, device, console)
-        if any(point.engine.twin is not None for point in possible):
-            console.print("No times: how long vLLM's scheduler takes to compute a prediction is not known before.")
-        if device is None or not device.of:
-            untimed = [point for point in possible if estimates[point.key] is None and point.engine.twin is None]
-            if untimed:
-                console.print(untimed_line(untimed, where), soft_wrap=True)
+        return
+    found = [guess for point in possible if (guess := estimates[point.key])]
+    if found and not sweep.adaptive:
+        start_seconds = engine_start(possible, target.past)
+        console.print(total_line(found, len(possible), engines, start_seconds), soft_wrap=True)
+    show_basis(possible, estimates, target, console)
+    if any(point.engine.twin is not None for point in possible):
+        console.print("No times: how long vLLM's scheduler takes to compute a prediction is not known before.")
+    untimed = [point for point in possible if estimates[point.key] is None and point.engine.twin is None]
+    if untimed and not target.of_datasheet:
+        console.print(untimed_line(untimed, target.where), soft_wrap=True)
 
 
 def show_search_times(
-    sweep: SweepFile,
-    possible: Sequence[Point],
-    estimates: Mapping[str, Estimate | None],
-    past: Sequence[Past],
-    where: Path | None,
-    device: DeviceSpeed | None,
-    console: Console,
+    sweep: SweepFile, possible: Sequence[Point], estimates: Estimates, target: Target, console: Console
 ) -> None:
     """Print what a search over engine arguments may measure, and how long that will take."""
     (base,) = points(sweep)
-    show_search(sweep, base, estimates.get(base.key), engine_start(possible, past), where, console)
-    if where is not None and sweep.adaptive is None:
-        show_basis(possible, estimates, where, device, console)
+    where = None if target.is_fleet else target.where
+    show_search(sweep, base, estimates.get(base.key), engine_start(possible, target.past), where, console)
+    if not target.is_fleet and sweep.adaptive is None:
+        show_basis(possible, estimates, target, console)
 
 
-def show_basis(
-    possible: Sequence[Point],
-    estimates: Mapping[str, Estimate | None],
-    where: Path,
-    device: DeviceSpeed | None,
-    console: Console,
-) -> None:
+def show_basis(possible: Sequence[Point], estimates: Estimates, target: Target, console: Console) -> None:
     """Print what the predicted times rest on, and what they leave out."""
-    for line in time_lines([guess for point in possible if (guess := estimates[point.key])], where, device):
+    known = [guess for point in possible if (guess := estimates[point.key])]
+    for line in time_lines(known, target.where, target.speed):
         console.print(line, soft_wrap=True)
     small = [point for point in possible if (guess := estimates[point.key]) and guess.is_bound and is_small(point)]
-    if small and not (device and device.of):
+    if small and not target.of_datasheet:
         spec = small[0].engine.spec
         console.print(
             f"What vLLM itself does in each step is not in ≥, and takes longer with a model as small as "

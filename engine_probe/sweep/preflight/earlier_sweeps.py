@@ -41,12 +41,6 @@ def earlier(folder: Path, hardware: dict[str, Any]) -> list[Past]:
     return [past for file in files if file.is_file() for past in points_of(file, hardware)]
 
 
-def checked_folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise InputError(f"--like {folder}: there is no such folder: name a folder with earlier sweeps")
-    return folder
-
-
 def points_of(file: Path, hardware: dict[str, Any]) -> Iterator[Past]:
     """Yield the usable points of a sweep; skip what cannot be read, since they only serve a prediction."""
     try:

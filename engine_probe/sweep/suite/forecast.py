@@ -2,51 +2,19 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from engine_probe.errors import EngineProbeError
 from engine_probe.sweep.definition.checkpoints import absent, check_any_here
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, apart, points
-from engine_probe.sweep.execution.oversized_points import (
-    Reasons,
-    beyond_fleet,
-    beyond_machine,
-    check_any_left,
-    refused,
-    told,
-    without_checkpoint,
-)
-from engine_probe.sweep.fleet.resources import RayNode
-from engine_probe.sweep.preflight.dry_run import memories_here, missing_files, pool_share, tokens_needed
-from engine_probe.sweep.preflight.duration_estimate import (
-    DeviceSpeed,
-    Estimate,
-    engine_start,
-    estimate_together,
-    measured_speed,
-    weights_bytes,
-)
-from engine_probe.sweep.preflight.earlier_sweeps import Past
-from engine_probe.sweep.preflight.gpu_memory import GpuMemory, block_size, check_memory
+from engine_probe.sweep.execution.oversized_points import Reasons, check_any_left, told, without_checkpoint
+from engine_probe.sweep.preflight.dry_run import missing_files, pool_share, tokens_needed
+from engine_probe.sweep.preflight.duration_estimate import Estimate, engine_start, weights_bytes
+from engine_probe.sweep.preflight.gpu_memory import block_size
 from engine_probe.sweep.preflight.memory_fit import check_fit
-from engine_probe.sweep.preflight.recorded_prices import RecordedPrices
-
-
-class Target(NamedTuple):
-    """What a suite is predicted for: this machine, GPUs of a kind that need not be here, or a fleet."""
-
-    gpu: GpuMemory | None  # the smallest here, or the named one
-    hardware: dict[str, Any] | None = None  # of this machine; None for a named GPU
-    past: Sequence[Past] = ()
-    nodes: list[RayNode] | None = None  # of a fleet
-    here: DeviceSpeed | None = None  # of this machine; without it, what the hardware says was measured
-
-    @property
-    def speed(self) -> DeviceSpeed | None:
-        return self.gpu.speed if self.gpu and self.gpu.speed else self.here or measured_speed(self.hardware or {})
+from engine_probe.sweep.preflight.target import Target
 
 
 class SweepForecast(NamedTuple):
@@ -66,12 +34,10 @@ class SweepForecast(NamedTuple):
 
 def forecast(sweep: SweepFile, target: Target) -> SweepForecast:
     found, past = points(sweep), target.past
-    too_large = beyond(found, target)
+    too_large = target.beyond(found)
     left_out = {**without_checkpoint(sweep, found), **too_large}
     here = [point for point in found if point.key not in left_out]
-    memory = memories_here(found, Path() if target.hardware else None, target.gpu)
-    prices = RecordedPrices(past)
-    guesses = [estimate_together(point, past, target.speed, prices) for point in here]
+    memory, guesses = target.memories(found), target.estimates(here).values()
     known = [guess for guess in guesses if guess is not None]
     engines = sum(len(specs) for specs, _ in groupby(found, key=lambda point: point.engines))
     weights = [size for point in apart(found) if (size := weights_bytes(point)) is not None]
@@ -114,12 +80,3 @@ def against(sweep: SweepFile, found: Sequence[Point], target: Target, too_large:
     except EngineProbeError as error:
         return str(error)
     return ""
-
-
-def beyond(found: Sequence[Point], target: Target) -> dict[str, str]:
-    """Return the points that the target cannot hold, each with its reason."""
-    if target.nodes is not None:
-        return beyond_fleet(found, target.nodes)
-    if target.hardware is not None:
-        return beyond_machine(found, target.hardware["gpus"], target.hardware["host"]["memory_bytes"])
-    return refused(found, lambda point: check_memory(target.gpu, [point]))

@@ -18,10 +18,9 @@ from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.setting_checks import check_requests
 from engine_probe.sweep.definition.sweep_file import points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
-from engine_probe.sweep.preflight.dry_run import memories_here
-from engine_probe.sweep.preflight.gpu_memory import engine_names, smallest_gpu
+from engine_probe.sweep.preflight.gpu_memory import engine_names
 from engine_probe.sweep.preflight.memory_fit import check_gpus
-from engine_probe.telemetry.hardware import hardware_facts
+from engine_probe.sweep.preflight.target import this_machine
 from engine_probe.workload.prompts import Conversations
 
 GOOD = """
@@ -251,7 +250,7 @@ def test_every_point_of_every_shipped_sweep_is_shown_by_a_dry_run(name: str, tmp
     outcome = CliRunner().invoke(command, [name, "--dry-run", "--like", str(tmp_path)], env={"COLUMNS": "160"})
     assert outcome.exit_code == 0, outcome.output
     sweep = read_sweep(name)
-    memory = memories_here(points(sweep), tmp_path, smallest_gpu(hardware_facts()["gpus"]))
+    memory = this_machine(tmp_path).memories(points(sweep))
     labels, engines = [point.label for point in (*points(sweep), *texts(sweep))], engine_names([*memory])
     of_points, _, of_engines = outcome.output.partition("\nMemory")
     assert first_column(of_points) == labels

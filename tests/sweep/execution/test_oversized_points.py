@@ -15,8 +15,9 @@ from engine_probe.sweep.definition.sweep_file import Point, points
 from engine_probe.sweep.execution.oversized_points import beyond_fleet, beyond_machine, check_any_left, told
 from engine_probe.sweep.execution.runner import run_sweep
 from engine_probe.sweep.fleet.resources import RayNode
+from engine_probe.sweep.preflight.target import Target
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
-from engine_probe.sweep.suite.forecast import Target, forecast
+from engine_probe.sweep.suite.forecast import forecast
 from tests.support.sweeps.no_engine import NoEngine
 
 CARD = {"name": "a card", "uuid": "GPU-a", "memory_bytes": int(24 * GIB)}

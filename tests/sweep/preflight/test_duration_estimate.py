@@ -35,6 +35,7 @@ from engine_probe.sweep.preflight.duration_estimate import (
 )
 from engine_probe.sweep.preflight.earlier_sweeps import Past, points_of, same_hardware
 from engine_probe.sweep.preflight.memory_fit import check_gpus, check_host
+from engine_probe.sweep.preflight.target import Target
 from engine_probe.text_format import long_duration
 from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Replay
 from engine_probe.workload.dataset_file import Dataset
@@ -358,12 +359,12 @@ def test_a_dry_run_shows_what_cannot_run_here_without_a_time() -> None:
     console = Console(width=80, file=StringIO(), record=True)
     hardware = {"gpus": [], "host": {"memory_bytes": int(24 * GIB)}}
     left_out = beyond_machine(points(sweep), [], int(24 * GIB))
-    show_points(sweep, [], Path("runs"), hardware, console, left_out=left_out)
+    show_points(sweep, Target(hardware=hardware), console, left_out)
     told = console.export_text(clear=False)
     assert told.count("cannot run ") == 2
     assert "Left out: concurrency 1 and 1 more point: the weights of falcon-40b take 76.9 GiB" in told
     assert "without a time" not in told
-    show_points(sweep, [], None, {}, console)  # of a fleet
+    show_points(sweep, Target(nodes=[]), console)  # of a fleet
     assert console.export_text().count("cannot run") == 2
 
 
@@ -373,7 +374,7 @@ def test_a_dry_run_that_rests_on_a_doubtful_bandwidth_says_so() -> None:
     hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}, "ceilings": {"cpu-1": {"memory copy": copy}}}
     console = Console(width=80, file=StringIO(), record=True)
     sweep = read_sweep("concurrency_falcon_40b", ["workload.concurrency=[1, 10]"])
-    show_points(sweep, [], Path("runs"), hardware, console)
+    show_points(sweep, Target(hardware=hardware), console)
     told = " ".join(console.export_text().split())
     assert f"The rates behind ≥ are doubtful ({busy}): if they were measured too low, the bound is too high." in told
 
@@ -381,7 +382,7 @@ def test_a_dry_run_that_rests_on_a_doubtful_bandwidth_says_so() -> None:
 def test_at_eighty_columns_a_point_is_one_line_and_a_file_that_is_not_here_is_named() -> None:
     console = Console(width=80, file=StringIO(), record=True)
     hardware = {"gpus": [], "host": {"memory_bytes": int(240 * GIB)}}
-    show_points(read_sweep("h100_users"), [], Path("runs"), hardware, console)
+    show_points(read_sweep("h100_users"), Target(hardware=hardware), console)
     lines = console.export_text().splitlines()
     assert lines[0] == "Model: llama-3.1-8b"
     assert sum(" users, " in line and " of 3 " in line for line in lines) == 12
@@ -446,7 +447,7 @@ def test_a_search_that_was_never_recorded_has_a_bound_and_says_what_is_not_in_it
 def test_without_any_rate_a_search_has_no_time() -> None:
     console = Console(width=120, file=StringIO(), record=True)
     hardware = {"gpus": [], "host": {"memory_bytes": int(24 * GIB)}}
-    show_points(read_sweep("engine_arguments"), [], Path("runs"), hardware, console)
+    show_points(read_sweep("engine_arguments"), Target(hardware=hardware), console)
     told = console.export_text()
     assert "No time: how fast this machine" in told
     assert "Predicted" not in told

@@ -21,7 +21,8 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point, apart
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.gpu_memory import check_memory, engine_names, memories, named_gpu, smallest_gpu
-from engine_probe.sweep.suite.forecast import Target, forecast
+from engine_probe.sweep.preflight.target import Target
+from engine_probe.sweep.suite.forecast import forecast
 from tests.support.recordings.hardware_reports import box
 
 
@@ -126,7 +127,7 @@ def test_engines_are_named_by_what_differs() -> None:
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_sweep_of_a_known_model_has_memory_on_a_named_gpu(name: str) -> None:
     console, sweep = Console(width=80, file=StringIO(), record=True), read_sweep(name)
-    show_points(sweep, [], Path("runs"), {}, console, named_gpu("H200"))
+    show_points(sweep, Target(named_gpu("H200")), console)
     text = console.export_text()
     known = any(model_geometry(point.engine.model) is not None for point in apart(points(sweep)))
     assert ("Memory of one H200 of 139.8 GiB" in text) == known
@@ -139,7 +140,7 @@ def test_every_shipped_sweep_of_a_known_model_has_memory_on_a_named_gpu(name: st
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_sweep_has_memory_and_a_time_or_a_command_that_tells_on_a_machine_without_gpus(name: str) -> None:
     sweep, console = read_sweep(name), Console(width=80, file=StringIO(), record=True)
-    show_points(sweep, [], Path("runs"), {"gpus": [], "host": {"memory_bytes": 4096 * GIB}}, console)
+    show_points(sweep, Target(hardware={"gpus": [], "host": {"memory_bytes": 4096 * GIB}}), console)
     text = console.export_text()
     embedded = {point.engine.model for point in apart(points(sweep))} & set(EMBEDDED)
     if embedded:

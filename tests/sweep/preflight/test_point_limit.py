@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.preflight.dry_run import show_points
 from engine_probe.sweep.preflight.duration_estimate import DeviceSpeed, estimate
 from engine_probe.sweep.preflight.point_limit import LEAST_SECONDS, longest_time
+from engine_probe.sweep.preflight.target import Target
 from engine_probe.workload.arrivals import ClosedLoop, OpenLoop, Ramp, Replay
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
@@ -97,7 +97,7 @@ def test_a_dry_run_says_when_a_point_is_given_up() -> None:
     def told(*settings: str) -> str:
         console = Console(width=80, file=StringIO(), record=True)
         hardware = {"gpus": [], "host": {"memory_bytes": 1 << 40}}
-        show_points(read_sweep("sequence_length_decode", list(settings)), [], Path("runs"), hardware, console)
+        show_points(read_sweep("sequence_length_decode", list(settings)), Target(hardware=hardware), console)
         return " ".join(console.export_text().split())
 
     assert "given up after 2.7 h to 36.1 h, depending on what it asks, or 30 min without a step" in told()

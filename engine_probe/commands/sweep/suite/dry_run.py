@@ -7,15 +7,10 @@ from rich import box
 from rich.table import Table
 
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-from engine_probe.errors import InputError
 from engine_probe.recordings.suite import SuiteState
-from engine_probe.sweep.fleet.ray_cluster import connected
-from engine_probe.sweep.preflight.duration_estimate import speed_here
-from engine_probe.sweep.preflight.earlier_sweeps import checked_folder, earlier
-from engine_probe.sweep.preflight.gpu_memory import named_gpu, smallest_gpu
-from engine_probe.sweep.suite.forecast import SweepForecast, Target, forecast
+from engine_probe.sweep.preflight.target import target_of
+from engine_probe.sweep.suite.forecast import SweepForecast, forecast
 from engine_probe.sweep.suite.plan import PlannedSweep
-from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import byte_size, counted, long_duration, plain
 
 TITLES = ("sweep", "points", "weights", "KV\ntokens", "KV\npool", "of the\npool", "time", "here")
@@ -26,7 +21,7 @@ def show(
 ) -> None:
     """Print a row for each sweep, then why some cannot be measured, and the time of the others."""
     console = output_console(PIPED_WIDTH)
-    target = target_of(like, device) if address is None else fleet_at(address)
+    target = target_of(like, device, address)
     forecasts = {each.state.name: forecast(each.sweep, target) for each in found if each.sweep is not None}
     shown = [cells(forecasts.get(each.state.name)) for each in found]
     filled = [place for place in range(len(TITLES) - 1) if any(row[place] != "-" for row in shown)]
@@ -42,22 +37,6 @@ def show(
     console.print(total(list(forecasts.values()), len(found), where, state), soft_wrap=True)
     more = f' --device "{device}"' if device else f" --ray {address}" if address else ""
     console.print(f"The points of a sweep: engine_probe sweep NAME --dry-run{more}", style="dim", markup=False)
-
-
-def target_of(like: Path | None, device: str | None) -> Target:
-    """Return this machine with what was measured on it, or the GPU that is named."""
-    if device is not None and like is not None:
-        raise InputError(f"--device {device} predicts by a datasheet: leave --like out")
-    if device is not None:
-        return Target(named_gpu(device))
-    hardware, where = hardware_facts(), checked_folder(like) if like else Path("runs")
-    return Target(smallest_gpu(hardware["gpus"]), hardware, earlier(where, hardware), here=speed_here(hardware))
-
-
-def fleet_at(address: str) -> Target:
-    """Return the machines of a fleet, of whose speed and memory nothing is known here."""
-    with connected(address) as cluster:
-        return Target(None, nodes=cluster.nodes())
 
 
 def section_table(rows: Sequence[PlannedSweep], forecasts: dict[str, SweepForecast], filled: Sequence[int]) -> Table:

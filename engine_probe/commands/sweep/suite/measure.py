@@ -19,13 +19,11 @@ from engine_probe.report.brief_document import LINES
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.renderers.terminal import print_document
 from engine_probe.sweep.definition.sweep_file import SweepFile
-from engine_probe.sweep.preflight.duration_estimate import speed_here
 from engine_probe.sweep.preflight.earlier_sweeps import earlier
-from engine_probe.sweep.preflight.gpu_memory import smallest_gpu
-from engine_probe.sweep.suite.forecast import Target, forecast
+from engine_probe.sweep.preflight.target import this_machine
+from engine_probe.sweep.suite.forecast import forecast
 from engine_probe.sweep.suite.plan import PlannedSweep
 from engine_probe.sweep.suite.suite_run import SuiteRun
-from engine_probe.telemetry.hardware import hardware_facts
 from engine_probe.text_format import counted, long_duration, plain
 
 PAGE = "report.html"
@@ -84,9 +82,8 @@ def progress(state: SuiteState, row: SweepState) -> str:
 
 def time_left(suite: SuiteRun) -> str:
     """Say how long what is left will take, as far as points that were measured on this machine tell."""
-    hardware = hardware_facts()
-    past = [*earlier(suite.folder, hardware), *earlier(Path("runs"), hardware)]
-    target = Target(smallest_gpu(hardware["gpus"]), hardware, past, here=speed_here(hardware))
+    here = this_machine()
+    target = here._replace(past=[*earlier(suite.folder, here.hardware or {}), *here.past])
     sweeps = [each for place in suite.left if (each := suite.sweep_at(place)) is not None]
     forecasts = [each for each in (forecast(sweep, target) for sweep in sweeps) if not each.against]
     timed = [each for each in forecasts if each.seconds is not None and not each.is_bound]
