@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from engine_probe.cli import cli
-from engine_probe.commands.report import ReportOptions, report_one
+from engine_probe.commands.report.reports import ReportOptions, report_one
 from engine_probe.report.brief_document import LINES
 from engine_probe.report.renderers.terminal import print_document
 from tests.support.recordings.golden import write_recordings, write_repeated
@@ -90,7 +90,7 @@ def height(text: str, width: int = 100) -> int:
 
 @pytest.mark.lengthy
 def test_a_report_fits(recorded: Path) -> None:
-    made = report_one(recorded, ReportOptions(None, None, Path(), None, None))
+    made = report_one(recorded, ReportOptions())
     for width in (100, 80):
         console = Console(file=StringIO(), width=width, color_system=None)
         print_document(made.document, console, more=made.more, lines=LINES)

@@ -8,7 +8,7 @@ import click
 
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.commands.options.result_location import make_folder
-from engine_probe.commands.report import ReportOptions, report_suite
+from engine_probe.commands.report.reports import ReportOptions, report_suite
 from engine_probe.commands.sweep.measure import measure as measure_sweep
 from engine_probe.commands.sweep.suite.suite_argument import preparation
 from engine_probe.commands.sweep.sweep_argument import check_before_start
@@ -100,7 +100,7 @@ def say(line: str) -> None:
 
 def report(folder: Path) -> None:
     """Print the report of what is measured, and write its page, over that of an earlier run of this suite."""
-    made = report_suite(folder, ReportOptions(None, None, Path(), None, None))
+    made = report_suite(folder, ReportOptions())
     with writing(folder / PAGE):
         atomic_write(folder / PAGE, html_page(made.page()).encode())
     console = output_console(PIPED_WIDTH)
