@@ -1,5 +1,7 @@
 """The folders of results, on this machine or behind a URI."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -33,18 +35,21 @@ def recorded(place: str) -> Path:
 
 
 class Results:
-    """The folder of a measurement's results."""
+    """The folder of a measurement's results, which no other process may write to until it is closed."""
 
     def __init__(self, folder: Path, made: Sequence[Path] = ()) -> None:
         self.folder = folder
         self.location = str(folder)  # its name in messages
         self._made = made  # folders that were created for it, outermost first
+        self._lock = lock(folder)
 
     def send(self) -> None:
         """Upload what is new; a local folder needs no upload."""
 
     def close(self) -> None:
-        """Upload the rest, and remove created folders that are empty."""
+        """Upload the rest, remove created folders that are empty, and let others write to the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
         with suppress(OSError):
             for folder in reversed(self._made):
                 folder.rmdir()
@@ -69,8 +74,8 @@ class SentResults(Results):
         self._mirror.send()
 
     def close(self) -> None:
-        self._mirror.send()
         self._mirror.close()
+        super().close()
 
 
 def open_results(resume: str | None, out: str) -> Results:
@@ -99,23 +104,55 @@ def check_resumable(resume: str) -> None:
     read_asked(Path(resume) / RESULT_FILE)
 
 
+def title_of(name: str) -> str:
+    """Return what a measurement is called that is named by its file or folder, which may be `.` or `..`."""
+    stem = Path(name).stem
+    return stem if stem.strip(".") else Path(name).resolve().stem
+
+
 def new_folder(name: str) -> str:
     """Return the folder below runs/ for results that are given no place."""
-    return str(Path("runs") / f"{Path(name).stem}-{datetime.now():%Y%m%dT%H%M%S}")
+    return str(Path("runs") / f"{title_of(name)}-{datetime.now():%Y%m%dT%H%M%S}")
 
 
 def make_folder(folder: Path) -> Results:
     """Create the folder and its parents; it must be new or empty."""
     if folder == STANDARD_OUTPUT:
         raise InputError("--out -: a recording is a folder of files, which standard output cannot hold: name a folder")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} already holds something and is never overwritten: name another folder with --out")
+    taken = InputError(f"{folder} already holds something and is never overwritten: name another folder with --out")
+    if folder.exists() and not folder.is_dir():
+        raise taken
     made = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        results = Results(folder, made)
+        is_empty = not any(folder.iterdir())
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; name another folder with --out") from error
-    return Results(folder, made)
+    if not is_empty:
+        results.close()
+        raise taken
+    return results
+
+
+def lock(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed or this process ends. None on a file system without locks.
+
+    Refuse a folder that another process has locked: each of two sweeps would set aside what the other one records.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # who reads from it or writes to it says why
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            in_use = f"{folder} is in use by another engine_probe: wait until it has ended, or name another folder"
+            raise InputError(in_use) from error
+        return None
+    return descriptor
 
 
 def holds_steps(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
-from engine_probe.commands.options.result_location import make_folder
+from engine_probe.commands.options.result_location import Results, make_folder
 from engine_probe.commands.report.reports import ReportOptions, report_suite
 from engine_probe.commands.sweep.measure import measure as measure_sweep
 from engine_probe.commands.sweep.suite.suite_argument import preparation
@@ -38,7 +38,8 @@ def start(
 
 
 def go_on(folder: Path, address: str | None, force: bool, verbose: bool) -> int:
-    return run(SuiteRun.resumed(folder, lambda state: preparation(state.twin)), address, force, verbose)
+    with closing(Results(folder)):
+        return run(SuiteRun.resumed(folder, lambda state: preparation(state.twin)), address, force, verbose)
 
 
 def run(suite: SuiteRun, address: str | None, force: bool, verbose: bool) -> int:
