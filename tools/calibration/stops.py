@@ -100,8 +100,8 @@ def rate_when_stopped(steps: Steps) -> tuple[float, float] | None:
         clock.now_ns += COLLECT_NS
         record(steps, clock.now_ns, recorder)
         if rule(finished[: clock.now_ns // ANSWER_NS], IN_FLIGHT):
-            rate = rule.facts()["rate"]
-            return rate["output_tokens_per_s"], rate["half_width"]
+            rate = rule.steadiness().rate
+            return rate and (rate.output_tokens_per_s, rate.half_width)
     return None
 
 

@@ -68,7 +68,7 @@ def run_probed(
         wait_until(start_ns)
         with report_failure(tell, probe):
             outcome = run_plan(llm, plan, point.stop, steady, answers)
-        log = driver_log(plan, outcome, warmed, steady.facts() if steady else None)
+        log = driver_log(plan, outcome, warmed, steady.steadiness() if steady else None)
         probe.folder.facts["outcome"] = msgspec.to_builtins(log)
 
 

@@ -4,13 +4,13 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine_probe.analysis.statistics.settled_rate import Rate, settled_rate
 from engine_probe.record.recorder import READINGS, Recorder
+from engine_probe.sweep.results.driver_log import Steadiness, SteadyPart
 from engine_probe.workload.stop import FIRST_CHECK_SECONDS, Steady
 
 COLLECT_NS = 200_000_000  # as often as the recorder's writer takes rows
@@ -75,15 +75,9 @@ class SteadyStop:
         self._reached = answered >= TURNOVERS * in_flight
         return self._reached
 
-    def facts(self) -> dict[str, Any]:
-        """Return the last check for `run.json`, and whether it ended the point."""
-        rate = self._last
-        facts = None
+    def steadiness(self) -> Steadiness:
+        """Return what the last check found, and whether it ended the point."""
+        rate, part = self._last, None
         if rate is not None:
-            facts = {
-                "from_ns": rate.from_ns,
-                "to_ns": rate.to_ns,
-                "output_tokens_per_s": rate.per_second,
-                "half_width": rate.half_width,
-            }
-        return {"reached": self._reached, "within": self._asked.within, "rate": facts}
+            part = SteadyPart(rate.from_ns, rate.to_ns, rate.per_second, float(rate.half_width))
+        return Steadiness(self._reached, self._asked.within, part)

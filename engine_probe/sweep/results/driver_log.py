@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Iterable
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -81,7 +80,7 @@ class Driven(msgspec.Struct, frozen=True):
 
 
 def driver_log(
-    plan: Plan, outcome: PlanOutcome, warmed: WarmedUp | None = None, steady: dict[str, Any] | None = None
+    plan: Plan, outcome: PlanOutcome, warmed: WarmedUp | None = None, steady: Steadiness | None = None
 ) -> Driven:
     late = outcome.lateness_ns
     return Driven(
@@ -96,7 +95,7 @@ def driver_log(
         late_ns=Late(statistics.median(late), max(late)) if late else None,
         answered_tokens=outcome.answered_tokens if plan.sampling.ignore_eos else None,
         warmed_up=warmed,
-        steady=None if steady is None else msgspec.convert(steady, Steadiness),
+        steady=steady,
         past_deadline=outcome.measured[AnswerOutcome.DEADLINE],
         failed=outcome.measured[AnswerOutcome.FAILED],
         not_asked=outcome.not_asked,

@@ -7,6 +7,7 @@ import pytest
 
 from engine_probe.record.recorder import Recorder
 from engine_probe.sweep.engine_process.steady_stop import COLLECT_NS, SteadyStop
+from engine_probe.sweep.results.driver_log import Steadiness
 from engine_probe.workload.stop import Steady
 from tools.calibration.stops import Clock, Steps, record
 
@@ -37,8 +38,10 @@ def even(seconds: float) -> list[float]:
 def test_two_checks_in_a_row_end_an_even_point(after_seconds: float, ended: float) -> None:
     rule, seconds = watched(even(100), Steady(after_seconds=after_seconds))
     assert seconds == pytest.approx(ended, abs=0.5)
-    assert rule.facts()["reached"]
-    assert rule.facts()["rate"]["output_tokens_per_s"] == pytest.approx(32 / 0.02)
+    found = rule.steadiness()
+    assert found.reached
+    assert found.rate is not None
+    assert found.rate.output_tokens_per_s == pytest.approx(32 / 0.02)
 
 
 def test_a_point_that_is_even_at_one_check_and_not_at_the_next_goes_on() -> None:
@@ -46,24 +49,24 @@ def test_a_point_that_is_even_at_one_check_and_not_at_the_next_goes_on() -> None
     slow = [4.0 * STEP_NS] * 200
     rule, seconds = watched([*even(31), *slow, *even(50)], Steady())
     assert seconds > 60
-    assert not rule.facts()["reached"] or seconds > 75
+    assert not rule.steadiness().reached or seconds > 75
 
 
 def test_a_point_ends_only_when_everything_in_flight_was_answered_twice() -> None:
     rule, seconds = watched(even(100), Steady(), answers_every_ns=4 * SECOND_NS)  # 16 answers take 64 s
     assert seconds > 64
-    assert rule.facts()["reached"]
+    assert rule.steadiness().reached
 
 
 def test_a_point_too_short_for_a_check_has_no_rate() -> None:
     rule, _ = watched(even(20), Steady())
-    assert rule.facts() == {"reached": False, "within": 0.05, "rate": None}
+    assert rule.steadiness() == Steadiness(reached=False, within=0.05, rate=None)
 
 
 def test_a_rate_that_wanders_slowly_is_not_called_steady() -> None:
     """A wave of 40 s whose half height is a third of the rate."""
     moments = np.arange(6000) * 0.02
     rule, _ = watched(list(STEP_NS * (1 + np.sin(2 * np.pi * moments / 40) / 3)), Steady())
-    facts = rule.facts()
-    assert not facts["reached"]
-    assert facts["rate"] is None or facts["rate"]["half_width"] > 0.05 * facts["rate"]["output_tokens_per_s"]
+    found = rule.steadiness()
+    assert not found.reached
+    assert found.rate is None or found.rate.relative > 0.05
