@@ -10,10 +10,10 @@ import msgspec
 
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.errors import InputError
+from engine_probe.sweep.definition.kv_demand import highest
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.dataset_file import Texts
-from engine_probe.workload.lengths import Length
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.request_plan import MOST_HELD, Plan, make_plan
 from engine_probe.workload.spec import Workload
@@ -68,16 +68,12 @@ def check_prompts(point: Point, work: Workload, memory_bytes: int) -> None:
 def longest_prompt(work: Workload) -> int:
     match work.prompts:
         case RandomPrompts(asked):
-            return most(asked)
+            return highest(asked)
         case SharedPrefix(prefix_len, asked):
-            return prefix_len + most(asked)
+            return prefix_len + highest(asked)
         case Conversations(turns, asked, system_len):
-            return system_len + most(turns) * most(asked)
+            return system_len + highest(turns) * highest(asked)
     return 0
-
-
-def most(length: Length) -> int:
-    return length if isinstance(length, int) else length.high
 
 
 @cache

@@ -6,7 +6,9 @@ import msgspec
 
 from engine_probe.analysis.curve.held_load import TURNOVERS
 from engine_probe.errors import InputError
+from engine_probe.files.config_file import put
 from engine_probe.files.key_meaning import about
+from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Steps
 from engine_probe.workload.dataset_file import Dataset
@@ -65,6 +67,12 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             True,
         ),
     ] = False
+
+    def at(self, axis: str, value: object) -> "WorkloadSection":
+        """Return the same workload with this value on an axis such as `workload.arrivals.users`."""
+        document = msgspec.to_builtins(self)
+        put(document, axis.removeprefix(WORKLOAD), value)
+        return msgspec.convert(document, WorkloadSection)
 
     @property
     def from_file(self) -> bool:

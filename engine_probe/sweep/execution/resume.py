@@ -7,12 +7,11 @@ from typing import Any
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.files.config_file import RESULT_FILE, put, read_asked
+from engine_probe.files.config_file import RESULT_FILE, read_asked
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, own_setting
 from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
-from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.folders import PointFolders, rows_of
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, finished
@@ -86,16 +85,8 @@ def with_arguments_of(row: dict[str, Any], search: ArgumentSearch, base: Point, 
         return None
     given = {name: value for name, value in point.engine.arguments.items() if name in search.arguments}
     fixed = {name: value for name, value in base.engine.arguments.items() if name not in search.arguments}
-    load = load_at(point, axis) if axis else None
-    moved = msgspec.structs.replace(
-        base,
-        engine=msgspec.structs.replace(base.engine, arguments=fixed | given),
-        workload=base.workload if load is None else workload_at(base, axis, load),
-        repeat=point.repeat,
-        label=point.label,
-        curve=point.curve,
-    )
-    return moved if moved.key == row["id"] else None
+    engine = msgspec.structs.replace(base.engine, arguments=fixed | given)
+    return moved_to(row, point, msgspec.structs.replace(base, engine=engine, curve=point.curve), axis)
 
 
 def failed_rows(folder: Path) -> dict[str, Unmeasured]:
@@ -120,15 +111,17 @@ def untried_ids(folder: Path) -> set[str]:
 def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Point | None:
     """Return the point of this row if it is one of the bases under another load. None if it is not."""
     point = point_in(row)
-    load = None if point is None else load_at(point, axis)
-    if point is None or load is None:
+    if point is None or load_at(point, axis) is None:
         return None
-    for base in bases:
-        workload = workload_at(base, axis, load)
-        moved = msgspec.structs.replace(base, workload=workload, repeat=point.repeat, label=point.label)
-        if moved.key == row["id"]:
-            return moved
-    return None
+    return next(filter(None, (moved_to(row, point, base, axis) for base in bases)), None)
+
+
+def moved_to(row: dict[str, Any], point: Point, base: Point, axis: str) -> Point | None:
+    """Return a point with the load and the repeat of the row's point. None if that is another point than the row's."""
+    load = load_at(point, axis) if axis else None
+    workload = base.workload if load is None else base.workload.at(axis, load)
+    moved = msgspec.structs.replace(base, workload=workload, repeat=point.repeat, label=point.label)
+    return moved if moved.key == row["id"] else None
 
 
 def point_in(row: dict[str, Any]) -> Point | None:
@@ -145,12 +138,6 @@ def load_at(point: Point, axis: str) -> Any:
     for part in axis.removeprefix(WORKLOAD).split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return found
-
-
-def workload_at(base: Point, axis: str, load: Any) -> WorkloadSection:
-    document = msgspec.to_builtins(base.workload)
-    put(document, axis.removeprefix(WORKLOAD), load)
-    return msgspec.convert(document, WorkloadSection)
 
 
 def refuse(folder: Path, lost: list[dict[str, Any]]) -> None:

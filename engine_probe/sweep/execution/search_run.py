@@ -10,15 +10,12 @@ from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
-from engine_probe.files.config_file import put
 from engine_probe.recordings.cluster import open_cluster
 from engine_probe.recordings.run import Run, load
-from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.axes import label as label_of
 from engine_probe.sweep.definition.kv_demand import need_of
 from engine_probe.sweep.definition.search import Adaptive, Found
 from engine_probe.sweep.definition.sweep_file import Point
-from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.events import SearchEnded
 from engine_probe.sweep.execution.folders import PointFolders
 from engine_probe.sweep.execution.planned_point import PlannedPoint
@@ -71,13 +68,13 @@ class SearchRun:
         return SearchEnded(self.name, self._adaptive, self.found, self.problem)
 
     def _point(self, value: int, repeat: int) -> Point:
-        document = msgspec.to_builtins(self._base.workload)
-        put(document, self._adaptive.axis.removeprefix(WORKLOAD), value)
-        load = label_of({self._adaptive.axis: value}, [self._adaptive.axis], self._base.load_in)
+        axis = self._adaptive.axis
+        load = label_of({axis: value}, [axis], self._base.load_in)
         again = f"{repeat + 1} of {self._repeats}" if repeat else ""
         label = ", ".join(part for part in (self.name, load, again) if part)
-        workload = msgspec.convert(document, WorkloadSection)
-        return msgspec.structs.replace(self._base, workload=workload, label=label, repeat=repeat)
+        return msgspec.structs.replace(
+            self._base, workload=self._base.workload.at(axis, value), label=label, repeat=repeat
+        )
 
     def _score(self, row: PointResult, value: int) -> float:
         if self._adaptive.slo is None:
