@@ -34,7 +34,7 @@ FPM = "fpm"
     default="parquet",
     show_default=True,
     metavar="KIND",
-    help=f"{', '.join(FORMATS)}, {SERVE}, {THROUGHPUT} or {FPM}.",
+    help=f"What is written: {', '.join(FORMATS)}, {SERVE}, {THROUGHPUT} or {FPM}.",
 )
 @output(
     "--out",

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
+from engine_probe.commands.options import measuring_options
+from engine_probe.commands.options.engine_options import EngineCommand, under
+from engine_probe.commands.options.measuring_options import engine, output
 from engine_probe.commands.options.result_location import make_folder, new_folder
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
 from engine_probe.hook.vllm_versions import check_version
@@ -19,18 +21,18 @@ if TYPE_CHECKING:
 
 COUNT = click.IntRange(1)
 
-
-engine, text_options, output = map(under, (ENGINE, "Text", "Output"))
+text_options = under("Text")
 
 
 @click.command("perplexity", cls=EngineCommand)
 @engine(
     "--model",
+    metavar="MODEL",
     default="smollm2",
     show_default=True,
     help="The embedded smollm2, a folder with weights and tokenizer, or org/name.",
 )
-@engine("--force", is_flag=True, help="Use an unsupported vLLM version anyway.")
+@measuring_options.force
 @text_options("--text", metavar="FILE", required=True, help="A local file in UTF-8.")
 @text_options("--window", type=click.IntRange(2), default=2048, show_default=True, help="Tokens per window.")
 @text_options(

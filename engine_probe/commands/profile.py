@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from engine_probe.commands.options.engine_options import ENGINE, EngineCommand, under
+from engine_probe.commands.options import measuring_options
+from engine_probe.commands.options.engine_options import EngineCommand
+from engine_probe.commands.options.measuring_options import engine, output
 from engine_probe.commands.options.result_location import Results, holds_steps, new_folder, open_results
 from engine_probe.commands.options.workload_options import WorkloadOptions, workload_options
 from engine_probe.errors import INTERRUPTED, InputError, UnavailableError
@@ -20,19 +22,18 @@ if TYPE_CHECKING:
 
 RECORDING = "recording"
 
-engine, output = under(ENGINE), under("Output")
-
 
 @click.command(
     "profile", cls=EngineCommand, epilog="Example: engine_probe profile --model tiny --num-prompts 64 --max-num-seqs 8"
 )
 @engine(
     "--model",
+    metavar="MODEL",
     default="smollm2",
     show_default=True,
     help="An embedded model (smollm2, tiny), a name from `engine_probe models`, a folder, or org/name.",
 )
-@engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
+@measuring_options.force
 @workload_options
 @output(
     "--operators",

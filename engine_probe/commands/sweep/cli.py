@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Never
 
 import click
 
-from engine_probe.commands.options.engine_options import GroupedCommand, under
-from engine_probe.commands.options.result_location import check_resumable, new_folder
+from engine_probe.commands.options import measuring_options
+from engine_probe.commands.options.engine_options import GroupedCommand
+from engine_probe.commands.options.measuring_options import engine, output, what
+from engine_probe.commands.options.result_location import check_resumable, new_folder, title_of
 from engine_probe.errors import InputError
 from kernels_bench.options import FILE
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from engine_probe.sweep.definition.sweep_file import SweepFile
 
 ROUNDS = 3  # with --against; two tell only large differences
-
-what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
 
 
 @click.command(
@@ -31,14 +31,8 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
 @what("--init", "new_file", metavar="FILE", type=FILE, help="Write a commented sweep file to start from.")
 @what("--json-schema", is_flag=True, help="Print the JSON Schema of sweep files, for editors.")
 @what("--dry-run", is_flag=True, help="Show the points, whether they fit into memory and how long they will take.")
-@what(
-    "--like", metavar="FOLDER", type=FILE, help="Predict times from the earlier sweeps in this folder [default: runs]."
-)
-@what(
-    "--device",
-    metavar="GPU",
-    help='With --dry-run: predict memory and times for this GPU by its datasheet, such as "H100 NVL".',
-)
+@measuring_options.like
+@measuring_options.device
 @what(
     "--against",
     multiple=True,
@@ -62,20 +56,13 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     is_flag=True,
     help="Compare the answers of all loads, token by token, with those of the lowest (greedy decoding only).",
 )
-@engine("--model", help="Measure this model instead of the sweep's.")
-@engine(
-    "--ray", "address", metavar="ADDRESS", help="Run engines in parallel on a Ray cluster: auto, local or HOST:PORT."
-)
-@engine(
-    "--twin",
-    metavar="FOLDER|FILE|GPU",
-    help="Predict instead of measuring: vLLM's scheduler on a virtual clock, with step times from the recordings of a "
-    "run or a sweep, from the kernels in a FILE of `validate --json`, or the least times by the datasheet of a GPU.",
-)
-@engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
+@engine("--model", metavar="MODEL", help="Measure this model instead of the sweep's.")
+@measuring_options.ray
+@measuring_options.twin
+@measuring_options.force
 @output("--out", metavar="FOLDER", help="New folder, or URI such as s3://... [default: runs/<name>-<time>].")
 @output("--resume", metavar="FOLDER", help="Continue the sweep in this folder or URI; complete points are kept.")
-@output("--verbose", "-v", is_flag=True, help="Also stream vLLM's log (always saved to engine.log).")
+@measuring_options.verbose
 def command(
     name: str | None,
     list_only: bool,
@@ -122,7 +109,7 @@ def command(
         from engine_probe.commands.sweep.sweep_argument import check_before_start
 
         check_before_start(sides, address is not None)
-        one = partial(measure, name=Path(name).stem, address=address, force=force, verbose=verbose)
+        one = partial(measure, name=title_of(name), address=address, force=force, verbose=verbose)
         if against:
             sys.exit(measure_in_turns(sides, rounds or ROUNDS, local(out or new_folder(name)), one))
         sys.exit(one(sides[0], out=out or new_folder(name), resume=resume))

@@ -112,7 +112,7 @@ def fleet(address: str, found: list[Point], force: bool) -> Iterator[tuple[Engin
         yield Fleet(cluster), left_out
 
 
-def exit_code(rows: list[Row], failures_are_results: bool = False) -> int:
+def exit_code(rows: list[Row], failures_are_results: bool) -> int:
     """0 when every point is measured, 1 when some are; when none is, why, and the code of that.
 
     In a search over engine arguments, a setting that cannot run is a result.
@@ -156,7 +156,6 @@ def run(
 
 def without_repetition(event: Event, reasons: set[str]) -> Event:
     """Return the event; where a point failed for one of the reasons that were shown, say so in short."""
-
     if not isinstance(event, Unmeasured) or event.status != FAILED:
         return event
     if event.reason in reasons:

@@ -7,7 +7,6 @@ cannot start is a row with its reason, and the next one goes on.
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -36,9 +35,8 @@ from engine_probe.text_format import counted
 Say = Callable[[str], None]
 
 
-class MeasureSweep(Protocol):
-    def __call__(self, sweep: SweepFile, row: SweepState, place: Path, resume: bool) -> int:
-        """Measure a sweep into this folder and return its exit code; `resume` if the folder has a part of it."""
+# Measures a sweep into a folder, which may hold a part of it already, and returns its exit code.
+MeasureSweep = Callable[[SweepFile, SweepState, Path, bool], int]
 
 
 class SuiteRun:

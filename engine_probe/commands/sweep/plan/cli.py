@@ -30,12 +30,14 @@ class WithSlo(reading_options.WithGoodput):
 @click.command(
     "plan", cls=WithSlo, epilog="Example: engine_probe plan --model llama-3.1-8b --devices L4,L40S,H100,H200"
 )
-@engine("--model", required=True, help="A name from `engine_probe models`, or a folder with a config.json.")
+@engine(
+    "--model", metavar="MODEL", required=True, help="A name from `engine_probe models`, or a folder with a config.json."
+)
 @engine("--device", "--devices", "devices", metavar="GPU,...", required=True, multiple=True, help="Compare these GPUs.")
 @engine("--tensor-parallel-size", type=LENGTH, help="GPUs that share the weights.")
 @engine("--max-model-len", type=LENGTH, help="Tokens of the longest request [default: the model's context].")
-@engine("--kv-cache-dtype", help="Number format of the KV cache, such as fp8 [default: the model's].")
-@engine("--dtype", help="Number format of weights and activations [default: the model's].")
+@engine("--kv-cache-dtype", metavar="TYPE", help="Number format of the KV cache, such as fp8 [default: the model's].")
+@engine("--dtype", metavar="TYPE", help="Number format of weights and activations [default: the model's].")
 @engine(
     "--gpu-memory-utilization",
     type=click.FloatRange(0, 1, min_open=True),
@@ -46,7 +48,7 @@ class WithSlo(reading_options.WithGoodput):
 @engine("--max-num-seqs", type=LENGTH, help="Most requests in a step.")
 @engine("--max-num-batched-tokens", type=LENGTH, help="Most tokens in a step.")
 @load("--input-len", type=LENGTH, default=512, show_default=True, help="Tokens of a prompt.")
-@load("--output-len", type=LENGTH, help="Tokens of an answer [default: 256].")
+@load("--output-len", type=LENGTH, help=f"Tokens of an answer [default: {OUTPUT_LEN}].")
 @load(
     "--answer-lengths",
     metavar="FOLDER|FILE",

@@ -5,20 +5,19 @@ from pathlib import Path
 
 import click
 
-from engine_probe.commands.options.engine_options import GroupedCommand, under
+from engine_probe.commands.options import measuring_options
+from engine_probe.commands.options.engine_options import GroupedCommand
+from engine_probe.commands.options.measuring_options import engine, output, what
 from engine_probe.commands.options.result_location import new_folder
 from engine_probe.errors import InputError
-from kernels_bench.options import FILE
-
-what, engine, output = map(under, ("What is measured", "Model and engine", "Output"))
 
 
 @click.command("suite", cls=GroupedCommand, epilog="Example: engine_probe suite l4 --model tiny --dry-run")
 @click.argument("name", required=False)
 @what("--list", "list_only", is_flag=True, help="List the shipped suites and their sweeps.")
 @what("--dry-run", is_flag=True, help="Show every sweep: points, KV pool, time, and what this machine lacks for it.")
-@what("--like", metavar="FOLDER", type=FILE, help="Predict times from the sweeps in this folder [default: runs].")
-@what("--device", metavar="GPU", help='With --dry-run: predict for this GPU by its datasheet, such as "H100 NVL".')
+@measuring_options.like
+@measuring_options.device
 @what("--only", multiple=True, metavar="SWEEP", help="Measure this sweep of the suite only. May be repeated.")
 @what(
     "--set",
@@ -27,23 +26,13 @@ what, engine, output = map(under, ("What is measured", "Model and engine", "Outp
     metavar="KEY=VALUE",
     help="Change a key of every sweep: workload.output_len=8. A list makes an axis. May be repeated.",
 )
-@engine("--model", help="Measure this model instead of those of the sweeps.")
-@engine(
-    "--twin",
-    metavar="FOLDER|GPU",
-    help="Predict instead of measuring, as `sweep --twin`: by the recordings of a run or a sweep, or for a GPU by its "
-    "datasheet.",
-)
-@engine(
-    "--ray",
-    "address",
-    metavar="ADDRESS",
-    help="Run the engines of each sweep in parallel on a Ray cluster: auto, local or HOST:PORT.",
-)
-@engine("--force", is_flag=True, help="Record an unsupported vLLM version anyway.")
+@engine("--model", metavar="MODEL", help="Measure this model instead of those of the sweeps.")
+@measuring_options.ray
+@measuring_options.twin
+@measuring_options.force
 @output("--out", metavar="FOLDER", help="New folder [default: runs/<name>-<time>].")
 @output("--resume", metavar="FOLDER", help="Continue the suite in this folder; complete sweeps are kept.")
-@output("--verbose", "-v", is_flag=True, help="Also stream vLLM's log (always saved to engine.log).")
+@measuring_options.verbose
 def command(
     name: str | None,
     list_only: bool,
