@@ -31,7 +31,8 @@ class PointFolders:
 
     def __init__(self, folder: Path) -> None:
         self.sweep, self._points = folder, folder / POINTS
-        self._names = {str(row["id"]): str(row.get("folder") or row["id"]) for row in rows_of(folder, named)}
+        rows = rows_of(folder, named)
+        self._names = {row["id"]: Path(str(row.get("folder") or row["id"])).name for row in rows}
 
     def of(self, point: Point) -> Path:
         key = point.key

@@ -8,10 +8,12 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import RESULT_FILE, read_asked
+from engine_probe.files.safe_read import read_json
 from engine_probe.record.run_folder import COMPLETE
 from engine_probe.sweep.argument_search.space import ArgumentSearch, Setting, own_setting
 from engine_probe.sweep.definition.axes import WORKLOAD
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
+from engine_probe.sweep.execution.events import Moved
 from engine_probe.sweep.execution.folders import PointFolders, rows_of
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
 from engine_probe.sweep.results.point_results import FAILED, Row, Unmeasured, finished
@@ -106,6 +108,15 @@ def finished_rows(folder: Path) -> list[dict[str, Any]]:
 def untried_ids(folder: Path) -> set[str]:
     """Return the points that an earlier run gave up untried: their turn comes before that of those that died."""
     return {row["id"] for row in rows_of(folder, lambda row: str(row.get("reason", "")).startswith(NOT_TRIED))}
+
+
+def earlier_moves(folder: Path) -> list[Moved]:
+    """Return the points that an earlier run lost with a machine. None of them if another version wrote them."""
+    path = folder / RESULT_FILE
+    try:
+        return msgspec.convert(read_json(path)["moved"], list[Moved]) if path.exists() else []
+    except (KeyError, msgspec.ValidationError):
+        return []
 
 
 def at_load_of(row: dict[str, Any], bases: Collection[Point], axis: str) -> Point | None:

@@ -67,8 +67,8 @@ class _SweepRun:
     ) -> None:
         self._sweep, self._folder, self._todo, self._force = sweep, folder, todo, force
         self._listener, self._engines = listener, engines
-        self._results = ResultsFile(folder, sweep)
         self._folders = PointFolders(folder)
+        self._results = ResultsFile(folder, sweep, moved=resume.earlier_moves(folder))
         self._failures = EngineFailures()
         self._left_out = {**without_checkpoint(sweep, [*todo, *points(sweep)]), **left_out}
         self._turn = threading.RLock()

@@ -54,6 +54,17 @@ def test_a_name_has_what_differs_between_points_then_the_load_and_the_repeat() -
     ]
 
 
+def test_a_folder_that_a_damaged_file_names_elsewhere_is_looked_for_below_the_sweep(tmp_path: Path) -> None:
+    """Going on would set aside what lies there, and record into its place."""
+    write_rows(tmp_path / "sweep", SWEEP)
+    written = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    written["points"][0]["folder"] = "../../mine"
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(written))
+    first, second = map(PointFolders(tmp_path / "sweep").of, points(SWEEP))
+    assert first == tmp_path / "sweep" / "points" / "mine"
+    assert second.is_dir()
+
+
 def test_a_rate_is_named_as_a_rate() -> None:
     work = WorkloadSection(8, 8, num_prompts=4, arrivals=OpenLoop(2.5))
     assert names(change(workload=work, axes={})) == ["request_rate=2.5"]

@@ -57,6 +57,17 @@ def done(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_what_moved_to_another_machine_before_is_still_told(done: Path) -> None:
+    moved = {"number": 2, "point": "concurrency 4", "host": "left", "reason": "no answer any longer"}
+    written = json.loads((done / "sweep.json").read_text())
+    (done / "sweep.json").write_text(json.dumps({**written, "moved": [moved]}))
+    go_on(GRID, done)
+    assert json.loads((done / "sweep.json").read_text())["moved"] == [moved]
+    (done / "sweep.json").write_text(json.dumps({**written, "moved": [5]}))  # of another version
+    go_on(GRID, done)
+    assert json.loads((done / "sweep.json").read_text())["moved"] == []
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [
