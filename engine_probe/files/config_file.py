@@ -47,16 +47,23 @@ def settle(document: dict[str, Any], settings: Iterable[str]) -> None:
     """Apply `--set workload.output_len=8`: a list makes an axis, any other value fixes the key and removes its axis."""
     for setting in settings:
         name, equals, text = setting.partition("=")
-        if not equals or not name:
+        if not equals or not all(name.split(".")):
             raise InputError(f"--set {setting}: give it as name=value, for example workload.output_len=64")
-        value = parse_value(text)
-        axes = document.setdefault("axes", {})
+        value, axes = parse_value(text), axes_of(document)
         axis = name.removeprefix("axes.")
         if axis != name or (name.startswith(("engine.", "workload.")) and isinstance(value, list)):
             axes[axis] = value
         else:
             axes.pop(name, None)
             put(document, name, value)
+
+
+def axes_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the axes of a sweep file, to which others may be added."""
+    axes = document.setdefault("axes", {})
+    if not isinstance(axes, dict):
+        raise InputError(f"axes is {json.dumps(axes, default=str)}, expected a table")
+    return axes
 
 
 def check_given_once(settings: Iterable[str]) -> None:

@@ -73,6 +73,7 @@ def read_sweep(name: str, settings: Iterable[str] = (), model: str | None = None
         setting_checks.check_adaptive(sweep)
         setting_checks.check_saturated(sweep)
         found = points(sweep)
+        setting_checks.check_distinct(found)
         setting_checks.check_together(sweep, found)
         setting_checks.check_points(apart(points_here(sweep)))
         setting_checks.check_comparable(sweep, found)
@@ -100,7 +101,8 @@ def hold_by_default(document: dict[str, Any]) -> None:
     """Hold a concurrency unless the file says how many requests there are, or when they arrive."""
     search, mix = document.get("adaptive"), document.get("mix")
     axis = search.get("axis") if isinstance(search, dict) else None
-    varied = {name.split(".")[1] for name in (*document["axes"], str(axis)) if name.startswith("workload.")}
+    names = (*config_file.axes_of(document), str(axis))
+    varied = {name.split(".")[1] for name in names if name.startswith("workload.")}
     hold_unless_given(document.get("workload"), varied)
     for one in mix if isinstance(mix, list) else ():
         hold_unless_given(one.get("workload") if isinstance(one, dict) else None, set())
@@ -116,7 +118,7 @@ def hold_unless_given(work: Any, varied: set[str]) -> None:
 
 def replace_model(document: dict[str, Any], model: str) -> None:
     """Apply `--model` to a sweep that measures one model."""
-    if (axis := document["axes"].get(MODEL)) is not None:
+    if (axis := config_file.axes_of(document).get(MODEL)) is not None:
         raise InputError(
             f"--model {model}: the model is an axis of this sweep ({MODEL} = {json.dumps(axis)}): fix it with "
             f"--set {MODEL}={model}, or change the axis with --set 'axes.{MODEL}=[...]'"

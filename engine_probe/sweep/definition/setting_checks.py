@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.build import check_model, max_context
 from engine_probe.engine.models.catalogue import catalogue_names
@@ -62,11 +64,28 @@ def check_together(sweep: SweepFile, all_points: list[Point]) -> None:
 
 
 def check_reach(sweep: SweepFile, found: list[Point]) -> None:
-    """Check the highest load of a search, for which no point exists before it is measured."""
-    if sweep.adaptive is None or sweep.adaptive.axis not in (CONCURRENCY, USERS):
+    """Check the ends of a search, for which no points exist before they are measured."""
+    if sweep.adaptive is None:
         return
+    axis, last = sweep.adaptive.axis, sweep.adaptive.last
     for point in found:
-        check_in_flight(point.workload, sweep.adaptive.axis, sweep.adaptive.last, "adaptive.to for ")
+        for value in (sweep.adaptive.first, last):
+            try:
+                workload = point.workload.at(axis, value)
+                workload.description()
+                check_lengths(msgspec.structs.replace(point, workload=workload))
+            except InputError as error:
+                raise InputError(f"adaptive.axis is {axis}, from {sweep.adaptive.first} to {last}: {error}") from error
+        if axis in (CONCURRENCY, USERS):
+            check_in_flight(point.workload, axis, last, "adaptive.to for ")
+
+
+def check_distinct(found: Sequence[Point]) -> None:
+    """Refuse a point that is asked for twice: the second one would set aside what the first one records."""
+    seen: dict[str, Point] = {}
+    for point in found:
+        if (other := seen.setdefault(point.key, point)) is not point:
+            raise InputError(f"{other.label!r} and {point.label!r} are the same point: leave one of the two out")
 
 
 def check_points(found: list[Point]) -> None:

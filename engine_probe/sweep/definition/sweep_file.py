@@ -61,7 +61,8 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             msgspec.convert(self.twin, Twins if ENGINES in self.twin else Twin)
         except msgspec.ValidationError as error:
-            raise ValueError(f"twin is not what sweep --twin writes: {error}") from error
+            problem, _, _ = str(error).partition(" - at ")  # a place within the twin, and not within the file
+            raise ValueError(f"twin is not what sweep --twin writes: {problem}") from error
 
     @property
     def spec(self) -> EngineSpec:

@@ -71,8 +71,11 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def at(self, axis: str, value: object) -> "WorkloadSection":
         """Return the same workload with this value on an axis such as `workload.arrivals.users`."""
         document = msgspec.to_builtins(self)
-        put(document, axis.removeprefix(WORKLOAD), value)
-        return msgspec.convert(document, WorkloadSection)
+        try:
+            put(document, axis.removeprefix(WORKLOAD), value)
+            return msgspec.convert(document, WorkloadSection)
+        except (InputError, msgspec.ValidationError) as error:
+            raise InputError(f"{axis} cannot be {value}: name a load, such as workload.concurrency") from error
 
     @property
     def from_file(self) -> bool:
