@@ -18,7 +18,7 @@ from bootstrap.install import pip_settings, uv_environment
 
 import engine_probe
 from engine_probe.sweep.definition.loader import shipped_names
-from tools.results import mill
+from tests.support.recordings.run_folders import ran, write_run
 
 pytestmark = pytest.mark.lengthy
 
@@ -114,7 +114,7 @@ def test_pip_installs_it_beside_a_vllm_and_changes_nothing_else(
 def test_a_laptop_without_vllm_and_torch_shows_recordings(
     wheel: Path, uvx: list[str], settings: dict[str, str], tmp_path: Path
 ) -> None:
-    recording = mill.write(200, tmp_path / "recording").path
+    recording = write_run(tmp_path / "recording", ran(4))
     command = [*uvx, "--from", str(wheel)]
     absent = "import importlib.util as u; print([name for name in ('vllm', 'torch') if u.find_spec(name)])"
     assert run([*command, "python", "-c", absent], tmp_path, settings) == "[]\n"
