@@ -32,5 +32,3 @@ class InputError(BenchError):
 
 class UnavailableError(BenchError):
     """Raised if this machine cannot do what was asked for: no torch, no GPU, no second GPU."""
-
-    exit_code = 3

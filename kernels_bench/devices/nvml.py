@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -190,8 +190,7 @@ def _retired(nvml: Nvml, handle: Any) -> int | None:
         nvml.ask("nvmlDeviceGetRetiredPages", handle, getattr(nvml.module, f"NVML_PAGE_RETIREMENT_CAUSE_{cause}"))
         for cause in causes
     ]
-    counts = [len(page) for page in pages if page is not None]
-    return sum(counts) if counts else None
+    return _total(None if page is None else len(page) for page in pages)
 
 
 def _slowed_by(nvml: Nvml, handle: Any) -> int | None:
@@ -221,10 +220,14 @@ def _nvlink_errors(nvml: Nvml, handle: Any) -> int | None:
         module.NVML_NVLINK_ERROR_DL_RECOVERY,
         module.NVML_NVLINK_ERROR_DL_CRC_FLIT,
     )
-    counts = [
+    return _total(
         nvml.ask("nvmlDeviceGetNvLinkErrorCounter", handle, link, kind)
         for link in range(module.NVML_NVLINK_MAX_LINKS)
         for kind in kinds
-    ]
-    errors = [count for count in counts if count is not None]
-    return sum(errors) if errors else None
+    )
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    """Add up what is reported; None if nothing is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

@@ -6,7 +6,6 @@ from typing import Literal
 import msgspec
 
 from kernels_bench.judge.outliers import outliers
-from kernels_bench.judge.verdicts import worst_of
 from kernels_bench.output.terminal import INTERRUPTED, all_verdicts, exit_code
 from kernels_bench.results import INVALID, WARN, Finding, NotNegative, Report, Struct, Verdict
 
@@ -42,10 +41,6 @@ def fleet_exit_code(fleet: FleetReport) -> int:
     codes = {exit_code(node.report) if node.report else 3 for node in fleet.nodes}
     codes |= {INTERRUPTED} if fleet.stopped else set()
     return next((code for code in (1, INTERRUPTED, 3) if code in codes), 0)
-
-
-def worst(verdicts: Sequence[Verdict]) -> Verdict | None:
-    return worst_of(verdicts) if verdicts else None
 
 
 def across(nodes: Sequence[Node], tolerance: float) -> tuple[Node, ...]:

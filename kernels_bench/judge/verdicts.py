@@ -167,4 +167,5 @@ def gain(figure: Figure, reference: float) -> float:
 
 
 def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
-    return max(verdicts, key=ORDER.index)
+    """Return the worst verdict; INVALID if there is none, because nothing was measured then."""
+    return max(verdicts, key=ORDER.index, default=INVALID)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kernels_bench.judge.fleet import Node, worst
+from kernels_bench.judge.fleet import Node
+from kernels_bench.judge.verdicts import worst_of
 from kernels_bench.output.quantities import quantity
 from kernels_bench.output.terminal import because
 from kernels_bench.results import FAIL, INVALID, WARN, Report, Result, Verdict
@@ -47,11 +48,11 @@ def lines(nodes: Sequence[Node]) -> Iterator[Line]:
             continue
         for part in node.report.devices:
             own = node.report.of(part.device.target)
-            verdicts = [*(result.verdict for result in own), *(finding.verdict for finding in part.findings)]
-            yield Line(node.name, part.device.target, part.device.name, worst(verdicts) or INVALID, headlines(own))
+            worst = worst_of([*(result.verdict for result in own), *(finding.verdict for finding in part.findings)])
+            yield Line(node.name, part.device.target, part.device.name, worst, headlines(own))
         if between := node.report.between_devices:
-            verdicts = [result.verdict for result in between]
-            yield Line(node.name, "between", "", worst(verdicts) or INVALID, headlines(between))
+            worst = worst_of(result.verdict for result in between)
+            yield Line(node.name, "between", "", worst, headlines(between))
 
 
 def columns(rows: Sequence[Line]) -> list[str]:

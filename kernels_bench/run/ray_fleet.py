@@ -58,6 +58,9 @@ class NodeRun:
     def running(self) -> bool:
         return self.answer is not None
 
+    def failed(self, reason: str) -> Node:
+        return Node(self.name, self.node_id, failed=reason)
+
 
 def run(address: str, command: NodeCommand, tell: Callable[[str], None]) -> FleetReport:
     started, started_s = datetime.now(UTC), time.monotonic()
@@ -184,7 +187,7 @@ def stopped_early(ray: Any, runs: list[NodeRun]) -> dict[str, Node]:
     ready, _ = ray.wait([node.answer for node in running], num_returns=len(running), timeout=STOP_S)
     nodes = {}
     for node in runs:
-        nodes[node.node_id] = Node(node.name, node.node_id, failed=f"{STOPPED} before it had finished anything")
+        nodes[node.node_id] = node.failed(f"{STOPPED} before it had finished anything")
         if node.answer in ready:
             with suppress(ray.exceptions.RayError):
                 nodes[node.node_id] = ended(node, *ray.get(node.answer))
@@ -204,7 +207,7 @@ def take_answer(
     try:
         answer = ray.get(ref)
     except ray.exceptions.RayError as error:
-        result = Node(node.name, node.node_id, failed=why_lost(ray, error))
+        result = node.failed(why_lost(ray, error))
     else:
         if not node.running:
             device = command.device or ("all" if node.gpus else "cpu")
@@ -223,9 +226,9 @@ def poll(ray: Any, waiting: dict[Any, NodeRun], done: dict[str, Node], tell: Cal
         if not node.running and time.monotonic() - node.started_s > START_S:
             del waiting[ref]
             devices = f"{node.gpus:g} GPUs" if node.gpus else f"{node.cpus:g} CPUs"
-            failed = f"its {devices} did not become free in {START_S:.0f} s: other work of this Ray cluster holds them"
-            done[node.node_id] = Node(node.name, node.node_id, failed=failed)
-            tell(f"{node.name}: {failed}")
+            reason = f"its {devices} did not become free in {START_S:.0f} s: other work of this Ray cluster holds them"
+            done[node.node_id] = node.failed(reason)
+            tell(f"{node.name}: {reason}")
         elif node.running:
             with suppress(ray.exceptions.RayError):  # `take_answer` handles a node that is lost
                 progress = ray.get(node.actor.progress.remote(), timeout=POLL_S)
@@ -237,11 +240,11 @@ def poll(ray: Any, waiting: dict[Any, NodeRun], done: dict[str, Node], tell: Cal
 def ended(node: NodeRun, code: int, written: bytes | None, last_line: str) -> Node:
     if written is None:
         message = last_line.removeprefix("kernels_bench: ")[:MOST_QUOTED] or "nothing"
-        return Node(node.name, node.node_id, failed=f"no report: it ended with {code} and said: {message}")
+        return node.failed(f"no report: it ended with {code} and said: {message}")
     try:
         return Node(node.name, node.node_id, msgspec.json.decode(written, type=Report))
     except msgspec.DecodeError as error:
-        return Node(node.name, node.node_id, failed=f"its kernels_bench has another version: {error}")
+        return node.failed(f"its kernels_bench has another version: {error}")
 
 
 def why_lost(ray: Any, error: Exception) -> str:

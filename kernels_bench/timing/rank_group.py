@@ -40,6 +40,8 @@ class Collective:
 class RankGroup:
     """Runs ranks in a `with` block; it is a `Clock` for `measure`, with `Collective`s as calls."""
 
+    now_ns = staticmethod(time.perf_counter_ns)
+
     def __init__(self, devices: Sequence[Device], backend: str, answer_s: float = ANSWER_S) -> None:
         self.cache_bytes, self.pauses = devices[0].cache_bytes, False
         self.short_ns = 100_000.0 if devices[0].is_cuda else 20_000.0
@@ -108,9 +110,6 @@ class RankGroup:
 
     def frequency_mhz(self) -> int | None:
         return None
-
-    def now_ns(self) -> int:
-        return time.perf_counter_ns()
 
     def _order(self, order: Order) -> list[Any]:
         """Send an order to all ranks and return their answers."""

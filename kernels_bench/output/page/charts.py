@@ -1,14 +1,13 @@
 """The charts of a report: bandwidth by size, products by shape, decoding, links between GPUs, the sustained run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 
 from kernels_bench.devices.specifications import specification_of
 from kernels_bench.output.quantities import quantity
 from kernels_bench.results import Figure, Reading, Report, Trial
 from page_kit.html import Html, element, figure
-from page_kit.line_chart import Series, chart
+from page_kit.line_chart import Point, Series, chart
 from page_kit.scale import Scale
 
 MIB = 1 << 20
@@ -26,70 +25,62 @@ def figures_of(report: Report, target: str, test: str) -> list[Figure]:
     return [result.figure for result in report.of(target) if result.test == test and result.figure is not None]
 
 
-def named(report: Report, test: str, name: str) -> Iterator[tuple[str, str, Figure]]:
-    """Yield target, model and figure of each device that has the figure."""
-    for part in report.devices:
-        for measured in figures_of(report, part.device.target, test):
-            if measured.name == name:
-                yield part.device.target, part.device.name, measured
-
-
-def documented(model: str, test: str, name: str, xs: Sequence[float], scale: float) -> list[Series]:
-    """Return the maker's figure as a dashed line across the chart."""
-    row = specification_of(model)
-    ceiling = row.ceiling(test, name) if row else None
-    if not row or not ceiling or not xs:
-        return []
-    ends = tuple((x, ceiling / scale, "") for x in (min(xs), max(xs)))
-    source = row.source if row.source.startswith(model) else f"{model}: {row.source}"
-    return [Series(source, ends, style="dashed")]
-
-
 def by_size(report: Report) -> Iterator[Html]:
-    series, ceilings = [], {}
-    for target, model, copied in named(report, "memory", "copy"):
+    def points(copied: Figure) -> Iterator[Point]:
         whole = Trial({"bytes": int(copied.detail.get("buffer_bytes", 0))}, copied.value)
-        points = tuple(
-            (float(trial.at["bytes"]), trial.value / 1e9, f"{size(trial.at['bytes'])}: {quantity(trial.value, 'B/s')}")
-            for trial in (*copied.trials, whole)
-            if trial.at["bytes"]
-        )
-        series.append(Series(target, points))
-        ceilings[model] = documented(model, "memory", "copy", [point[0] for point in points], 1e9)
+        for trial in (*copied.trials, whole):
+            if size := trial.at["bytes"]:
+                yield float(size), trial.value / 1e9, f"{size_words(size)}: {quantity(trial.value, 'B/s')}"
+
     note = "Bytes read and written per second. Each copy starts with cold caches and is launched alone."
-    scales = Scale("bytes copied", True, size), Scale("GB/s")
-    yield from lines("Memory bandwidth by size", note, series, ceilings, *scales)
+    scales = Scale("bytes copied", True, size_words), Scale("GB/s")
+    drawn = device_lines(report, "memory", "copy", points)
+    yield from lines("Memory bandwidth by size", note, drawn, ceilings(report, drawn, "memory", "copy", 1e9), *scales)
 
 
 def by_shape(report: Report) -> Iterator[Html]:
-    series, ceilings = [], {}
-    for target, model, best in named(report, "gemm", "bf16 best shape"):
-        points = tuple(
-            (work(trial) / 1e9, trial.value / 1e12, f"{shape(trial)}: {quantity(trial.value, 'FLOP/s')}")
-            for trial in best.trials
-        )
-        series.append(Series(target, points, style="dots"))
-        ceilings[model] = documented(model, "gemm", "bf16", [point[0] for point in points], 1e12)
+    def points(best: Figure) -> Iterator[Point]:
+        for trial in best.trials:
+            m, n, k = (trial.at[side] for side in "mnk")
+            yield 2.0 * m * n * k / 1e9, trial.value / 1e12, f"{m}×{n}×{k}: {quantity(trial.value, 'FLOP/s')}"
+
     note = "One dot per shape of the search, measured briefly; the best three were measured in full."
     scales = Scale("GFLOP in one product", True, thousands), Scale("TFLOP/s")
-    yield from lines("BF16 products by shape", note, series, ceilings, *scales)
+    drawn = device_lines(report, "gemm", "bf16 best shape", points, "dots")
+    yield from lines("BF16 products by shape", note, drawn, ceilings(report, drawn, "gemm", "bf16", 1e12), *scales)
 
 
 def decoding(report: Report) -> Iterator[Html]:
-    series, ceilings = [], {}
-    for part in report.devices:
-        points = tuple(
-            (float(product.detail["m"]), product.value / 1e9, f"{product.name}: {quantity(product.value, 'B/s')}")
-            for product in figures_of(report, part.device.target, "gemm")
-            if product.name.startswith("bf16 decode")
-        )
-        if points:
-            series.append(Series(part.device.target, points))
-            name, xs = part.device.name, [point[0] for point in points]
-            ceilings[name] = documented(name, "memory", "copy", xs, 1e9)
+    def points(product: Figure) -> Iterator[Point]:
+        words = f"{product.name}: {quantity(product.value, 'B/s')}"
+        yield float(product.detail["m"]), product.value / 1e9, words
+
     scales = Scale("requests in the batch (M)", True), Scale("GB/s moved")
     note = "The line is level while memory is the limit."
-    yield from lines("Decoding: a weight against a few rows", note, series, ceilings, *scales)
+    title, drawn = "Decoding: a weight against a few rows", device_lines(report, "gemm", "bf16 decode", points)
+    yield from lines(title, note, drawn, ceilings(report, drawn, "memory", "copy", 1e9), *scales)
+
+
+def device_lines(
+    report: Report, test: str, name: str, points: Callable[[Figure], Iterable[Point]], style: str = "both"
+) -> list[Series]:
+    """Return a line for each device, through the points of its figures whose names begin like this."""
+    found = []
+    for part in report.devices:
+        figures = [each for each in figures_of(report, part.device.target, test) if each.name.startswith(name)]
+        if own := tuple(point for each in figures for point in points(each)):
+            found.append(Series(part.device.target, own, style=style))
+    return found
+
+
+def ceilings(report: Report, drawn: Sequence[Series], test: str, name: str, scale: float) -> Iterator[Series]:
+    """Yield the maker's figure of each model as a dashed line, as long as the line of a device of that model."""
+    for model, line in {report.models[line.label]: line for line in drawn}.items():
+        row = specification_of(model)
+        if row and (ceiling := row.ceiling(test, name)):
+            xs = [point[0] for point in line.points]
+            source = row.source if row.source.startswith(model) else f"{model}: {row.source}"
+            yield Series(source, [(x, ceiling / scale, "") for x in (min(xs), max(xs))], style="dashed")
 
 
 def between(report: Report) -> Iterator[Html]:
@@ -137,19 +128,19 @@ def sustained_run(report: Report) -> Iterator[Html]:
 
 
 def over_seconds(what: str, unit: str, note: str, series: Sequence[Series]) -> Iterator[Html]:
-    yield from lines(f"The sustained run: {what}", note, series, {}, Scale("time (s)"), Scale(unit))
+    yield from lines(f"The sustained run: {what}", note, series, (), Scale("time (s)"), Scale(unit))
 
 
 def lines(
-    title: str, note: str, series: Sequence[Series], ceilings: Mapping[str, Sequence[Series]], x: Scale, y: Scale
+    title: str, note: str, series: Sequence[Series], ceilings: Iterable[Series], x: Scale, y: Scale
 ) -> Iterator[Html]:
     """Draw the devices and then the ceilings, each in its own colour; nothing if no device has a line."""
     if any(len(line.points) > 1 for line in series):
-        drawn = [replace(line, colour=number) for number, line in enumerate((*series, *chain(*ceilings.values())))]
+        drawn = [replace(line, colour=number) for number, line in enumerate((*series, *ceilings))]
         yield figure(title, note, chart(title, drawn, x, y))
 
 
-def over_time(sustained: Figure) -> Iterator[tuple[float, float, str]]:
+def over_time(sustained: Figure) -> Iterator[Point]:
     seconds = 0.0
     for times in sustained.samples.rounds_ns:
         seconds += sum(times) / 1e9
@@ -160,7 +151,7 @@ def over_time(sustained: Figure) -> Iterator[tuple[float, float, str]]:
         yield seconds, rate / 1e12, quantity(rate, sustained.unit)
 
 
-def sampled(readings: Sequence[Reading], column: str, scale: float, unit: str) -> Iterator[tuple[float, float, str]]:
+def sampled(readings: Sequence[Reading], column: str, scale: float, unit: str) -> Iterator[Point]:
     for reading in readings:
         value = getattr(reading, column)
         if value is not None:
@@ -168,20 +159,12 @@ def sampled(readings: Sequence[Reading], column: str, scale: float, unit: str) -
             yield seconds, value / scale, f"{seconds:.1f} s: {value / scale:g} {unit}"
 
 
-def size(bytes_: float) -> str:
+def size_words(bytes_: float) -> str:
     return f"{bytes_ / MIB / 1024:g} GiB" if bytes_ >= 1024 * MIB else f"{bytes_ / MIB:g} MiB"
 
 
 def thousands(value: float) -> str:
     return f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}"
-
-
-def shape(trial: Trial) -> str:
-    return "×".join(str(trial.at[side]) for side in "mnk")
-
-
-def work(trial: Trial) -> float:
-    return 2.0 * trial.at["m"] * trial.at["n"] * trial.at["k"]
 
 
 def heat_table(names: Sequence[str], cells: dict[tuple[str, str], tuple[float, str, str]], best_is_high: bool) -> Html:
