@@ -109,6 +109,9 @@ test-upstream: $(READY) ## vLLM's own scheduler tests without the probe and with
 screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of make recordings (needs a Chromium)
 	@$(BIN)/python -m tools.pictures.screenshot $< && $(BIN)/python -m tools.pictures.screenshot --plan
 
+readme-table: runs/knee | $(READY) ## the README's first table, from the sweep of make recordings
+	@$(BIN)/python -m tools.pictures.readme_table $<
+
 terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes; KEEP=runs/knee)
 	@$(BIN)/python -m tools.pictures.capture_terminal profile --at start="starting vLLM" --at running="waiting .* preempted" -- \
 		engine_probe profile --model tiny --num-prompts 400 --max-concurrency 16
@@ -140,4 +143,4 @@ measure-calibration: $(READY) ## how often conclusions from simulated sweeps are
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock .venv.log dist build .mypy_cache .ruff_cache .pytest_cache
 
-.PHONY: help sweep recordings notebooks screenshot terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions test-upstream docs lint types wheel lock measure-set-up measure-calibration clean
+.PHONY: help sweep recordings notebooks screenshot readme-table terminal-pictures test test-fast test-slow test-hostile test-hostile-faults test-hostile-processes test-readme test-versions test-upstream docs lint types wheel lock measure-set-up measure-calibration clean

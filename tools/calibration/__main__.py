@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import shlex
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from tools.calibration.document import section, written
 from tools.calibration.simulated.sweeps import DRAINED
 from tools.calibration.table import summary, tables
 from tools.calibration.tally import Tally
+from tools.result_page import head_commit
 
 PROCESSES = 2
 
@@ -41,14 +41,6 @@ def counts(tally: Tally) -> list[dict[str, object]]:
     ]
 
 
-def commit() -> str:
-    """Return the commit that is checked out, and whether tracked files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude", "*"], capture_output=True, text=True
-    )
-    return done.stdout.strip() or "unknown"
-
-
 def main() -> None:
     parser = arguments()
     asked = parser.parse_args()
@@ -60,7 +52,7 @@ def main() -> None:
             parser.error(f"{file} cannot be written: there is no folder {file.parent}")
     # A process has one core: without this each matrix product would start a thread for every core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    began, of_commit = time.monotonic(), commit() if asked.write else ""
+    began, of_commit = time.monotonic(), head_commit() if asked.write else ""
     tally, share = measure(asked.only, asked.sweeps, asked.seed, asked.processes)
     lines = ["", *summary(tally, DRAINED), *tables(tally, DRAINED)]
     print("\n".join(lines[1:]))

@@ -186,16 +186,16 @@ PARTS: dict[Part, tuple[Topic, ...]] = {
         power(
             "-5 %: interval within the sweeps below zero over all points together", "the same over all points together"
         ),
+        false_alarm("drift known: A/A: a single change told", "the same claims, where earlier sweeps show the drift"),
         *(
-            false_alarm(f"drift known: {name}", definition)
-            for name, definition in (
-                ("A/A: a single change told", "the same claims, where earlier sweeps show the drift"),
-                ("A/A: a count told", "as above"),
-                ("A/A: throughput of all points together told", "as above"),
-                ("A/A: any figure of all points together told", "as above"),
-                ("A/A: gate broken at any point", "as above"),
-                ("A/A: gate broken over all points together", "as above"),
-                ("gate on the true change broken", "as above"),
+            false_alarm(f"drift known: {name}", "as above")
+            for name in (
+                "A/A: a count told",
+                "A/A: throughput of all points together told",
+                "A/A: any figure of all points together told",
+                "A/A: gate broken at any point",
+                "A/A: gate broken over all points together",
+                "gate on the true change broken",
             )
         ),
         coverage(

@@ -19,9 +19,10 @@ from engine_probe.analysis.money.run_costs import NO_PRICES, RunCosts
 from engine_probe.analysis.money.work import NO_GPUS, Work
 from engine_probe.analysis.run.latency_figures import ByName, LatencyFigures
 from engine_probe.analysis.run.summary import Summary
+from engine_probe.analysis.statistics.arrays import Reals
 from tools.calibration.claims import Claim
 from tools.calibration.oracle import powers_for_change
-from tools.calibration.simulated.noise import KINDS, Reals, draw_factors
+from tools.calibration.simulated.noise import KINDS, draw_factors
 from tools.calibration.simulated.shapes import between
 
 EFFECT = -0.05

@@ -14,7 +14,8 @@ from scipy.optimize import least_squares
 from scipy.stats import nct, norm, t
 
 from engine_probe.analysis.curve.shapes import FAMILIES, MOST_PARAMETERS, BreakRange, Family
-from tools.calibration.simulated.noise import Reals, covariance_of_levels
+from engine_probe.analysis.statistics.arrays import Reals
+from tools.calibration.simulated.noise import covariance_of_levels
 from tools.calibration.simulated.sweeps import Sweep
 
 SIGNIFICANT = 0.05

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.statistics.settled_rate import settled_rate
 from engine_probe.record.recorder import READINGS, Recorder
 from engine_probe.sweep.engine_process.steady_stop import COLLECT_NS, SteadyStop
 from engine_probe.workload.stop import Steady
 from tools.calibration.claims import Claim
-from tools.calibration.simulated.shapes import Reals, between
+from tools.calibration.simulated.shapes import between
 
 TOKENS, STEP_NS = 32, 20_000_000
 RATE = TOKENS / STEP_NS * 1e9  # tokens per second in the long run
@@ -32,10 +32,10 @@ MEMORIES = {"alike for 0.05 to 0.5 s": (0.05, 0.5), "alike for 0.5 to 5 s": (0.5
 class Steps:
     """The steps of a run; it begins at 0 ns."""
 
-    ends_ns: npt.NDArray[np.int64]
+    ends_ns: Integers
 
     @property
-    def tokens(self) -> npt.NDArray[np.int64]:
+    def tokens(self) -> Integers:
         return np.full(len(self.ends_ns), TOKENS)
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from tools.calibration.claims import COSTLY, FALSE_ALARMS, PARTS, POINTS, Part, Topic
 from tools.calibration.simulated.noise import KINDS
 from tools.calibration.tally import BINS, Count, Tally, bin_of
+from tools.result_page import table
 
 Verdict = Literal["holds", "FAILS", "open", ""]
 
@@ -95,14 +96,14 @@ def judged_cells(tally: Tally, topic: Topic, apart: Sequence[str]) -> Iterator[t
 
 def verdict_table(tally: Tally, topics: Sequence[Topic], apart: Sequence[str]) -> Iterator[str]:
     """Yield a row for each claim, over all conditions."""
-    yield "| claim | made | promised | true, or told (95 % interval) | verdict |"
-    yield "|---|--:|--:|--:|---|"
+    rows = []
     for topic in topics:
         count = tally.over(topic.name, together(tally, topic, apart))
         made = f"{count.said:,}" + (f" of {count.chances:,}" if count.chances > count.said else "")
         low, high = count.interval
         true = f"{count.share:.1%} ({low:.1%} to {high:.1%})" if count.said else "-"
-        yield f"| {topic.name} | {made} | {promise(topic, count)} | {true} | {verdict(topic, count)} |"
+        rows.append((topic.name, made, promise(topic, count), true, verdict(topic, count)))
+    yield from table(("claim", "made", "promised", "true, or told (95 % interval)", "verdict"), rows, words=(0, 4))
 
 
 def condition_table(tally: Tally, topics: Sequence[Topic]) -> Iterator[str]:
@@ -110,22 +111,22 @@ def condition_table(tally: Tally, topics: Sequence[Topic]) -> Iterator[str]:
     found = dict.fromkeys(condition for topic in topics for condition in tally.conditions(topic.name))
     known = sorted(found, key=lambda condition: [*KINDS, condition].index(condition))
     if len(known) > 1:
-        yield from ("", f"| claim | {' | '.join(known)} |", f"|---|{'--:|' * len(known)}")
-        for topic in topics:
-            cells = (cell(topic, tally.over(topic.name, [condition])) for condition in known)
-            yield f"| {topic.name} | {' | '.join(cells)} |"
+        cells = ([cell(topic, tally.over(topic.name, [condition])) for condition in known] for topic in topics)
+        rows = ((topic.name, *own) for topic, own in zip(topics, cells, strict=True))
+        yield from ("", *table(("claim", *known), rows))
 
 
 def bin_table(tally: Tally, topics: Sequence[Topic], apart: Sequence[str]) -> Iterator[str]:
     """Yield how often each claim was true for each range of stated probabilities, and how often it was made."""
     if topics:
-        bins = [bin_of(low / 100) for low, _ in BINS]
-        yield from ("", f"| stated, in % | {' | '.join(bins)} |", f"|---|{'--:|' * len(bins)}")
+        bins, rows = [bin_of(low / 100) for low, _ in BINS], []
         for topic in topics:
             common = list(together(tally, topic, apart))
             counts = (tally.over(topic.name, common, name) for name in bins)
-            cells = (f"{cell(topic, count)} of {count.said:,}" if count.said else "-" for count in counts)
-            yield f"| {topic.name} | {' | '.join(cells)} |"
+            rows.append(
+                (topic.name, *(f"{cell(topic, count)} of {count.said:,}" if count.said else "-" for count in counts))
+            )
+        yield from ("", *table(("stated, in %", *bins), rows))
 
 
 def together(tally: Tally, topic: Topic, apart: Sequence[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The page: a table for each section of each document, a row for each of its figures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine_probe.evaluation.published.documents import (
@@ -23,6 +23,7 @@ from tools.published_results.ours import (
     ours_of_memory,
     printed,
 )
+from tools.result_page import table
 
 HEAD = """\
 # The published figures, and ours
@@ -128,23 +129,17 @@ def page(recorded: Recorded) -> Iterator[str]:
         for section in found:
             yield from ("", f"### {section.title}", "")
             yield from (line for doubt in section.doubts for line in (f"Doubt about the table: {doubt}", ""))
-            yield from table(section.rows)
+            rows = ([cell.replace("|", "/") for cell in row.cells] for row in section.rows)
+            yield from table(COLUMNS, rows, words=range(len(COLUMNS)))
 
 
 def summary(documents: dict[str, list[Section]]) -> Iterator[str]:
     """Yield a table: each document's rows, those with a figure of ours beside them, and the doubts."""
-    yield from ("| document | rows | with ours | need a GPU | doubts |", "|---|--:|--:|--:|--:|")
+    lines = []
     for name, found in documents.items():
         rows = [row for section in found for row in section.rows]
         stand = sum(row.stands for row in rows)
         without = sum(row.ours.startswith(GPUS) and not row.stands for row in rows)
         doubts = sum(bool(row.doubt) for row in rows) + sum(len(set(section.doubts)) for section in found)
-        title = read_document(name).title
-        yield f"| {title} | {len(rows)} | {stand} | {without} | {doubts} |"
-
-
-def table(rows: Sequence[Row]) -> Iterator[str]:
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield "|---|---|---|---|---|"
-    for row in rows:
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row.cells)} |"
+        lines.append((read_document(name).title, len(rows), stand, without, doubts))
+    yield from table(("document", "rows", "with ours", "need a GPU", "doubts"), lines)

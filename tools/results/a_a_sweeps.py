@@ -21,13 +21,12 @@ from engine_probe.evaluation.measurement import Opened, opened
 from engine_probe.evaluation.occasions import between
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep import is_sweep
-from tools.results.result_page import head_commit, options, show, table
+from tools.result_page import head_commit, host_words, options, show, table
 
 RATE = "output_tokens_per_s"
 GATE = read_gate(f"{RATE} < -5%")
 MEASURED = "engine_probe sweep smoke --model tiny --against smoke --rounds 4 --out runs/a_a"
 TOP = "# Sweeps of one engine against each other"
-WRITTEN = "python -m tools.results.a_a_sweeps runs/a_a --write docs/results/sweeps/a_a_sweeps.md"
 WIDTH = 120
 BEFORE = (
     "At commit 1979aa8b76a2 `compare` tested the repeats within two sweeps. Of the 28 pairs of eight sweeps measured "
@@ -114,15 +113,13 @@ def rows(title: str, found: Sequence[Outcome]) -> Iterator[str]:
 
 
 def document(sweeps: Sequence[Sweep], remark: str = "") -> Iterator[str]:
-    yield from (TOP, "", "Nothing differs between these sweeps but the time at which they were measured:")
     asked = f" --remark {shlex.quote(remark)}" if remark else ""
-    yield from (
-        "",
-        f"    {MEASURED}",
-        f"    python -m tools.results.a_a_sweeps runs/a_a --write docs/results/sweeps/a_a_sweeps.md{asked}",
-    )
+    yield from (TOP, "", "Nothing differs between these sweeps but the time at which they were measured:", "")
+    yield f"    {MEASURED}"
+    yield f"    python -m tools.results.a_a_sweeps runs/a_a --write docs/results/sweeps/a_a_sweeps.md{asked}"
     first, *_, last = map(started, sweeps)
-    yield from ("", f"Started from {first:%Y-%m-%d %H:%M} to {last:%H:%M} on {machine(sweeps[0])}. {remark}".rstrip())
+    machine = host_words(next(runs(sweeps[0])).facts)
+    yield from ("", f"Started from {first:%Y-%m-%d %H:%M} to {last:%H:%M} on {machine}. {remark}".rstrip())
     yield f"Compared at commit {head_commit()}."
     changes = ((name, f"{change:+.1%}") for name, change in rates(sweeps))
     yield from ("", *table(("sweep", "output tokens/s over all points, against the first"), changes))
@@ -156,12 +153,6 @@ def runs(sweep: Sweep) -> Iterator[Run]:
 
 def started(sweep: Sweep) -> datetime:
     return datetime.fromtimestamp(min(run.facts["clock"]["wall_ns"] for run in runs(sweep)) / 1e9, UTC)
-
-
-def machine(sweep: Sweep) -> str:
-    facts = next(runs(sweep)).facts
-    host = (facts.get("hardware") or {}).get("host") or {}
-    return f"{host.get('name', 'an unknown processor')}, {host.get('cores', 'an unknown number of')} cores"
 
 
 def main() -> None:

@@ -24,13 +24,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from kernels_bench.devices.cpu import cpu
+from tools.result_page import ROOT, head_commit, table
 
-ROOT = Path(__file__).parents[2]
 SWEEP, TESTS = ".venv/.engine-probe-sweep-ready", ".venv/.engine-probe-ready"
 # The line with which a phase begins -> its column
 PHASES = {
@@ -131,41 +132,31 @@ def is_complete(path: Path) -> bool:
 
 def rows(set_ups: Sequence[SetUp]) -> Iterator[str]:
     """Yield a table: a row for each run, then the median of each installer and cache."""
-    yield f"| installer | cache | run | {' | '.join(COLUMNS)} |"
-    yield f"|---|---|---|{'--:|' * len(COLUMNS)}"
+    found = []
     for installer, cache in dict.fromkeys((each.installer, each.cache) for each in set_ups):
-        group = [each for each in set_ups if (each.installer, each.cache) == (installer, cache)]
-        for number, each in enumerate(group, 1):
-            yield row(installer, cache, str(number), each.seconds)
+        group = [each.seconds for each in set_ups if (each.installer, each.cache) == (installer, cache)]
+        runs = {str(number): seconds for number, seconds in enumerate(group, 1)}
         if len(group) > 1:
-            known = [column for column in COLUMNS if all(column in each.seconds for each in group)]
-            middle = {column: median(each.seconds[column] for each in group) for column in known}
-            yield row(installer, cache, "median", middle)
-
-
-def row(installer: str, cache: str, run: str, seconds: dict[str, float]) -> str:
-    cells = [f"{seconds[column]:.1f} s" if column in seconds else "" for column in COLUMNS]
-    return f"| {' | '.join([installer, cache, run, *cells])} |"
-
-
-def output(command: list[str]) -> str:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            known = [column for column in COLUMNS if all(column in seconds for seconds in group)]
+            runs["median"] = {column: median(seconds[column] for seconds in group) for column in known}
+        for run, seconds in runs.items():
+            cells = (f"{seconds[column]:.1f} s" if column in seconds else "" for column in COLUMNS)
+            found.append((installer, cache, run, *cells))
+    yield from table(("installer", "cache", "run", *COLUMNS), found, words=(0, 1, 2))
 
 
 def document(set_ups: Sequence[SetUp], sweep: tuple[float, float] | None, load: tuple[float, ...], commit: str) -> str:
     host = cpu()
-    pip = output([sys.executable, "-m", "pip", "--version"]).split(" from ")[0]
     # The set-ups fetch the uv of the lock file; this environment may have been made without one.
     uv = re.findall(r"^uv==(\S+)", (ROOT / "tools" / "locks" / "dev.txt").read_text(), re.MULTILINE)[0]
-    versions = [f"uv {uv}", pip]
     loads = ["/".join(f"{value:.1f}" for value in each) for each in (load, os.getloadavg())]
     lines = [
         "# Seconds of a set-up",
         "",
-        f"    {shlex.join(['.venv/bin/python', 'tools/results/measure_set_up.py', *sys.argv[1:]])}",
+        f"    {shlex.join(['.venv/bin/python', '-m', 'tools.results.measure_set_up', *sys.argv[1:]])}",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}: {host.name}, {host.cores} cores, "
-        f"{host.memory_bytes / 2**30:.0f} GiB; Python {platform.python_version()}, {', '.join(versions)}.",
+        f"{host.memory_bytes / 2**30:.0f} GiB; Python {platform.python_version()}, uv {uv}, pip {version('pip')}.",
         f"Load average over 1, 5 and 15 minutes: {loads[0]} before, {loads[1]} after.",
         "",
         "Each run is a fresh clone in a temporary folder: what `make sweep` needs, then what `make test` needs beside",
@@ -189,7 +180,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.runs < 1:
         parser.error("--runs is counted from 1")
-    load, commit = os.getloadavg(), output(["git", "rev-parse", "--short", "HEAD"])
+    load, commit = os.getloadavg(), head_commit()
     set_ups = []
     with TemporaryDirectory(prefix="set-up-") as temporary:
         folder = Path(temporary)

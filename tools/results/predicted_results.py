@@ -20,7 +20,7 @@ from engine_probe.engine.twin.capacity_plan import CapacityPlan
 from engine_probe.errors import InputError
 from engine_probe.evaluation.published.reference import Published, read_reference
 from engine_probe.sweep.preflight.device_plan import plan_on
-from tools.results.result_page import head_commit, options, show, table
+from tools.result_page import head_commit, options, show, table
 
 GPU = "H100 NVL"
 SWEEPS = {
@@ -38,6 +38,7 @@ WITHHELD = (
 SPLIT, SPLIT_MODEL, SPLIT_LEVELS = "tensor_parallel", "llama-3.1-70b-fp8", [1, 50, 100, 150, 200, 250]
 FULL = 0.99  # of the pool: blocks of a request that has ended are not all given out at once
 BATCH = 32  # of the published L40S figures
+BOUND_TITLES = ("figure", "published", "bound", "published / bound - 1", "")
 
 
 class Curve(NamedTuple):
@@ -112,22 +113,21 @@ class Pool(NamedTuple):
 
 
 def pools() -> Iterator[Pool]:
-    found = figures("thesis_concurrency", "kv_capacity_tokens")
-    published = {model: float(found[model][0].value or 0) for model in SWEEPS}
-    for model, tokens in published.items():
-        predicted = planned(model, dtype="float16").kv_capacity_tokens
-        yield Pool(model, tokens, predicted, without(model, published))
+    found = published("kv_capacity_tokens")
+    known = {model: float(found[model].value or 0) for model in SWEEPS}
+    for model, tokens in known.items():
+        yield Pool(model, tokens, planned(model, dtype="float16").kv_capacity_tokens, without(model, known))
 
 
-def without(model: str, published: dict[str, float]) -> float:
+def without(model: str, known: dict[str, float]) -> float:
     """Predict a model's pool with a workspace that is fitted to the other three: a line over the vocabulary."""
 
     def vocabulary(name: str) -> float:
         return float(catalogue_config(name)["vocab_size"])
 
-    left = {name: planned(name, dtype="float16").memory for name in published}
-    others = [name for name in published if name != model]
-    workspace = [left[name].left - published[name] * left[name].kv_bytes_per_token for name in others]
+    left = {name: planned(name, dtype="float16").memory for name in known}
+    others = [name for name in known if name != model]
+    workspace = [left[name].left - known[name] * left[name].kv_bytes_per_token for name in others]
     slope, fixed = np.polyfit([vocabulary(name) for name in others], workspace, 1)
     mine = left[model]
     return float((mine.left - fixed - slope * vocabulary(model)) / mine.kv_bytes_per_token)
@@ -144,13 +144,7 @@ def withheld() -> Iterator[str]:
 
 def saturation(curves: dict[str, Curve]) -> Iterator[str]:
     """Yield where pools fill and throughput peaks, on the twins of the published sweeps."""
-    full = {model: found[0] for model, found in figures("thesis_concurrency", "kv_saturation").items()}
-    peaks = {model: found[0] for model, found in figures("thesis_concurrency", "highest_throughput_load").items()}
-    yield (
-        "| model | pool full, published | predicted | preempted from, predicted | highest throughput, published "
-        "| predicted | error | predicted at the published load, of the highest |"
-    )
-    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
+    full, peaks, rows = published("kv_saturation"), published("highest_throughput_load"), []
     for model, curve in curves.items():
         filled = full_at(curve)
         at = f"not up to {curve.loads[-1]:,.0f}" if filled is None else f"{filled:,.0f}"
@@ -160,9 +154,17 @@ def saturation(curves: dict[str, Curve]) -> Iterator[str]:
         off = error(best, peak.value) if peak and peak.value else "-"
         there = share_at(curve, peak)
         reached = "-" if there is None else f"{there:.0%}"
-        yield (
-            f"| {model} | {told(full.get(model))} | {at} | {begins} | {told(peak)} | {best:,.0f} | {off} | {reached} |"
-        )
+        rows.append((model, told(full.get(model)), at, begins, told(peak), f"{best:,.0f}", off, reached))
+    titles = (
+        *("model", "pool full, published", "predicted", "preempted from, predicted", "highest throughput, published"),
+        *("predicted", "error", "predicted at the published load, of the highest"),
+    )
+    yield from table(titles, rows)
+
+
+def published(what: str) -> dict[str, Published]:
+    """Return the first figure of one kind that the thesis has of each model."""
+    return {model: found[0] for model, found in figures("thesis_concurrency", what).items()}
 
 
 def full_at(curve: Curve) -> float | None:
@@ -179,15 +181,15 @@ def share_at(curve: Curve, peak: Published | None) -> float | None:
 
 def shares(curves: dict[str, Curve]) -> Iterator[str]:
     """Yield the published occupancies of the pool."""
-    yield "| model | concurrent requests | published | predicted | error |"
-    yield "|---|--:|--:|--:|--:|"
+    rows = []
     for model, found in figures("thesis_concurrency", "peak_kv_share").items():
         curve = curves[model]
         for figure in found:
             share = curve.kv_shares[curve.loads.index(figure.at)] if figure.at in curve.loads else None
             ours = "-" if share is None else f"{share:.0%}"
             off = "-" if share is None or not figure.value else error(share, figure.value)
-            yield f"| {model} | {figure.at:,.0f} | {told(figure, percent=True)} | {ours} | {off} |"
+            rows.append((model, f"{figure.at:,.0f}", told(figure, percent=True), ours, off))
+    yield from table(("model", "concurrent requests", "published", "predicted", "error"), rows)
 
 
 def told(figure: Published | None, percent: bool = False) -> str:
@@ -205,14 +207,14 @@ def told(figure: Published | None, percent: bool = False) -> str:
 
 def split(curves: dict[int, Curve]) -> Iterator[str]:
     """Yield a model on one GPU and on two: its published weights, its pool, and bounds over the load."""
-    yield "| GPUs | weights of each, GiB, published | predicted | error | KV pool, tokens, predicted |"
-    yield "|--:|--:|--:|--:|--:|"
+    rows = []
     for figure in figures("thesis_tensor_parallel", "weights_gib_of_gpu")[SPLIT_MODEL]:
         gpus = int(figure.setting["tensor_parallel_size"])
         memory = planned(SPLIT_MODEL, tensor_parallel_size=gpus, kv_cache_dtype="fp8", max_model_len=-1).memory
         ours, theirs = (memory.weights.size or 0.0) / GIB, figure.value or 0.0
-        yield f"| {gpus} | {theirs:.2f} | {ours:.2f} | {error(ours, theirs)} | {memory.pool_tokens:,} |"
-    yield ""
+        rows.append((gpus, f"{theirs:.2f}", f"{ours:.2f}", error(ours, theirs), f"{memory.pool_tokens:,}"))
+    titles = ("GPUs", "weights of each, GiB, published", "predicted", "error", "KV pool, tokens, predicted")
+    yield from (*table(titles, rows, words=()), "")
     titles = (
         *("concurrent requests", "tokens/s at most, predicted, 1 GPU", "2 GPUs", "gain"),
         *("KV peak, predicted, 1 GPU", "2 GPUs"),
@@ -238,20 +240,16 @@ class Held(NamedTuple):
         return self.published < self.bound if self.is_least else self.published > self.bound
 
     @property
-    def cells(self) -> str:
-        least = "at least" if self.is_least else "at most"
+    def cells(self) -> tuple[str, ...]:
+        bound = f"{'at least' if self.is_least else 'at most'} {self.bound:,.4g}"
         told = "beyond the datasheet" if self.beyond else "possible"
-        return (
-            f"{self.what} | {self.published:,.4g} | {least} {self.bound:,.4g} | {error(self.published, self.bound)} "
-            f"| {told}"
-        )
+        return self.what, f"{self.published:,.4g}", bound, error(self.published, self.bound), told
 
 
 def bounded() -> Iterator[str]:
     """Yield the expected figures of an L40S beside the bounds of its datasheet."""
-    yield "| model | figure | published | bound | published / bound - 1 | |"
-    yield "|---|---|--:|--:|--:|---|"
-    yield from (f"| {model} | {held.cells} |" for model, held in held_by_l40s())
+    rows = ((model, *held.cells) for model, held in held_by_l40s())
+    yield from table(("model", *BOUND_TITLES), rows, words=(0, 1, 5))
 
 
 def held_by_l40s() -> Iterator[tuple[str, Held]]:
@@ -271,9 +269,7 @@ def held_by_l40s() -> Iterator[tuple[str, Held]]:
 
 def one_l4() -> Iterator[str]:
     """Yield the measured figures of Qwen3 8B on an L4, not by vLLM, beside the bounds of its datasheet."""
-    yield "| figure | published | bound | published / bound - 1 | |"
-    yield "|---|--:|--:|--:|---|"
-    yield from (f"| {held.cells} |" for held in held_by_l4())
+    yield from table(BOUND_TITLES, (held.cells for held in held_by_l4()), words=(0, 4))
 
 
 def held_by_l4() -> Iterator[Held]:
@@ -298,14 +294,13 @@ def verdict(curves: dict[str, Curve]) -> Iterator[str]:
         f"- The four published KV capacities are predicted within {own:.1%}; within {others:.1%} from the other three "
         "models alone."
     )
-    full = {model: found[0] for model, found in figures("thesis_concurrency", "kv_saturation").items()}
+    full, peaks = published("kv_saturation"), published("highest_throughput_load")
     reached = {model: load for model, curve in curves.items() if (load := full_at(curve)) is not None}
     right = [model for model, load in reached.items() if model in full and is_within(load, full[model])]
     yield (
         f"- {len(right)} of the {len(reached)} pools that the sweeps fill are predicted to be full at the published "
         "concurrency."
     )
-    peaks = {model: found[0] for model, found in figures("thesis_concurrency", "highest_throughput_load").items()}
     there = [share for model, curve in curves.items() if (share := share_at(curve, peaks.get(model))) is not None]
     if there:
         yield (

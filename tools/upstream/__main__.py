@@ -21,9 +21,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from engine_probe.hook.vllm_versions import installed_vllm
+from tools.result_page import ROOT, head_commit, table
 from tools.upstream.source_package import upstream_tests
 
-ROOT = Path(__file__).parents[2]
 TESTS = ("tests/v1/core",)
 SECONDS = 3_600
 # A test that writes into a scheduler's state leaves counters behind that no engine would: why its audit may complain.
@@ -124,28 +124,22 @@ def document(
     seconds: tuple[float, float],
 ) -> str:
     """Return the result as Markdown."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    counts = Counter(without.values()), Counter(with_probe.values())
-    words = ("passed", "failed", "error", "skipped")
-    rows = [
-        f"| {name} | {' | '.join(str(count[word]) for word in words)} | {took:.0f} s |"
-        for name, count, took in zip(("without the probe", "with the probe"), counts, seconds, strict=True)
-    ]
+    runs = {"without the probe": without, "with the probe": with_probe}
+    rows = []
+    for (name, ends), took in zip(runs.items(), seconds, strict=True):
+        counts = Counter(ends.values())
+        rows.append((name, *(counts[word] for word in ("passed", "failed", "error", "skipped")), f"{took:.0f} s"))
     found, differ, failed = complaints(recordings), changed(without, with_probe), failures(recordings)
     steps = sum(one["rows"] for one in recordings)
     return "\n".join(
         [
             "# vLLM's own scheduler tests, with the probe on every scheduler they build",
             "",
-            f"`make test-upstream` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}, vLLM {version}: the tests of",
-            "vLLM's source package, run twice. Those that fail without the probe too want a model from the hub, a GPU,",
-            "or fixtures for these.",
+            f"`make test-upstream` on {datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, vLLM {version}: the tests",
+            "of vLLM's source package, run twice. Those that fail without the probe too want a model from the hub, a",
+            "GPU, or fixtures for these.",
             "",
-            "| | passed | failed | errors | skipped | took |",
-            "|---|--:|--:|--:|--:|--:|",
-            *rows,
+            *table(("", "passed", "failed", "errors", "skipped", "took"), rows),
             "",
             f"**Tests that end otherwise with the probe: {len(differ)}.**",
             *(f"- {line}" for line in differ),

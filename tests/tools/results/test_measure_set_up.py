@@ -43,13 +43,12 @@ def test_each_run_is_counted_and_the_machine_written_down(tmp_path: Path, monkey
         return SetUp(installer, cache, {"for a sweep": 50.0})
 
     monkeypatch.setattr(measure_set_up, "measured", measured)
-    monkeypatch.setattr(measure_set_up, "output", lambda command: "1.0")
     out = tmp_path / "set_up.md"
     monkeypatch.setattr(sys, "argv", ["x", "--runs", "2", "--installers", "uv", "--caches", "warm", "--out", str(out)])
     measure_set_up.main()
     assert asked == [("uv", "cold"), ("uv", "warm"), ("uv", "warm")]
     written = out.read_text()
-    assert "tools/results/measure_set_up.py --runs 2 --installers uv" in written
+    assert "-m tools.results.measure_set_up --runs 2 --installers uv" in written
     assert "| uv | warm | median |" in written
     assert "cores" in written
     assert "Load average" in written

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Reals
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ noise, each run adds a third of that by itself.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+from engine_probe.analysis.statistics.arrays import Reals
 
 OWN = 1 / 3  # of the deviation: what each run adds by itself where the rest is shared
 LEAST = 0.05  # a factor: no run is slower than this

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
+
+from engine_probe.analysis.statistics.arrays import Reals
 
 PROPORTIONAL = 0.8  # of the tokens/s that a request gets alone: as long as each gets it, capacity is spare
 HAIR = 0.02  # a gain or a loss below this share is too small to matter
 TRACE = 0.001  # a gain or a loss below this share is none
 FAR = 64  # growth is followed up to this many times the highest load of a sweep
 
-Reals = npt.NDArray[np.float64]
 Rate = Callable[[Reals], Reals]
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from engine_probe.analysis.curve.held_load import TURNOVERS as TURNOVERS_TO_JUDGE
 from engine_probe.analysis.curve.saturation import Level
+from engine_probe.analysis.statistics.arrays import Reals
 from tools.calibration.simulated.drain import draw_lengths, run_to_the_end
-from tools.calibration.simulated.noise import KINDS, LEVEL_BY_LEVEL, Factors, Reals, draw_factors
+from tools.calibration.simulated.noise import KINDS, LEVEL_BY_LEVEL, Factors, draw_factors
 from tools.calibration.simulated.shapes import DRAWS, Shape, between, draw_shape
 
 IN_PROPORTION, SAME_NUMBER = "drain, requests in proportion to load", "drain, the same requests at every load"

@@ -6,19 +6,17 @@ integrity --out FOLDER`.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from engine_probe.analysis.answers.integrity.request_verdicts import Kind
-from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.integrity import CurveIntegrity, integrity
 from engine_probe.recordings.sweep import Swept, load_sweep
 from engine_probe.report.renderers.markdown import section_lines
 from engine_probe.report.sections.sweep.integrity import TITLE, integrity_sections, ratio
 from tools.pictures.screenshot import photograph_section
-from tools.results.result_page import options, table
+from tools.result_page import host_words, measured_seconds, options, table
 
 TOP = "# Do greedy answers stay the same under load?"
 ENDED_EARLY = "Outputs are incomplete after a preemption (vLLM issue 16832)"
@@ -47,19 +45,15 @@ def document(folders: Sequence[Path]) -> Iterator[str]:
 
 def compared_settings(found: Sequence[tuple[Swept, CurveIntegrity]]) -> Iterator[str]:
     """Yield a table of the settings: how many answers changed under each, and how far margins moved."""
-    yield "| sweep | number format | changed | not explained | preempted | margins that moved | at most |"
-    yield "|---|---|--:|--:|--:|--:|--:|"
+    titles = ("sweep", "number format", "changed", "not explained", "preempted", "margins that moved", "at most")
+    rows = []
     for swept, curve in found:
         noise, preempted = curve.noise, sum(level.preempted for level in curve.levels)
-        moved = f"{noise.shifted:,} of {noise.tokens:,} | {noise.largest:.2g}" if noise else "- | -"
-        yield (
-            f"| {named(swept, curve)} | {facts_of(swept)['model']['dtype']} | {curve.changed} of {curve.compared} | "
-            f"{curve.faults} | {preempted} | {moved} |"
-        )
-
-
-def facts_of(swept: Swept) -> Mapping[str, Any]:
-    return swept.runs[0].facts
+        moved = (f"{noise.shifted:,} of {noise.tokens:,}", f"{noise.largest:.2g}") if noise else ("-", "-")
+        changed = f"{curve.changed} of {curve.compared}"
+        number_format = swept.runs[0].facts["model"]["dtype"]
+        rows.append((named(swept, curve), number_format, changed, curve.faults, preempted, *moved))
+    yield from table(titles, rows, words=(0, 1))
 
 
 def named(swept: Swept, curve: CurveIntegrity) -> str:
@@ -68,24 +62,15 @@ def named(swept: Swept, curve: CurveIntegrity) -> str:
 
 def settings(swept: Swept) -> str:
     """Return what was measured: model, precision, prompts, KV pool and machine."""
-    facts = facts_of(swept)
-    host = (facts.get("hardware") or {}).get("host") or {}
+    facts = swept.runs[0].facts
     loads = " / ".join(f"{load:g}" for load in sorted({point.load for point in swept.points}))
     kv = facts["kv"]
     return (
         f"{swept.runs[0].model_name} in {facts['model']['dtype']}, vLLM {facts['versions']['vllm']}, "
         f"{swept.runs[0].answers.num_rows} prompts at {loads} {swept.points[0].unit}, temperature 0, a KV pool of "
-        f"{kv['blocks']} blocks of {kv['block_size_tokens']} tokens, "
-        f"{host.get('name', 'an unknown processor')}, {host.get('cores', 'an unknown number of')} cores; all points "
-        f"took {measured_seconds(swept):.0f} s on an engine that had started"
+        f"{kv['blocks']} blocks of {kv['block_size_tokens']} tokens, {host_words(facts)}; all points took "
+        f"{measured_seconds(swept.runs):.0f} s on an engine that had started"
     )
-
-
-def measured_seconds(swept: Swept) -> float:
-    """Return the time from the first point's first step to the last point's last one."""
-    steps = [run.iterations for run in swept.runs]
-    ends = max(int(update_end_ns(table)[-1]) for table in steps)
-    return (ends - min(table["start_ns"][0].as_py() for table in steps)) / 1e9
 
 
 def changed(curve: CurveIntegrity) -> str:

@@ -15,8 +15,8 @@ from engine_probe.analysis.answers.quality.language import language_detector
 from engine_probe.analysis.statistics.student import share_interval
 from tests.support.answers.simulated_faults import FAULTS, MEASURED, REQUESTS, TOKENS, WRONG_BLOCK, Count, Rates, rates
 from tests.support.answers.simulated_text_faults import LANGUAGES, text_rates
-from tools.results.result_page import options, show
-from tools.results.result_page import table as in_markdown
+from tools.result_page import options, show
+from tools.result_page import table as in_markdown
 
 AIM = 0.95  # of runs with faults in one request of a hundred
 MOST_ACCUSED = 0.01  # of requests without a fault

@@ -1,14 +1,12 @@
 """The section on operators of docs/results/inside_the_step.md: what a window shows."""
 
-import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from engine_probe import Run
 from engine_probe.analysis.step.operators import OperatorTimes
 from engine_probe.record.run_json import operator_window
 from engine_probe.text_format import duration
-from tools.results.result_page import head_commit, load_words, table
+from tools.result_page import measured_here, table
 
 SECTION = "## Operators\n"
 WINDOW, TOKENS = operator_window("20@40"), 90
@@ -20,11 +18,7 @@ def operator_lines(model: str, run: Run) -> Iterator[str]:
     assert found is not None
     yield SECTION
     yield "    python -m tools.results.inside_the_step --only operators --write\n"
-    yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, {model} on {os.cpu_count()} cores without a GPU, "
-        f"eager, a window of {WINDOW.steps} steps from step {WINDOW.first} on. "
-        f"Others used the cores too (load {load_words()}).\n"
-    )
+    yield f"{measured_here(f'{model}, eager,')}. A window of {WINDOW.steps} steps from step {WINDOW.first} on.\n"
     yield from shown(found, run)
     yield "![The section of the report](../pictures/operators.png)\n"
 

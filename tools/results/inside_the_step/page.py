@@ -14,15 +14,14 @@ import time
 import timeit
 from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from engine_probe import Probe, Run
+from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.engine.build import build_llm
 from engine_probe.engine.spec import EngineSpec
@@ -34,22 +33,19 @@ from engine_probe.report.sections.run.operators import TITLE as OPERATORS_TITLE
 from engine_probe.telemetry.core_thread import CoreThread
 from engine_probe.text_format import duration
 from tools.pictures.screenshot import photograph_section
+from tools.result_page import ROOT, measured_here, table
 from tools.results.inside_the_step.operators import TOKENS as OPERATOR_TOKENS
 from tools.results.inside_the_step.operators import WINDOW, operator_lines
 from tools.results.inside_the_step.phases import phase_lines, recorded_phases
 from tools.results.inside_the_step.window_cost import ARGUMENTS, measured, window_lines
-from tools.results.result_page import head_commit, load_words, table
 
-PAGE = Path(__file__).parents[3] / "docs/results/inside_the_step.md"
-PICTURE = PAGE.parents[1] / "pictures/stalls.png"
-PHASES_PICTURE, OPERATORS_PICTURE = PICTURE.with_name("phases.png"), PICTURE.with_name("operators.png")
+PAGE, PICTURES = ROOT / "docs/results/inside_the_step.md", ROOT / "docs/pictures"
 TITLE, SECTION = "# Inside the step\n", "## Stalls\n"
 REQUESTS, TOKENS = 4, 240
 PLANTED = {"garbage collection": 60, "sleep": 110, "page faults": 160}  # by the step that it is planted into
 PAUSE_SECONDS = 5.0
 SIMULATED_RUNS, SIMULATED_STEPS = 40, 5_000
 
-Reals = npt.NDArray[np.float64]
 NOISES: dict[str, Callable[[np.random.Generator, int], Reals]] = {
     "lognormal, 10 %": lambda random, count: random.lognormal(0, 0.1, count),
     "lognormal, 30 %": lambda random, count: random.lognormal(0, 0.3, count),
@@ -162,10 +158,7 @@ def recorded(
 def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
     yield f"{SECTION}"
     yield "    python -m tools.results.inside_the_step --write\n"
-    yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, {model} on {os.cpu_count()} cores without a GPU. "
-        f"Others used the cores too (load {load_words()}), so steps also stall by themselves.\n"
-    )
+    yield f"{measured_here(model)}. Where others use the cores too, steps also stall by themselves.\n"
     yield f"**As it is.** {verdict(plain.analysis().stalls)}\n"
     yield from stall_rows(plain.stalls.to_pylist())
     yield f"**With pauses of {PAUSE_SECONDS:g} s planted.** {verdict(paused.analysis().stalls)}\n"
@@ -221,7 +214,7 @@ def phases_text(llm: Any, model: str, write: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
         run, spans = recorded_phases(llm, Path(folder, "phases"))
         if write:
-            photograph_section(run.folder, PHASES_PICTURE, PHASES_TITLE)
+            photograph_section(run.folder, PICTURES / "phases.png", PHASES_TITLE)
         return "\n".join(phase_lines(model, run, spans))
 
 
@@ -231,7 +224,7 @@ def stalls_text(llm: Any, model: str, write: bool) -> str:
         runs = recorded(llm, Path(folder, "plain"), {}), recorded(llm, Path(folder, "paused"), pauses)
         text = "\n".join(section(model, *runs))
         if write:
-            photograph_section(runs[1].folder, PICTURE, "Stalls")
+            photograph_section(runs[1].folder, PICTURES / "stalls.png", "Stalls")
     return text
 
 
@@ -240,7 +233,7 @@ def operators_text(llm: Any, model: str, write: bool) -> str:
         run = recorded(llm, Path(folder, "operators"), {}, str(WINDOW), OPERATOR_TOKENS)
         text = "\n".join(operator_lines(model, run))
         if write:
-            photograph_section(run.folder, OPERATORS_PICTURE, OPERATORS_TITLE)
+            photograph_section(run.folder, PICTURES / "operators.png", OPERATORS_TITLE)
     return text
 
 

@@ -1,10 +1,8 @@
 """The section on phases of docs/results/inside_the_step.md: where steps spend their time, beside vLLM's own scopes."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 from engine_probe import Probe, Run
 from engine_probe.analysis.step.phases import OUTSIDE, PHASES, StepPhases, phases_over_load
 from engine_probe.text_format import duration
-from tools.results.result_page import head_commit, load_words, table
+from tools.result_page import measured_here, table
 
 SECTION = "## Phases\n"
 ANSWERS = tuple(range(20, 180, 20))  # tokens of each request: the load falls as they end
@@ -63,11 +61,8 @@ def phase_lines(model: str, run: Run, spans: Spans) -> Iterator[str]:
     assert found is not None
     yield SECTION
     yield "    python -m tools.results.inside_the_step --only phases --write\n"
-    yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, {model} on {os.cpu_count()} cores without a GPU, "
-        f"eager. {len(ANSWERS)} requests begin together and end one after the other, so the load falls. "
-        f"Others used the cores too (load {load_words()}).\n"
-    )
+    story = f"{len(ANSWERS)} requests begin together and end one after the other"
+    yield f"{measured_here(f'{model}, eager,')}. {story}, so the load falls.\n"
     yield from phase_table(found, spans)
     yield from load_table(found)
     yield "![The section of the report](../pictures/phases.png)\n"
@@ -79,11 +74,12 @@ def phase_table(found: StepPhases, spans: Spans) -> Iterator[str]:
         f"**Where an average step's {duration(float(found.total_ns.mean()))} go** ({len(found.running):,} steps; "
         "medians), and what vLLM's own scopes say of the same steps:\n"
     )
-    yield "| phase | share of the time | by the probe | by vLLM's scope |\n|---|--:|--:|--:|"
+    rows = []
     for name in PHASES:
         told = spans.get(SCOPES.get(name, ""), [])
         witness = duration(float(np.median(told[: len(found.running)]))) if told else "–"
-        yield f"| {name} | {found.shares[name]:.1%} | {duration(float(np.median(found.ns[name])))} | {witness} |"
+        rows.append((name, f"{found.shares[name]:.1%}", duration(float(np.median(found.ns[name]))), witness))
+    yield from table(("phase", "share of the time", "by the probe", "by vLLM's scope"), rows)
     yield ""
 
 

@@ -5,10 +5,8 @@ and which engine goes first is drawn for each. After half of the rounds the othe
 differs between the engines cancels. `python -m tools.results.inside_the_step --only window` calls this.
 """
 
-import os
 import random
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns as now
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 from engine_probe import Probe
 from engine_probe.overhead.paired import SEED, PairedEstimate, estimate
 from engine_probe.record.run_json import OperatorWindow
-from tools.results.result_page import head_commit, load_words, table
+from tools.result_page import measured_here, table
 
 SECTION = "## What a window of operators costs outside it\n"
 ROUNDS = 40  # half of them with the window on either engine
@@ -72,10 +70,9 @@ def window_lines(found: dict[str, PairedEstimate], window: OperatorWindow) -> It
     yield SECTION
     yield "    python -m tools.results.inside_the_step --only window --write\n"
     yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {head_commit()}, load {load_words()} on {os.cpu_count()} cores. Two "
-        f"`tiny` engines in one process step in turns, one with a window of {window.steps} steps; {ROUNDS} rounds, "
-        f"after half of which the roles are swapped; {pairs:,} pairs of steps before the window. By how much the steps "
-        "with a window took longer, medians with 95 % intervals:\n"
+        f"{measured_here('two `tiny` engines in one process')}. They step in turns, one with a window of "
+        f"{window.steps} steps; {ROUNDS} rounds, after half of which the roles are swapped; {pairs:,} pairs of steps "
+        "before the window. By how much the steps with a window took longer, medians with 95 % intervals:\n"
     )
     rows = ((name, f"{each.median:+.2%}", f"{each.low:+.2%} to {each.high:+.2%}") for name, each in found.items())
     yield from table(("steps", "longer by", "95 % interval"), rows)

@@ -31,7 +31,7 @@ from engine_probe.commands.sweep.twin import limits, step_times
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.recordings.run import Run
-from tools.results.result_page import head_commit, options, show, table
+from tools.result_page import head_commit, options, show, table
 from tools.results.twin.accuracy_points import ENGINES, ROUNDS, Engine, seed, sweep_text
 
 MODELS = ("smollm2", "tiny")

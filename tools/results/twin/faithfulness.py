@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tools.results.result_page import head_commit, options, show, table
+from tools.result_page import head_commit, options, show, table
 
 # vLLM's settings of each are in tests/support/engines/twin_faithfulness.py, which starts it.
 ENGINES = (

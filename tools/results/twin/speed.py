@@ -23,7 +23,7 @@ from engine_probe.commands.sweep.twin import on_device
 from engine_probe.hook.vllm_versions import installed_vllm
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.workload.request_plan import MOST_HELD
-from tools.results.result_page import options, show, table
+from tools.result_page import options, show, table
 
 TWINS = (("llama-3.1-8b", "L4"), ("llama-3.1-8b", "L40S"), ("llama-3.1-8b", "H100"))
 USERS = (16, 64, 256)
