@@ -1,11 +1,11 @@
-# A Python or a flavour that somebody names is held against the .venv that is there, and one whose set-up was cut off is
-# made again; else dates tell enough.
+# If PYTHON or ENGINE_PROBE_FLAVOUR is set, .venv is checked against it; if a set-up was cut off, .venv is made again.
+# Otherwise dates tell whether it is current.
 ifneq ($(ENGINE_PROBE_FLAVOUR)$(PYTHON)$(shell test -s .venv.lock && echo cut off),)
 NAMED := $(if $(PYTHON),--this-python)
 .PHONY: .venv/.engine-probe-ready .venv/.engine-probe-sweep-ready
 endif
-# Bytecode that is not to lie beside the sources lies in build/: without any, each of the processes that a sweep or a
-# test starts would compile all that it imports, vLLM too.
+# Bytecode that must not lie beside the sources goes to build/: without any, each process of a sweep or a test would
+# compile all that it imports, vLLM too.
 ifdef PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/build/bytecode
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,8 +21,8 @@ SETUP := pyproject.toml tools/environment.py $(wildcard tools/bootstrap/*.py too
 # Two processes, each with whole files, so that a file's fixtures are made once. Three take as long on two cores.
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-23s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(SWEEP_READY): $(SETUP)
 	@$(PYTHON) tools/environment.py $(NAMED)
@@ -35,9 +35,9 @@ sweep: $(SWEEP_READY) ## set up, then profile the embedded model on the real vLL
 
 # What the notebooks open. A folder that is there is kept.
 RECORDINGS := anatomy elsewhere hardware.json inside integrity knee pool ranks
-recordings: $(RECORDINGS:%=runs/%) ## what the notebooks open: runs and sweeps of a small real model (minutes)
+recordings: $(RECORDINGS:%=runs/%) ## record what the notebooks open: runs and sweeps of a small real model (minutes)
 
-notebooks: recordings | $(READY) ## every notebook on those recordings, from the first cell to the last
+notebooks: recordings | $(READY) ## execute every notebook on those recordings
 	@$(BIN)/python -m tests.support.processes.notebooks
 
 runs/anatomy: | $(SWEEP_READY)
@@ -82,37 +82,37 @@ runs/pool: | $(SWEEP_READY)
 test: $(READY) ## set up, then the everyday test suite
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not readme" $(ARGS)
 
-test-fast: $(READY) ## what takes less than a minute: no engine, no browser; the loop before a commit
+test-fast: $(READY) ## tests without an engine or a browser, in less than a minute: the loop before a commit
 	@$(BIN)/python -m pytest $(PARALLEL) --ignore tests/vllm -m "not vllm and not slow and not readme and not lengthy" $(ARGS)
 
-test-slow: $(READY) ## the slow matrices
+test-slow: $(READY) ## tests that start many engines or simulate for minutes
 	@$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
-test-hostile: $(READY) ## mutated files of every kind through every command that reads them (ARGS="--inputs 5000 --seed 1")
+test-hostile: $(READY) ## give mutated files of every kind to every command that reads them (ARGS="--inputs 5000 --seed 1")
 	@$(BIN)/python -m tests.hostile $(ARGS)
 
-test-hostile-faults: $(READY) ## every function of the probe fails at its first and at a later call (ARGS="--sample 40 --first-only")
+test-hostile-faults: $(READY) ## let every function of the probe fail at its first and at a later call (ARGS="--sample 40 --first-only")
 	@$(BIN)/python -m tests.hostile.faults $(ARGS)
 
-test-hostile-processes: $(READY) ## kills, starved hosts and a long run (ARGS="kills hosts long --write docs/results/hostile.md")
+test-hostile-processes: $(READY) ## kill processes, starve hosts, record a long run (ARGS="kills hosts long --write docs/results/hostile.md")
 	@$(BIN)/python -m tests.hostile.processes $(ARGS)
 
-test-readme: $(READY) ## every command and snippet of the README as printed, beside a planted load
+test-readme: $(READY) ## run every command and snippet of the README as printed, on a machine made busy
 	@$(BIN)/python -m pytest -m readme $(ARGS)
 
-test-versions: $(READY) ## the probe on every vLLM it declares (downloads 1.1 GB once)
+test-versions: $(READY) ## test the probe on every vLLM it declares (downloads 1.1 GB once)
 	@$(BIN)/python -m tools.vllm_versions.versions $(ARGS)
 
-test-upstream: $(READY) ## vLLM's own scheduler tests without the probe and with it on every scheduler (downloads 45 MB once)
+test-upstream: $(READY) ## run vLLM's own scheduler tests without the probe and with it on every scheduler (downloads 45 MB once)
 	@$(BIN)/python -m tools.upstream $(ARGS)
 
-screenshot: runs/knee | $(READY) ## the README's pictures, from the sweep of make recordings (needs a Chromium)
+screenshot: runs/knee | $(READY) ## draw the README's pictures, from the sweep of make recordings (needs a Chromium)
 	@$(BIN)/python -m tools.pictures.screenshot $< && $(BIN)/python -m tools.pictures.screenshot --plan
 
-readme-table: runs/knee | $(READY) ## the README's first table, from the sweep of make recordings
+readme-table: runs/knee | $(READY) ## write the README's first table, from the sweep of make recordings
 	@$(BIN)/python -m tools.pictures.readme_table $<
 
-terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes; KEEP=runs/knee)
+terminal-pictures: $(READY) ## draw the docs' pictures of a terminal while profile and a sweep run (needs tmux; ten minutes; KEEP=runs/knee)
 	@$(BIN)/python -m tools.pictures.capture_terminal profile --at start="starting vLLM" --at running="waiting .* preempted" -- \
 		engine_probe profile --model tiny --num-prompts 400 --max-concurrency 16
 	@$(BIN)/python -m tools.pictures.capture_terminal sweep --at start="starting vLLM" --at running="point [5-9] of" \
@@ -122,10 +122,10 @@ terminal-pictures: $(READY) ## the docs' pictures of a terminal while profile an
 docs: $(READY) ## write docs/sweep_files.md, docs/price_lists.md and the JSON Schema of sweep files
 	@$(BIN)/python -m tools.reference_pages.sweep_reference && $(BIN)/python -m tools.reference_pages.price_reference
 
-lint: $(READY) ## style
+lint: $(READY) ## check the style with ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: $(READY) ## mypy --strict on the product packages
+types: $(READY) ## run mypy --strict on the product packages
 	@$(BIN)/mypy
 
 wheel: $(READY) ## build the wheel into dist/
@@ -137,7 +137,7 @@ lock: $(READY) ## resolve tools/locks anew from pyproject.toml
 measure-set-up: $(READY) ## time fresh set-ups with uv and pip into docs/results/set_up.md (needs a quiet machine)
 	@$(BIN)/python -m tools.results.measure_set_up $(ARGS)
 
-measure-calibration: $(READY) ## how often conclusions from simulated sweeps are true (ARGS="--sweeps 500 --only curves")
+measure-calibration: $(READY) ## measure how often conclusions from simulated sweeps are true (ARGS="--sweeps 500 --only curves")
 	@$(BIN)/python -m tools.calibration $(ARGS)
 
 clean: ## remove the environment and everything built
