@@ -28,11 +28,6 @@ GATE = read_gate(f"{RATE} < -5%")
 MEASURED = "engine_probe sweep smoke --model tiny --against smoke --rounds 4 --out runs/a_a"
 TOP = "# Sweeps of one engine against each other"
 WIDTH = 120
-BEFORE = (
-    "At commit 1979aa8b76a2 `compare` tested the repeats within two sweeps. Of the 28 pairs of eight sweeps measured "
-    "in the same way then, 13 had a change told, 3 that of throughput over all points, and 24 broke the bound, 9 over "
-    "all points."
-)
 Sweep = tuple[Path, Opened]
 
 
@@ -132,7 +127,7 @@ def document(sweeps: Sequence[Sweep], remark: str = "") -> Iterator[str]:
 
 
 def meaning(alone: Sequence[Outcome], known: Sequence[Outcome], halves: Sequence[Outcome]) -> Iterator[str]:
-    """Yield what the counts mean, and what they were before."""
+    """Yield what the counts mean."""
     without, drift = (sum(each.without_zero for each in found) for found in (alone, known))
     broken, told = sum(each.broken_together for each in known), sum(each.told for each in halves)
     text = (
@@ -143,7 +138,7 @@ def meaning(alone: Sequence[Outcome], known: Sequence[Outcome], halves: Sequence
         f"{len(halves) / 20:.1f}. Pairs and divisions share their sweeps, so that these counts vary more than those of "
         "as many independent ones; `calibration.md` has independent ones."
     )
-    yield from ("", "## What the figures mean", "", fill(text, WIDTH), "", fill(BEFORE, WIDTH))
+    yield from ("", "## What the figures mean", "", fill(text, WIDTH))
 
 
 def runs(sweep: Sweep) -> Iterator[Run]:

@@ -173,8 +173,8 @@ def document(found: list[dict[str, Any]], many: list[dict[str, Any]]) -> Iterato
     yield ""
     days = " and ".join(dict.fromkeys(each["day"] for each in (*many, *found)))
     yield (
-        f"Measured on {days} with vLLM {vllm_version()}, on {os.cpu_count()} cores whose load was "
-        f"{min(map(min, loads)):.0f} to {max(map(max, loads)):.0f}: so many programs shared them."
+        f"Measured on {days} with vLLM {vllm_version()}, on {os.cpu_count()} cores at a load of "
+        f"{min(map(min, loads)):.0f} to {max(map(max, loads)):.0f}."
     )
     yield ""
     yield EXPLAINED
