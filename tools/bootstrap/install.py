@@ -106,7 +106,7 @@ class Venv:
 
     @property
     def python_version(self) -> str:
-        """The Python version of the environment, such as 3.11; empty where there is none."""
+        """Return the Python version of the environment, such as 3.11; empty if there is none."""
         return next((path.name.removeprefix("python") for path in self.folder.glob("lib/python3*")), "")
 
 

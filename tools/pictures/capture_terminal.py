@@ -59,7 +59,7 @@ class Terminal:
         return f"read -r _; clear; {shlex.join(self._command)}; touch {shlex.quote(str(self._ended))}; read -r _"
 
     def screens(self) -> Iterator[str]:
-        """What the screen shows, again and again, until the command has ended."""
+        """Yield what the screen shows, again and again, until the command has ended."""
         self._tmux("send-keys", "", "Enter")
         ended = False
         while not ended:

@@ -20,7 +20,7 @@ PLAN = ("plan", "--model", "llama-3.1-8b", "--devices", "L4,L40S,H100,H200", "--
 
 
 def report(sweep: Path, page: Path) -> int:
-    """From the root, so that the page names the sweep as a person there would."""
+    """Write the page of a sweep, from the root, so that it names the sweep as a person there would."""
     named = sweep.relative_to(ROOT) if sweep.is_relative_to(ROOT) else sweep
     return write_page(page, "report", str(named))
 

