@@ -62,6 +62,8 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         make_folder(tmp_path / "file")
     with pytest.raises(InputError, match=r"cannot write to .*/file/below: Not a directory; name another folder"):
         make_folder(tmp_path / "file" / "below")
+    with pytest.raises(InputError, match="File name too long; name another folder"):
+        make_folder(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize(

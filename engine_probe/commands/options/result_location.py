@@ -120,10 +120,10 @@ def make_folder(folder: Path) -> Results:
     if folder == STANDARD_OUTPUT:
         raise InputError("--out -: a recording is a folder of files, which standard output cannot hold: name a folder")
     taken = InputError(f"{folder} already holds something and is never overwritten: name another folder with --out")
-    if folder.exists() and not folder.is_dir():
-        raise taken
-    made = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
     try:
+        if folder.exists() and not folder.is_dir():
+            raise taken
+        made = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         results = Results(folder, made)
         is_empty = not any(folder.iterdir())

@@ -28,7 +28,7 @@ from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.folders import LOG_FILE, LOG_STEM, PARTIAL, POINTS, rows_of
 from engine_probe.sweep.execution.oversized_points import Reasons, beyond_fleet, beyond_machine, check_any_left, told
 from engine_probe.sweep.execution.repeated_failures import NOT_TRIED
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
 from engine_probe.sweep.fleet.runner import Fleet
@@ -148,7 +148,7 @@ def run(
                     rows.append(event)
                     results.send()
 
-            run_sweep(sweep, results.folder, todo, listen, engines, force, left_out)
+            SweepRun(sweep, results.folder, todo, listen, engines, force, left_out).run()
     finally:  # engines side by side end theirs in any order, and those of an interrupted sweep are shown, too
         order = {point.key: number for number, point in enumerate(todo)}
         rows.sort(key=lambda row: order[row.id])

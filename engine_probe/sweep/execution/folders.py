@@ -81,7 +81,10 @@ def rows_of(folder: Path, wanted: Callable[[dict[str, Any]], object]) -> list[di
     if not path.exists():
         return []
     try:
-        return [row for row in read_json(path)["points"] if wanted(row)]
+        rows = read_json(path)["points"]
+        if not all(isinstance(row.get("id", ""), str) for row in rows):
+            raise TypeError("an id is no text")
+        return [row for row in rows if wanted(row)]
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not what a sweep writes ({reason_of(error)}), so it cannot be resumed: "

@@ -16,7 +16,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point, Sweep
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.events import Event, MeasuredBefore
 from engine_probe.sweep.execution.folders import PointFolders
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.execution.search_run import SearchRun
 from engine_probe.sweep.results.driver_log import Driven, write_driver_log
 from tests.support.sweeps.no_engine import NoEngine
@@ -68,6 +68,15 @@ def test_what_moved_to_another_machine_before_is_still_told(done: Path) -> None:
     assert json.loads((done / "sweep.json").read_text())["moved"] == []
 
 
+@pytest.mark.parametrize("damaged", [5, [], {"id": 5}])
+def test_a_row_whose_id_is_no_text_is_one_sentence(done: Path, damaged: object) -> None:
+    written = json.loads((done / "sweep.json").read_text())
+    written["points"][0]["id"] = damaged
+    (done / "sweep.json").write_text(json.dumps(written))
+    with pytest.raises(InputError, match="an id is no text"):
+        go_on(GRID, done)
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [
@@ -116,7 +125,7 @@ def test_stopped_while_it_reads_what_was_measured_it_has_lost_nothing(done: Path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(GRID, done, points(GRID), interrupt, NoEngine(), force=False)
+        SweepRun(GRID, done, points(GRID), interrupt, NoEngine(), force=False).run()
     assert (done / "sweep.json").read_bytes() == before
 
 
