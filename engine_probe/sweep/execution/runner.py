@@ -9,6 +9,7 @@ that fails is a row with its reason, and the sweep goes on behind it, unless eng
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -31,53 +32,45 @@ from engine_probe.sweep.replicas.replica_set import ReplicaSet
 from engine_probe.sweep.results.point_results import Unmeasured, finished
 
 
-def run_sweep(
-    sweep: SweepFile,
-    folder: Path,
-    todo: list[Point],
-    listener: Listener,
-    engines: Engines,
-    force: bool,
-    left_out: Reasons | None = None,
-) -> None:
-    """Measure what is not measured yet; each row is in `sweep.json` before the listener hears of it.
+@dataclass
+class SweepRun:
+    """Measures what is not measured yet; each row is in `sweep.json` before the listener hears of it.
 
     `todo` holds the points of a grid; a search appends its own. Points whose recording in `folder` is complete are
     read, not measured again. Those in `left_out` are skipped with their reason, or not searched from.
     """
-    run = _SweepRun(sweep, folder, todo, listener, engines, force, left_out or {})
-    if sweep.search:
-        engines.run_groups([run.measure_trials])
-        return
-    groups = run.plan_searches() if sweep.adaptive else run.plan_grid()
-    side_by_side = all(len(group.engines) == 1 for group in groups)
-    engines.run_groups([partial(run.measure_group, number, group) for number, group in enumerate(groups)], side_by_side)
 
+    sweep: SweepFile
+    folder: Path
+    todo: list[Point]
+    listener: Listener
+    engines: Engines
+    force: bool
+    left_out: Reasons = field(default_factory=dict)
 
-class _SweepRun:
-    def __init__(
-        self,
-        sweep: SweepFile,
-        folder: Path,
-        todo: list[Point],
-        listener: Listener,
-        engines: Engines,
-        force: bool,
-        left_out: Reasons,
-    ) -> None:
-        self._sweep, self._folder, self._todo, self._force = sweep, folder, todo, force
-        self._listener, self._engines = listener, engines
-        self._folders = PointFolders(folder)
-        self._results = ResultsFile(folder, sweep, moved=resume.earlier_moves(folder))
+    def __post_init__(self) -> None:
+        self._folders = PointFolders(self.folder)
+        self._results = ResultsFile(self.folder, self.sweep, moved=resume.earlier_moves(self.folder))
         self._failures = EngineFailures()
-        self._left_out = {**without_checkpoint(sweep, [*todo, *points(sweep)]), **left_out}
+        missing = without_checkpoint(self.sweep, [*self.todo, *points(self.sweep)])
+        self._left_out = {**missing, **self.left_out}
         self._turn = threading.RLock()
+
+    def run(self) -> None:
+        """Measure the groups of all engines: one after the other, or side by side where they may run so."""
+        if self.sweep.search:
+            self.engines.run_groups([self.measure_trials])
+            return
+        groups = self.plan_searches() if self.sweep.adaptive else self.plan_grid()
+        side_by_side = all(len(group.engines) == 1 for group in groups)
+        calls = [partial(self.measure_group, number, group) for number, group in enumerate(groups)]
+        self.engines.run_groups(calls, side_by_side)
 
     def measure_group(self, number: int, group: EngineGroup) -> None:
         """Measure the points of one engine group, one after the other."""
         show = partial(self._show, number)
-        limits = [EngineLimits(self._sweep.start_seconds, self._sweep.point_seconds, need) for need in group.needs]
-        engines = self._engines.engines(group.engines, self._folder, self._force, limits)
+        limits = [EngineLimits(self.sweep.start_seconds, self.sweep.point_seconds, need) for need in group.needs]
+        engines = self.engines.engines(group.engines, self.folder, self.force, limits)
         with closing(engines[0] if len(engines) == 1 else ReplicaSet(engines)) as group_engine:
             specs = tuple(engine.spec for engine in group.engines)
             engine = GuardedEngine(group_engine, specs, self._failures)
@@ -98,31 +91,31 @@ class _SweepRun:
 
     def measure_trials(self) -> None:
         """Measure the trials of a search over engine arguments, each of which follows from those before."""
-        search, (base,) = self._sweep.search, points(self._sweep)
+        search, (base,) = self.sweep.search, points(self.sweep)
         assert search is not None
-        failed = resume.failed_rows(self._folder)
-        kept = resume.kept_of_trials(self._folder, self._sweep, base, failed)
-        ended = resume.has_ended(self._folder, kept, search, base)  # before this run writes what it asks for
+        failed = resume.failed_rows(self.folder)
+        kept = resume.kept_of_trials(self.folder, self.sweep, base, failed)
+        ended = resume.has_ended(self.folder, kept, search, base)  # before this run writes what it asks for
         self._results.kept.extend(kept)
         self._results.save()
         earlier = resume.settings_tried(kept, search, base)
-        trials = TrialPlanner(search, self._sweep.adaptive, base, self._folders, self._todo, failed, earlier, ended)
+        trials = TrialPlanner(search, self.sweep.adaptive, base, self._folders, self.todo, failed, earlier, ended)
         for number, group in enumerate(trials.groups()):
             self.measure_group(number, group)
 
     def plan_searches(self) -> Sequence[EngineGroup]:
         """Return a group for each curve that is searched."""
-        sweep = self._sweep
+        sweep = self.sweep
         assert sweep.adaptive is not None
-        self._results.kept.extend(resume.kept_of_search(self._folder, sweep))
+        self._results.kept.extend(resume.kept_of_search(self.folder, sweep))
         self._results.save()
         bases = [base for base in points(sweep) if not base.repeat and base.key not in self._left_out]
-        return [SearchRun(sweep.adaptive, base, self._folders, self._todo, sweep.repeats) for base in bases]
+        return [SearchRun(sweep.adaptive, base, self._folders, self.todo, sweep.repeats) for base in bases]
 
     def plan_grid(self) -> Sequence[EngineGroup]:
         """Return a group for each engine that has points left; first those that an earlier run did not try."""
-        resume.check_grid(self._folder, self._todo)
-        untried = resume.untried_ids(self._folder)
+        resume.check_grid(self.folder, self.todo)
+        untried = resume.untried_ids(self.folder)
         left = self._read_finished()
         self._results.save()  # not before: what an earlier run wrote there holds until all of it is read
         return [self._grid_group(planned) for planned in by_engine(left, untried)]
@@ -130,24 +123,24 @@ class _SweepRun:
     def _read_finished(self) -> list[PlannedPoint]:
         """Take the rows of points that were measured before. Return the others."""
         left = []
-        for number, point in enumerate(self._todo):
+        for number, point in enumerate(self.todo):
             planned = PlannedPoint(number, point, self._folders.of(point))
             row = finished(planned.folder, point)
             if row is None:
                 left.append(planned)
                 continue
             self._results.rows[number] = row
-            self._listener(MeasuredBefore(number), None)
-            self._listener(row, None)
+            self.listener(MeasuredBefore(number), None)
+            self.listener(row, None)
         return left
 
     def _grid_group(self, planned: list[PlannedPoint]) -> GridGroup:
         engines = planned[0].point.engines
-        skip = SkipSaturated(self._sweep.stop.saturated)
+        skip = SkipSaturated(self.sweep.stop.saturated)
         for row in self._results.rows.values():
             skip.record(row)
         # Points that were measured before count too, so that a resumed sweep has the same KV pool.
-        same = [point.each_engine for point in self._todo if point.engines == engines]
+        same = [point.each_engine for point in self.todo if point.engines == engines]
         needs = [need_of_all(of_engine) for of_engine in zip(*same, strict=True)]
         return GridGroup(planned, needs, skip, self._failures, self._left_out)
 
@@ -161,4 +154,4 @@ class _SweepRun:
                 self._failures.any_started = True
             if isinstance(event, Moved):
                 self._results.add_move(event)
-            self._listener(event, group)
+            self.listener(event, group)

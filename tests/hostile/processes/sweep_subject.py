@@ -1,4 +1,4 @@
-"""The attacked sweep: `run_sweep` over points that this process's own engine measures, and what it must leave behind.
+"""The attacked sweep: `SweepRun` over points that this process's own engine measures, and what it must leave behind.
 
 Everything of a sweep is the product's own but the process that the engine runs in: it would take ten seconds to start.
 """
@@ -49,7 +49,7 @@ def save_rows(folder: Path, told: Path) -> None:
 def measure(engine: Any, folder: Path, told: Path) -> None:
     """Run the sweep in the folder, or go on with it there; tell each row that somebody heard of."""
     from engine_probe.sweep.definition.sweep_file import points
-    from engine_probe.sweep.execution.runner import run_sweep
+    from engine_probe.sweep.execution.runner import SweepRun
     from engine_probe.sweep.results.point_results import PointResult
 
     sweep, tell = _sweep(told), Teller(told)
@@ -59,7 +59,7 @@ def measure(engine: Any, folder: Path, told: Path) -> None:
         if isinstance(event, PointResult):
             tell(f"row-{event.id}-{_digest(folder / 'points' / event.folder)}")
 
-    run_sweep(sweep, folder, points(sweep), listen, _in_this_process(engine), force=False)
+    SweepRun(sweep, folder, points(sweep), listen, _in_this_process(engine), force=False).run()
     tell("done")
 
 

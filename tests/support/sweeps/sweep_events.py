@@ -7,7 +7,7 @@ from typing import Any
 
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.execution.engine_run import Engines, LocalEngines
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 
 
 def sweep_events(
@@ -16,5 +16,7 @@ def sweep_events(
     """Run the sweep, and return what its listener heard."""
     heard: list[Any] = []
     todo = points(sweep) if todo is None else todo
-    run_sweep(sweep, folder, todo, lambda event, group: heard.append(event), engines or LocalEngines(), force=False)
+    SweepRun(
+        sweep, folder, todo, lambda event, group: heard.append(event), engines or LocalEngines(), force=False
+    ).run()
     return heard

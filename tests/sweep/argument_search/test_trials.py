@@ -23,7 +23,7 @@ from engine_probe.sweep.argument_search.search_checks import check_search
 from engine_probe.sweep.definition.sweep_file import SECTIONS, Point, SweepFile, points
 from engine_probe.sweep.execution.events import BestSoFar, Event, MeasuredBefore
 from engine_probe.sweep.execution.planned_point import EngineStartError, Measurement, PlannedPoint
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.results.point_results import row_at
 from tests.support.recordings.run_folders import facts, ran, write_run
 
@@ -87,7 +87,7 @@ def sweep_of(**changes: Any) -> SweepFile:
 def run(sweep: SweepFile, folder: Path, engines: SimulatedEngines) -> list[Event]:
     events: list[Event] = []
     folder.mkdir(exist_ok=True)
-    run_sweep(sweep, folder, [], lambda event, group: events.append(event), engines, force=True)
+    SweepRun(sweep, folder, [], lambda event, group: events.append(event), engines, force=True).run()
     return events
 
 

@@ -17,7 +17,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checkpoints import absent, check_any_here, kinds
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
 from tests.support.sweeps.no_engine import NoEngine
 
@@ -136,7 +136,7 @@ def test_points_of_a_folder_that_is_not_here_are_rows_and_start_no_engine(
     todo = [point for point in points(sweep) if point.engine.model in sweep.checkpoints]
     seen: list[Any] = []
     engines: Any = NoEngine()
-    run_sweep(sweep, tmp_path, todo, lambda event, _: seen.append(event), engines, force=False)
+    SweepRun(sweep, tmp_path, todo, lambda event, _: seen.append(event), engines, force=False).run()
     (row,) = (event for event in seen if isinstance(event, Unmeasured))
     assert (row.status, row.exit_code) == (SKIPPED, 0)
     assert "is not here: give a folder with AWQ weights" in row.reason

@@ -18,7 +18,7 @@ from engine_probe.sweep.engine_process import process
 from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.engine_run import LocalEngines
 from engine_probe.sweep.execution.events import Event
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.results.point_results import Unmeasured
 from tests.support.sweeps.sweep_events import sweep_events
 
@@ -156,7 +156,7 @@ def test_leaving_early_ends_the_engine(sweep: SweepFile, engine, tmp_path: Path)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, tmp_path, points(sweep), interrupt, LocalEngines(), force=False)
+        SweepRun(sweep, tmp_path, points(sweep), interrupt, LocalEngines(), force=False).run()
     with pytest.raises(ProcessLookupError):
         os.kill(processes[0], 0)
 

@@ -13,7 +13,7 @@ from engine_probe.errors import InputError
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import Point, points
 from engine_probe.sweep.execution.oversized_points import beyond_fleet, beyond_machine, check_any_left, told
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.fleet.resources import RayNode
 from engine_probe.sweep.preflight.target import Target
 from engine_probe.sweep.results.point_results import SKIPPED, Unmeasured
@@ -62,7 +62,7 @@ def test_they_are_rows_and_start_no_engine(tmp_path: Path) -> None:
     seen: list[Any] = []
     engines: Any = NoEngine()
     reasons = beyond_machine(large, [], int(24 * GIB))
-    run_sweep(sweep, tmp_path, large, lambda event, _: seen.append(event), engines, False, reasons)
+    SweepRun(sweep, tmp_path, large, lambda event, _: seen.append(event), engines, False, reasons).run()
     rows = [event for event in seen if isinstance(event, Unmeasured)]
     assert [row.status for row in rows] == [SKIPPED] * 5
     assert all("76.9 GiB" in row.reason for row in rows)

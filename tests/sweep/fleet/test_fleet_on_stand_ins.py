@@ -24,7 +24,7 @@ from engine_probe.sweep.engine_process import process as engine_lifetime
 from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.events import Event, GroupEnded, Moved, Placed
 from engine_probe.sweep.execution.folders import PointFolders
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.fleet.fleet_engine import MOST_PLACES
 from engine_probe.sweep.fleet.remote_engine import RemoteEngine
 from engine_probe.sweep.fleet.resources import EngineShare, RayNode
@@ -358,7 +358,7 @@ def test_leaving_early_ends_every_engine_and_keeps_what_it_recorded(
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, out, points(sweep), interrupt, Fleet(machines), force=False)
+        SweepRun(sweep, out, points(sweep), interrupt, Fleet(machines), force=False).run()
     assert len(processes) == 2
     for process in processes:
         wait_until(lambda process=process: not Path(f"/proc/{process}").exists(), 60)
@@ -384,7 +384,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_engines(
 
     machines.loses = interrupt_again
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(one_engine(sweep), out, points(one_engine(sweep)), interrupt, Fleet(machines), force=False)
+        SweepRun(one_engine(sweep), out, points(one_engine(sweep)), interrupt, Fleet(machines), force=False).run()
     assert not {"close", "kill"} & {*machines.asked}
     goes_on.set()
     wait_until(lambda: "kill" in machines.asked, 120)  # in a daemon thread: a command would have ended

@@ -22,7 +22,7 @@ from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import SweepFile, points
 from engine_probe.sweep.engine_process.messages import Began, StartStep
 from engine_probe.sweep.execution.events import Event, Moved, Placed
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.fleet.resources import EngineShare, RayNode
 from engine_probe.sweep.fleet.runner import Fleet
 from engine_probe.sweep.results.point_results import PointResult
@@ -150,7 +150,7 @@ def story(machines: Machines, sweep: SweepFile, tmp_path_factory: pytest.TempPat
             machines.lose(lost[0])
 
     with connected(machines.cluster.address) as cluster:
-        run_sweep(sweep, folder, points(sweep), listen, Fleet(cluster), force=False)
+        SweepRun(sweep, folder, points(sweep), listen, Fleet(cluster), force=False).run()
     return folder, events
 
 
@@ -207,7 +207,7 @@ def test_after_the_death_of_an_engine_and_of_an_actor_the_sweep_goes_on(
             killed.append(event.number)
 
     with connected(machines.cluster.address) as cluster:
-        run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster), force=False)
+        SweepRun(sweep, tmp_path, points(sweep), listen, Fleet(cluster), force=False).run()
     rows = json.loads((tmp_path / "sweep.json").read_text())["points"]
     assert [row["id"] for row in rows] == [point.key for point in points(sweep)]
     assert [number for number, row in enumerate(rows) if row["status"] != "complete"] == killed[:1]
@@ -262,7 +262,7 @@ def test_two_machines_measure_a_point_together(machines: Machines, sweep: SweepF
     machines.fill()
     both = msgspec.structs.replace(sweep, axes={"workload.concurrency": [16]}, replicas=2)
     with connected(machines.cluster.address) as cluster:
-        run_sweep(both, tmp_path, points(both), lambda event, group: None, Fleet(cluster), force=False)
+        SweepRun(both, tmp_path, points(both), lambda event, group: None, Fleet(cluster), force=False).run()
     (row,) = json.loads((tmp_path / "sweep.json").read_text())["points"]
     assert row["status"] == "complete", row["reason"]
     assert row["output_tokens"] == sum(replica["output_tokens"] for replica in row["replicas"])
@@ -291,7 +291,7 @@ def test_what_ray_gives_an_engine_reaches_it(machines: Machines, sweep: SweepFil
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_sweep(sweep, tmp_path, points(sweep), listen, Fleet(cluster), force=False)
+            SweepRun(sweep, tmp_path, points(sweep), listen, Fleet(cluster), force=False).run()
         assert sorted(event.gpus for event, _ in events if isinstance(event, Placed)) == [("0",), ("1",)]
         assert sorted(seen.values()) == ["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"]
         for engine in seen:

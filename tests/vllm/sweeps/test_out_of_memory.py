@@ -19,7 +19,7 @@ from engine_probe.sweep.engine_process.messages import Began
 from engine_probe.sweep.execution.engine_run import LocalEngines
 from engine_probe.sweep.execution.events import Event
 from engine_probe.sweep.execution.folders import PointFolders
-from engine_probe.sweep.execution.runner import run_sweep
+from engine_probe.sweep.execution.runner import SweepRun
 from engine_probe.sweep.results.point_results import PointResult, Row, Unmeasured, finished
 
 pytestmark = pytest.mark.slow  # two engines each
@@ -93,7 +93,7 @@ def rows(sweep: SweepFile, out: Path, at_the_second: Callable[[], None] = lambda
         if isinstance(event, PointResult | Unmeasured):
             found.append(event)
 
-    run_sweep(sweep, out, points(sweep), listen, LocalEngines(), force=False)
+    SweepRun(sweep, out, points(sweep), listen, LocalEngines(), force=False).run()
     return found
 
 
