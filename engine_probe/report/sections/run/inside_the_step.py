@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
+from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.analysis.step.phases import LAUNCHED, OUTSIDE, PHASES, DeviceForwards, StepPhases, phases_over_load
 from engine_probe.report.document import Bar, Bars, Part, Section, Table, says, table
 from engine_probe.text_format import capitalized, counted, duration
@@ -93,7 +92,8 @@ def phase_table(found: StepPhases) -> Table:
     rows = []
     for name in PHASES:
         values = found.ns[name]
-        cells = [values.mean(), *np.percentile(values, (50, 99)), *(values[steps].mean() for steps in kinds.values())]
-        rows.append((name, f"{shares[name]:.1%}", *(duration(float(cell)) for cell in cells), MEANINGS[name]))
+        of_kinds = (float(values[steps].mean()) for steps in kinds.values())
+        cells = [float(values.mean()), *Sample.of(values).percentiles((50, 99)), *of_kinds]
+        rows.append((name, f"{shares[name]:.1%}", *map(duration, cells), MEANINGS[name]))
     words = (0, len(titles) + len(kinds))
     return table((*titles, *kinds, "what it holds"), rows, words=words)

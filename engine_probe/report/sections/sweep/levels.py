@@ -28,7 +28,7 @@ CACHED = Column("prefix cache hit rate", short="cache\nhits", room="spare")
 TONES: dict[str, Tone] = {
     "spare": "good",
     "unclear": "plain",
-    "shared": "caution",
+    "shared": "plain",
     "plateau": "caution",
     "overload": "problem",
 }

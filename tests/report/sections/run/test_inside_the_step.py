@@ -48,6 +48,13 @@ def test_the_longest_phase_comes_first_and_bars_are_as_long_as_steps() -> None:
     assert forward[5:7] == ("6.00 ms", "12.0 ms")  # only decode, with prefill
 
 
+def test_two_steps_have_no_99th_percentile() -> None:
+    """As everywhere: that of a small sample would be its largest value."""
+    (table,) = inside_section(phases(), None, ranks()).tables
+    forward = next(row for row in table.rows if row[0] == "forward")
+    assert forward[3:5] == ("9.00 ms", "-")
+
+
 def test_a_device_is_told_by_its_own_times() -> None:
     device = DeviceForwards(5 * MS, 1 * MS, 1 / 6, 0.25, 0.1)
     texts = [sentence.text for sentence in inside_section(phases(), device, ranks()).sentences]
