@@ -37,6 +37,7 @@ from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns, waiti
 from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.analysis.statistics.student import Interval
+from engine_probe.analysis.step.losses import recomputed_share
 from engine_probe.analysis.step.operators import LeftOut, left_out_time, profiled_span, profiled_steps
 from engine_probe.notebook_view import NotebookView
 from engine_probe.record.schema import NO_ANSWERS
@@ -115,6 +116,11 @@ class Summary(ByName, NotebookView):
         return None if value is None else interval(self.within, figure, value)
 
     @property
+    def tokens_per_answer(self) -> float | None:
+        """Return the mean length of answers, of which a request may have several. None if none was given."""
+        return self.answer_tokens / self.sequences_answered if self.sequences_answered else None
+
+    @property
     def work(self) -> Work:
         """Return what the run did and took, on which its costs depend."""
         latency = self.e2el.mean_ns
@@ -190,7 +196,7 @@ def summarise(
         mean_kv_share=mean_over_time(*blocks, column["start_ns"], ends) / facts["kv"]["blocks"],
         peak_kv_share=int(column["kv_blocks_scheduled"].max()) / facts["kv"]["blocks"],
         preemptions=int(column["preempted_requests"].sum()),
-        recomputed_share=float(column["recomputed_tokens"].sum() / max(1, column["scheduled_tokens"].sum())),
+        recomputed_share=recomputed_share(iterations),
         prefix_cache=prefix_cache(facts, iterations, requests),
         near_peak=near,
         latencies=latencies(iterations, measured, profiled),

@@ -31,11 +31,20 @@ class PreemptionCost:
     never_resumed: int
     lost_tokens: int  # whose KV was freed
     recomputed_tokens: int
-    recomputed_share: float | None  # of all scheduled tokens
+    recomputed_share: float  # of all scheduled tokens
     away_ns: int  # sum over the requests
     recompute_ns: float  # estimate: each step's execute time x recomputed / scheduled tokens
     worst: tuple[PreemptedRequest, ...]  # longest away first
     causes: dict[str, int]  # number of preemptions by their cause, the most frequent first; empty before version 5
+
+
+def recomputed_share(*iterations: pa.Table) -> float:
+    """Return the share of all scheduled tokens, of one run or of several, that a preemption had lost before."""
+    recomputed, scheduled = (
+        sum(int(steps[f"{name}_tokens"].to_numpy().sum()) for steps in iterations)
+        for name in ("recomputed", "scheduled")
+    )
+    return recomputed / max(1, scheduled)
 
 
 def preemption_cost(iterations: pa.Table, preemptions: pa.Table) -> PreemptionCost:
@@ -52,7 +61,7 @@ def preemption_cost(iterations: pa.Table, preemptions: pa.Table) -> PreemptionCo
         never_resumed=preemptions["resumed_ns"].null_count,
         lost_tokens=pc.sum(preemptions["lost_tokens"]).as_py() or 0,
         recomputed_tokens=int(recomputed.sum()),
-        recomputed_share=int(recomputed.sum()) / int(scheduled.sum()) if scheduled.sum() else None,
+        recomputed_share=recomputed_share(iterations),
         away_ns=pc.sum(away).as_py() or 0,
         recompute_ns=float(spent.sum()),
         worst=tuple(

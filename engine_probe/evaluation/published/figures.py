@@ -67,11 +67,6 @@ def highest_throughput_load(curve: Curve, runs: Sequence[Run], _: float | None) 
     return max(known, key=lambda load: known[load]) if len(known) > 1 else None
 
 
-def tokens_per_answer(figures: Any) -> float | None:
-    found = figures.summary
-    return found.answer_tokens / found.requests_answered if found.requests_answered else None
-
-
 def burst_speed_up(curve: Curve, _: Sequence[Run], at: float | None) -> float | None:
     spans = makespans(curve.figures)
     return speed_up(spans, at) if spans and at in spans and 1 in spans else None
@@ -172,7 +167,9 @@ FIGURES: dict[str, Figure] = {
     "requests_per_min": Figure(
         "requests/min", four_digits, "", at_load(lambda found: 60 * found.summary.requests_per_s)
     ),
-    "tokens_per_answer": Figure("tokens per answer", four_digits, "", at_load(tokens_per_answer)),
+    "tokens_per_answer": Figure(
+        "tokens per answer", four_digits, "", at_load(lambda found: found.summary.tokens_per_answer)
+    ),
     "failed_share": Figure("requests not answered", "{:.1%}".format, "", at_load(failed)),
     "loading_s": Figure("loading the weights, s", four_digits, "", loading_seconds),
     "weights_gib_of_gpu": Figure("weights of one GPU, GiB", four_digits, "", of_memory("weights_bytes")),

@@ -48,9 +48,7 @@ def times(name: str, meaning: str) -> LengthFigure:
 
 
 PROMPT = LengthAxis("prompt", "input_len", lambda point: point.summary.prompt_tokens / point.summary.requests_answered)
-ANSWER = LengthAxis(
-    "answer", "output_len", lambda point: point.summary.answer_tokens / point.summary.sequences_answered
-)
+ANSWER = LengthAxis("answer", "output_len", lambda point: point.summary.tokens_per_answer or 0.0)
 TTFT, TPOT, E2EL = (
     times("TTFT", "Time to first token"),
     times("TPOT", "Time per output token"),

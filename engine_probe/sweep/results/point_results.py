@@ -7,6 +7,7 @@ import msgspec
 
 from engine_probe.analysis.compare.perplexity import perplexity
 from engine_probe.analysis.curve.held_load import held_load
+from engine_probe.analysis.step.losses import recomputed_share
 from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.text import read_text, text_sha256
 from engine_probe.perplexity.text_scores import Measured, read_measured
@@ -160,8 +161,6 @@ def measured_together(folder: Path, point: Point) -> PointResult:
     """Return the row of a point that several engines measured together, or several cores of a twin."""
     cluster = open_cluster(folder, msgspec.to_builtins(point))
     each, window = [engine.analysis for engine in cluster.engines], cluster.window
-    scheduled = sum(int(engine.run.iterations["scheduled_tokens"].to_numpy().sum()) for engine in cluster.engines)
-    recomputed = sum(one.preemption_cost.recomputed_tokens for one in each)
     limits = {name for one in each for name in one.limits.shares}
     ttft_ns = cluster.ttft.percentiles_ns[50]
     return PointResult(
@@ -171,8 +170,8 @@ def measured_together(folder: Path, point: Point) -> PointResult:
         iterations=sum(one.summary.iterations for one in each),
         seconds=window.seconds,
         output_tokens=window.output_tokens,
-        recomputed_tokens=recomputed,
-        recomputed_share=recomputed / max(1, scheduled),
+        recomputed_tokens=sum(one.preemption_cost.recomputed_tokens for one in each),
+        recomputed_share=recomputed_share(*(engine.run.iterations for engine in cluster.engines)),
         preemptions=sum(one.summary.preemptions for one in each),
         mean_running=sum(one.summary.mean_running for one in each),
         peak_running=sum(one.summary.peak_running for one in each),

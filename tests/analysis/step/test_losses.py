@@ -14,6 +14,7 @@ from engine_probe.analysis.step.losses import (
     composition,
     kv_fragmentation,
     preemption_cost,
+    recomputed_share,
     straggler,
 )
 from tests.support.recordings.small_tables import table
@@ -59,9 +60,15 @@ def test_what_preemption_cost_and_whom(iterations: Make) -> None:
     )
 
 
+def test_the_recomputed_share_of_several_engines_is_of_all_their_tokens(iterations: Make) -> None:
+    one, other = iterations(1, scheduled_tokens=[10], recomputed_tokens=[5]), iterations(1, scheduled_tokens=[90])
+    assert recomputed_share(one) == 0.5
+    assert recomputed_share(one, other) == 0.05
+
+
 def test_nobody_was_preempted(iterations: Make) -> None:
     cost = preemption_cost(iterations(1), table("preemptions", []))
-    assert (cost.preemptions, cost.away_ns, cost.worst, cost.recomputed_share) == (0, 0, (), None)
+    assert (cost.preemptions, cost.away_ns, cost.worst, cost.recomputed_share) == (0, 0, (), 0.0)
 
 
 def test_half_empty_blocks(iterations: Make) -> None:

@@ -123,13 +123,12 @@ def cache_sentence(cache: PrefixCache) -> str:
 
 
 def preemption_verdict(cost: PreemptionCost) -> str:
-    share = f" ({cost.recomputed_share:.1%} of all)" if cost.recomputed_share is not None else ""
     by_cause = ", ".join(f"{cause} {number:,}" for cause, number in cost.causes.items())
     causes = f" By cause: {by_cause}." if by_cause else ""
     never = f" {cost.never_resumed:,} never ran again." if cost.never_resumed else ""
     recomputed = (
-        f"{cost.recomputed_tokens:,} tokens were recomputed{share}, about {duration(cost.recompute_ns)} of model time "
-        "if all tokens of a step cost the same"
+        f"{cost.recomputed_tokens:,} tokens were recomputed ({cost.recomputed_share:.1%} of all), about "
+        f"{duration(cost.recompute_ns)} of model time if all tokens of a step cost the same"
         if cost.recomputed_tokens
         else "no token was recomputed"
     )
