@@ -71,16 +71,18 @@ class RunFolder:
         if existing is not None:
             raise InputError(f"{where} already holds {existing.name} and is never overwritten: name another folder")
         folder = cls(where, facts)
-        try:
-            with writable(where):
-                with (where / RESERVE_FILE).open("xb") as reserve:  # fails for the second of two recordings
+        with writable(where):
+            try:
+                reserve = (where / RESERVE_FILE).open("xb")
+            except FileExistsError:  # another recording began since the folder was looked into, and its files stay
+                raise InputError(f"{where} is in use by another recording: name another folder") from None
+            try:
+                with reserve:
                     reserve.write(b" " * RESERVE_BYTES)
                 folder.save()
-        except FileExistsError:
-            raise InputError(f"{where} is in use by another recording: name another folder") from None
-        except BaseException:
-            folder.discard()
-            raise
+            except BaseException:
+                folder.discard()
+                raise
         return folder
 
     def discard(self) -> None:

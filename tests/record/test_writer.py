@@ -207,6 +207,19 @@ def test_the_reserve_makes_room_for_the_last_words(tmp_path: Path, monkeypatch: 
     assert len(json.dumps(folder.facts)) < folder_module.RESERVE_BYTES
 
 
+def test_a_recording_that_begins_in_the_folder_of_another_leaves_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, writer = begun(tmp_path / "run")
+    files = sorted(first.path.iterdir())
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(()))  # both looked while it was empty
+    with pytest.raises(InputError, match="is in use by another recording"):
+        RunFolder.create(first.path, ENGINE)
+    monkeypatch.undo()
+    assert sorted(first.path.iterdir()) == files
+    writer.close()
+
+
 def test_a_file_that_cannot_be_finished_leaves_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, recorder, writer = begun(tmp_path / "run")
     step(recorder)
