@@ -35,10 +35,10 @@ _probes: dict[int, Probe] = {}  # by id of the engine core, from built to shut d
 def register() -> None:
     """Do what the environment asks for; vLLM calls this. Importing this module alone loads nothing."""
     try:
+        if os.environ.get(REQUEST_VARIABLE):  # first: an engine without it dies, recorded or not
+            request_amx()
         if os.environ.get(RECORD_VARIABLE):
             _watch()
-        if os.environ.get(REQUEST_VARIABLE):
-            request_amx()
     except Exception as error:  # vLLM would not start
         logger.error("engine_probe records nothing: %s: %s", type(error).__name__, error)
 

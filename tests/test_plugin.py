@@ -102,6 +102,18 @@ def test_an_unknown_vllm_starts_without_a_recording(
     assert "vllm 0.99.1 is not among the versions the probe knows" in caplog.text
 
 
+def test_an_engine_that_is_not_recorded_gets_its_permission_for_amx(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv(plugin.RECORD_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(plugin.REQUEST_VARIABLE, "1")
+    monkeypatch.setattr(plugin, "request_amx", lambda: asked.append("amx"))
+    monkeypatch.setattr(vllm_versions, "installed_vllm", lambda: ("vllm", "0.99.1"))
+    plugin.register()
+    assert asked == ["amx"]
+
+
 def test_two_recordings_that_begin_in_one_second_have_folders_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
