@@ -58,8 +58,8 @@ def recorded(shell: Any, line: str, cell: str) -> Run:
             raise
         raise UsageError(str(error)) from None
     finally:
-        if failure is not None:
-            print(f"The cell failed; what was recorded until then is in {probe.folder.path}.")
+        if failure is not None and probe.recording is not None and probe.recording.folder is not None:
+            print(f"The cell failed; what was recorded until then is in {probe.recording.folder.path}.")
 
 
 def arguments(line: str) -> Asked:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine_probe.errors import InputError
+from engine_probe import probe
+from engine_probe.errors import IncompleteRecordingWarning, InputError
 from engine_probe.notebook_magic import Asked, arguments, engine_of
 from tests.support.processes.notebook_shell import notebook_shell
 
@@ -71,3 +72,16 @@ def test_a_refusal_is_one_sentence_and_the_cell_does_not_run(
     assert sentence in printed
     assert "Traceback" not in printed
     assert len(printed.strip().splitlines()) == 1
+
+
+def test_a_cell_that_fails_where_nothing_could_be_recorded_shows_its_own_error(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise AttributeError("what this vLLM does not have")
+
+    monkeypatch.setattr(probe.engine_core, "find_core", fail)
+    with pytest.warns(IncompleteRecordingWarning, match="nothing was recorded"):
+        result = shell.run_cell("%%probe llm\n1 / 0")
+    assert isinstance(result.error_in_exec, ZeroDivisionError)
+    assert "recorded until then" not in capsys.readouterr().out
