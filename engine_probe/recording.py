@@ -25,7 +25,7 @@ from engine_probe.telemetry.sampler import Sampler
 logger = logging.getLogger(__name__)
 
 _attached: WeakKeyDictionary[Any, ref[Recording]] = WeakKeyDictionary()  # by scheduler
-_attaching = threading.Lock()
+_attaching = threading.RLock()  # and not Lock: a collection of garbage inside it may end another recording
 
 DROPPED = (
     "the Probe was dropped without leaving its `with` block: its engine is free again, and the recording so far is kept"
@@ -48,7 +48,7 @@ class Recording:
         self.workers_failure: str | None = "nothing was attached"
         self.failure: str | None = None  # the traceback of the error that ended the recording early
         self._pid = os.getpid()
-        self._lock, self._closed, self._asks_workers = threading.Lock(), False, False
+        self._lock, self._closed, self._asks_workers = threading.RLock(), False, False
         self.left = False  # the engine is free again
 
     @contextmanager
