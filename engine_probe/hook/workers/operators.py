@@ -31,7 +31,7 @@ NOTES = ("gpu_user_annotation", "overhead", "cuda_sync", "python_function")  # w
 
 
 class WindowProfiler:
-    """Profiles one window of steps of one worker. Its failures stay inside, and `facts` tells them."""
+    """Profiles one window of steps of one worker. Its failures stay inside, and `close` returns them."""
 
     def __init__(self, window: OperatorWindow, rank: int, worker: Any, called: Any, folder: Path) -> None:
         self.first, self.last = window.first, window.last
@@ -126,6 +126,8 @@ class WindowProfiler:
 
     def _stop(self) -> None:
         profiler, self._profiler = self._profiler, None
+        if profiler is None:  # two threads have asked for it
+            return
         for handle in self._handles:
             with reported_to(self._fail):
                 handle.remove()

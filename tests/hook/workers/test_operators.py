@@ -177,6 +177,22 @@ def test_a_recording_that_is_ended_by_another_thread_stops_the_profiler_before_t
     assert "execute_model" not in vars(worker)
 
 
+def test_a_profiler_that_two_threads_end_is_ended_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    worker = eager_worker()
+    assert attach(worker, str(tmp_path), (20, 0)) is None
+    run_step(worker)
+    fail = vars(worker)["_engine_probe_worker"]._fail
+    thread = threading.Thread(target=fail, args=(OSError("planted"),))
+    thread.start()
+    thread.join()
+    report = detach(worker)
+    run_step(worker)
+    assert report is not None
+    assert "planted" in report["failure"]
+    assert "execute_model" not in vars(worker)
+    assert "could not profile" not in caplog.text
+
+
 def test_an_engine_with_a_profiler_is_refused() -> None:
     core = SimpleNamespace(vllm_config=SimpleNamespace(profiler_config=SimpleNamespace(profiler="torch")))
     with pytest.raises(InputError, match="profiler_config"):
