@@ -45,6 +45,7 @@ def kernel_kills() -> int | None:
 
 # Names and not classes, because those of the hub's client and its HTTP library differ between releases of vLLM.
 NO_NETWORK = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError"}
+CONNECTION = re.compile(r"\bconnect(ion|ing)?\b", re.IGNORECASE)  # and no KV connector
 NO_REPOSITORY = {"RepositoryNotFoundError", "HFValidationError", "RevisionNotFoundError"}
 NO_ACCESS = {"GatedRepoError"}
 WRONG_VALUE = {"ValidationError"}
@@ -58,7 +59,7 @@ def startup_error(model: str, error: BaseException) -> EngineProbeError:
         return UnavailableError(f"model {model} asks for a login at its hub: log in, or use a local folder")
     if names & NO_REPOSITORY:
         return InputError(f"model {model} is unknown to the hub: check the name, or give a local folder")
-    if names & NO_NETWORK or "connect" in reason.lower():
+    if names & NO_NETWORK or CONNECTION.search(reason):
         return UnavailableError(
             f"model {model} is not on this machine and its hub cannot be reached: give a local folder, or "
             "one of `engine_probe models`, which need no network"

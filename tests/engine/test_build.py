@@ -217,6 +217,8 @@ cache_dtype
             InputError,
             "refuses .*cache_dtype: Input should be 'auto' or 'fp8'$",
         ),
+        (OSError("We couldn't connect to its server"), UnavailableError, "its hub cannot be reached"),
+        (ValueError("Unsupported connector type: X"), UnavailableError, "could not start org/name: Unsupported"),
         (ValueError("a\nb"), UnavailableError, "could not start org/name: b$"),
         (TypeError("bad type"), UnavailableError, "could not start org/name: TypeError: bad type$"),
     ],
