@@ -48,14 +48,16 @@ def request_amx() -> str | None:
 
 def has_amx() -> bool:
     """Return whether this is a Linux machine whose processor has AMX tiles."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return False
+    return sys.platform == "linux" and platform.machine() == "x86_64" and "amx_tile" in cpu_flags()
+
+
+def cpu_flags() -> list[str]:
+    """Return the instruction sets of an x86 core; none on others."""
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return "amx_tile" in flags.split()
+        return []
+    return next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
 
 
 def _arch_prctl(operation: int, argument: object) -> str | None:

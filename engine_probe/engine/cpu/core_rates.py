@@ -8,12 +8,12 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-CPUINFO = Path("/proc/cpuinfo")
+from engine_probe.engine.cpu.amx import cpu_flags
+
 BUFFER_BYTES = 64 << 20  # over all cores
 MATRICES, SIDE = 200, 64  # numpy's library multiplies such small matrices on the core that calls it
 ATTEMPTS = 5
@@ -56,12 +56,3 @@ def rate(amount: float, work: Callable[[], object]) -> float:
 def has_no_faster_format(flags: list[str]) -> bool:
     """Return whether numbers of two bytes are multiplied as float32, and so no faster. False if that is not known."""
     return bool(flags) and not any(flag.startswith(FASTER_IN_TWO_BYTES) for flag in flags)
-
-
-def cpu_flags() -> list[str]:
-    """Return the instruction sets of an x86 core; none on others."""
-    try:
-        lines = CPUINFO.read_text().splitlines()
-    except OSError:
-        return []
-    return next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine_probe.engine.cpu import core_rates
-from engine_probe.engine.cpu.core_rates import TWO_BYTES, cpu_flags, has_no_faster_format, rate
+from engine_probe.engine.cpu import amx, core_rates
+from engine_probe.engine.cpu.core_rates import TWO_BYTES, has_no_faster_format, rate
 
 
 def test_a_rate_is_by_the_time_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,10 +34,10 @@ def test_two_bytes_are_no_faster_than_four_where_no_instruction_is_for_them(flag
 
 
 def test_the_instruction_sets_are_those_of_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(core_rates, "CPUINFO", tmp_path / "cpuinfo")
-    assert cpu_flags() == []
+    monkeypatch.setattr(amx, "CPUINFO", tmp_path / "cpuinfo")
+    assert amx.cpu_flags() == []
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nflags\t\t: fpu\n")
-    assert cpu_flags() == ["fpu", "avx2"]
+    assert amx.cpu_flags() == ["fpu", "avx2"]
 
 
 @pytest.mark.parametrize(("flags", "formats"), [(["avx2"], {"float32", *TWO_BYTES}), (["amx_tile"], {"float32"})])
