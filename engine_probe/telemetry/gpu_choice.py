@@ -5,23 +5,21 @@ UUIDs, which the workers ask torch for.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from engine_probe.telemetry.gpus import GpuReader, text
+from engine_probe.telemetry.gpus import GpuReader
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 ORDER = "CUDA_DEVICE_ORDER"
 
 
-def open_gpus(
-    nvml: Any, environment: Mapping[str, str] = os.environ, ranks: Sequence[str] = ()
-) -> tuple[list[GpuReader], list[str]]:
+def open_gpus(nvml: Any, ranks: Sequence[str] = ()) -> tuple[list[GpuReader], list[str]]:
     """Return the GPUs that CUDA shows to this process and those of the ranks, and notes about the choice.
 
     `ranks` are the UUIDs of the ranks' GPUs; a process that starts its workers elsewhere may see none of them.
     """
-    gpus, notes = _visible_gpus(nvml, environment)
+    gpus, notes = _visible_gpus(nvml)
     for uuid in dict.fromkeys(ranks):
         if not any(same_device(gpu.uuid, uuid) for gpu in gpus):
             try:
@@ -50,8 +48,8 @@ def _one_of_each(gpus: list[GpuReader], notes: list[str]) -> list[GpuReader]:
     return [gpu for gpu in gpus if kept[gpu.device] is gpu]
 
 
-def _visible_gpus(nvml: Any, environment: Mapping[str, str]) -> tuple[list[GpuReader], list[str]]:
-    visible = environment.get(VISIBLE)
+def _visible_gpus(nvml: Any) -> tuple[list[GpuReader], list[str]]:
+    visible = os.environ.get(VISIBLE)
     if visible is None:
         return [GpuReader(nvml, handle) for handle in _all_handles(nvml)], []
     gpus, notes = [], []
@@ -62,8 +60,8 @@ def _visible_gpus(nvml: Any, environment: Mapping[str, str]) -> tuple[list[GpuRe
             notes.append(f"{VISIBLE} names {name}, which NVML does not know ({error}): nothing after it is sampled")
             break
     by_number = any(entry.strip().isdigit() for entry in visible.split(","))
-    if by_number and environment.get(ORDER) != "PCI_BUS_ID":
-        models = {text(nvml.nvmlDeviceGetName(handle)) for handle in _all_handles(nvml)}
+    if by_number and os.environ.get(ORDER) != "PCI_BUS_ID":
+        models = {nvml.nvmlDeviceGetName(handle) for handle in _all_handles(nvml)}
         if len(models) > 1:
             notes.append(f"the GPUs differ and {ORDER} is not PCI_BUS_ID: NVML's numbers may not be CUDA's")
     return gpus, notes
@@ -84,7 +82,7 @@ def _named_gpu(nvml: Any, name: str) -> GpuReader:
 
 def _whole_uuid(nvml: Any, name: str) -> str:
     """Complete the UUID of a GPU, which CUDA accepts if no other begins like it."""
-    uuids = [text(nvml.nvmlDeviceGetUUID(handle)) for handle in _all_handles(nvml)]
+    uuids = [nvml.nvmlDeviceGetUUID(handle) for handle in _all_handles(nvml)]
     begin_so = [uuid for uuid in uuids if uuid.startswith(name)]
     return begin_so[0] if len(begin_so) == 1 else name
 

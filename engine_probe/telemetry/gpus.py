@@ -2,15 +2,12 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from engine_probe.telemetry.gpm import Gpm
 from engine_probe.telemetry.gpu_readings import READINGS, GpuReading, Pcie, c2c_links, final_errors, power_reading
-
-TASKS = Path("/proc/self/task")
 
 
 class GpuReader:
@@ -24,8 +21,8 @@ class GpuReader:
         self._instance = handle if instance is None else instance
         self.is_instance = instance is not None
         self.device: int = nvml.nvmlDeviceGetIndex(handle)
-        self.name = text(nvml.nvmlDeviceGetName(handle))
-        self.uuid = text(nvml.nvmlDeviceGetUUID(self._instance))
+        self.name: str = nvml.nvmlDeviceGetName(handle)
+        self.uuid: str = nvml.nvmlDeviceGetUUID(self._instance)
         self.runs_rank: bool | None = None  # whether a rank of the engine runs there; None if its UUID is not known
         self.lost = False
         self._final = final_errors(nvml)
@@ -154,29 +151,20 @@ def is_split(nvml: Any, handle: Any) -> bool:
 
 def only_instance(nvml: Any, handle: Any) -> Any:
     """Return the one MIG instance that this process sees, as in a container that was given it; None if not one."""
-    instances = list(_instances(nvml, handle))
+    instances = []
+    with suppress(nvml.NVMLError):
+        for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            with suppress(nvml.NVMLError_NotFound):  # NVML numbers also places that hold no instance
+                instances.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
     return instances[0] if len(instances) == 1 else None
 
 
-def _instances(nvml: Any, handle: Any) -> Iterator[Any]:
-    try:
-        for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-            with suppress(nvml.NVMLError_NotFound):  # NVML numbers also places that hold no instance
-                yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
-    except nvml.NVMLError:
-        return
-
-
-def our_processes(tasks: Path = TASKS) -> frozenset[int]:
+def our_processes() -> frozenset[int]:
     """Return the ids of this process and its children, such as the workers of a tensor-parallel engine."""
     pids = {os.getpid()}
-    for children in tasks.glob("*/children"):
+    for children in Path("/proc/self/task").glob("*/children"):
         try:
             pids.update(map(int, children.read_text().split()))
         except OSError:  # the thread has ended
             continue
     return frozenset(pids)
-
-
-def text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

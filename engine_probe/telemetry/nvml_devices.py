@@ -33,7 +33,7 @@ def read_devices(nvml: Any) -> Devices:
     handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     cuda = _ask(nvml, "nvmlSystemGetCudaDriverVersion")
     return Devices(
-        driver=_text(_ask(nvml, "nvmlSystemGetDriverVersion")),
+        driver=_ask(nvml, "nvmlSystemGetDriverVersion"),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
         devices=tuple(_device(nvml, index, handle) for index, handle in enumerate(handles)),
         peers=tuple(tuple(_peer(nvml, source, target) for target in handles) for source in handles),
@@ -47,7 +47,7 @@ def _device(nvml: Any, index: int, handle: Any) -> Device:
     processes = _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", handle) or []
     return Device(
         index=index,
-        name=_text(nvml.nvmlDeviceGetName(handle)) or "?",
+        name=nvml.nvmlDeviceGetName(handle),
         memory_bytes=memory.total if memory else None,
         used_bytes=memory.used if memory else None,
         compute_capability=f"{capability[0]}.{capability[1]}" if capability else None,
@@ -73,7 +73,3 @@ def _ask(nvml: Any, function: str, *arguments: Any) -> Any:
         return getattr(nvml, function)(*arguments)
     except (nvml.NVMLError, AttributeError):
         return None
-
-
-def _text(value: bytes | str | None) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value

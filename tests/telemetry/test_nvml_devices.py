@@ -30,7 +30,7 @@ def small_nvml(nvlink: bool = False, read: int = 0) -> Any:
         NVML_P2P_CAPS_INDEX_NVLINK=NVLINK,
         nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=lambda index: f"handle {index}",
-        nvmlSystemGetDriverVersion=lambda: b"570.86",
+        nvmlSystemGetDriverVersion=lambda: "570.86",
         nvmlSystemGetCudaDriverVersion=lambda: 12080,
         nvmlDeviceGetName=lambda handle: "NVIDIA L40S",
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=48 * GIB, used=GIB),
