@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine_probe.engine.memory_model import RankMemory, batch_limits, memory_of_rank
+from engine_probe.engine.memory_model import RankMemory, batch_limits, longest_request, memory_of_rank
 from engine_probe.engine.models.built_model import BuiltModel
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
 from engine_probe.engine.models.kv_layout import KvGroup, KvLayout
@@ -183,8 +183,7 @@ def capacity_plan(
 
 def pair_operations(shape: Geometry, layout: KvLayout, arguments: Mapping[str, Any]) -> float:
     """Return the operations of attention for a prompt's token and one before it. 0 where some layers leave some out."""
-    asked = arguments.get("max_model_len")
-    longest = asked if isinstance(asked, int) and asked > 0 else shape.max_context
+    longest = longest_request(shape, arguments) or shape.max_context
     window = layout.groups[0].window
     is_whole = layout.is_alike and (window is None or window >= longest)
     return float(shape.operations_of_a_pair) if is_whole else 0.0
