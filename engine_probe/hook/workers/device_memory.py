@@ -147,22 +147,17 @@ def kv_pool_bytes(worker: Any) -> int:
 def host_memory(worker: Any, loaded: dict[str, Any] | None, figures: MemoryFigures) -> dict[str, Any]:
     """Return the row of a rank on a CPU. Other programs share its memory, so more figures are missing."""
     host = cpu()
-
-    def missing(name: str, reason: str) -> None:
-        def refuse() -> int:
-            raise FigureMissingError(reason)
-
-        figures.read(name, "", refuse)
-
     figures.read("total_bytes", "the host's memory", lambda: host.memory_bytes)
     figures.read("free_bytes", "the kernel's estimate of what is available", host_free_bytes)
     figures.read("weights_bytes", "counted from the loaded parameters", lambda: weights_bytes(loaded))
     figures.read("reserved_bytes", "gpu_memory_utilization x memory of the NUMA node", lambda: reserved_bytes(worker))
     figures.read("graphs_bytes", "a CPU captures no graphs", lambda: 0)
-    missing("activations_bytes", "vLLM does not profile activations on a CPU")
-    missing("other_bytes", "the KV pool's untouched pages are not resident, so the process's size does not tell it")
-    missing("nvml_used_bytes", "no GPU")
-    missing("used_bytes", "no GPU")
+    figures.missing |= {
+        "activations_bytes": "vLLM does not profile activations on a CPU",
+        "other_bytes": "the KV pool's untouched pages are not resident, so the process's size does not tell it",
+        "nvml_used_bytes": "no GPU",
+        "used_bytes": "no GPU",
+    }
     return figures.row(int(worker.rank), "cpu", host.name)
 
 
@@ -189,7 +184,6 @@ def gpu_memory(worker: Any, figures: MemoryFigures) -> dict[str, Any]:
 
     gpu = torch.cuda.get_device_properties(worker.device)
     free, total = torch.cuda.mem_get_info(worker.device)
-    segments = AllocatorSegments(worker)
     read, derive = figures.read, figures.derive
     # GB10 and other GPUs in one package with the CPU have no memory of their own.
     device = "the host, whose memory the GPU uses," if getattr(gpu, "is_integrated", 0) else "the device,"
@@ -198,11 +192,11 @@ def gpu_memory(worker: Any, figures: MemoryFigures) -> dict[str, Any]:
     read("reserved_bytes", "gpu_memory_utilization x total, by vLLM", lambda: reserved_bytes(worker))
     read("weights_bytes", "vLLM: what loading the model took", lambda: worker.model_runner.model_memory_usage)
     read("activations_bytes", "vLLM: the peak of its profiling run", lambda: activation_bytes(worker))
-    read("graphs_bytes", "torch: the pool that CUDA graphs were captured into", lambda: segments.graphs(worker))
+    read("graphs_bytes", "torch: the pool that CUDA graphs were captured into", lambda: graph_bytes(worker))
     if "graphs_bytes" not in figures.bytes:
         reason = figures.missing.pop("graphs_bytes")
         read("graphs_bytes", f"vLLM's estimate ({reason})", lambda: worker.cudagraph_memory_estimate)
-    read("cached", "torch", segments.cached)
+    read("cached", "torch", lambda: cached_bytes(worker))
     uuid = str(getattr(gpu, "uuid", "unknown"))
     read("nvml_used_bytes", "NVML, by all processes", lambda: nvml_used(uuid))
     held = ("weights_bytes", "kv_pool_bytes", "graphs_bytes")
@@ -246,29 +240,27 @@ def graph_pool() -> Any:
     return type(current_platform)._global_graph_pool  # the instance's property would create a pool
 
 
-class AllocatorSegments:
-    """Sums the memory segments that torch's allocator holds on the worker's GPU."""
+def graph_bytes(worker: Any) -> int:
+    if worker.model_config.enforce_eager:
+        return 0
+    pool = graph_pool()
+    if pool is None:
+        raise FigureMissingError("vLLM has made no pool for graphs")
+    return sum(segment["total_size"] for segment in allocator_segments(worker, tuple(pool)))
 
-    def __init__(self, worker: Any) -> None:
-        self._device = worker.device
 
-    def _segments(self) -> list[dict[str, Any]]:
-        import torch
+def cached_bytes(worker: Any) -> int:
+    ordinary = allocator_segments(worker, ORDINARY_POOL)
+    return sum(segment["total_size"] - segment["allocated_size"] for segment in ordinary)
 
-        index = torch.cuda.current_device() if self._device.index is None else self._device.index
-        return [segment for segment in torch.cuda.memory_snapshot() if segment["device"] == index]
 
-    def graphs(self, worker: Any) -> int:
-        if worker.model_config.enforce_eager:
-            return 0
-        pool = graph_pool()
-        if pool is None:
-            raise FigureMissingError("vLLM has made no pool for graphs")
-        return sum(segment["total_size"] for segment in self._segments() if segment["segment_pool_id"] == tuple(pool))
+def allocator_segments(worker: Any, pool: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return what torch's allocator holds in one of its pools on the worker's GPU."""
+    import torch
 
-    def cached(self) -> int:
-        ordinary = (segment for segment in self._segments() if segment["segment_pool_id"] == ORDINARY_POOL)
-        return sum(segment["total_size"] - segment["allocated_size"] for segment in ordinary)
+    index = torch.cuda.current_device() if worker.device.index is None else worker.device.index
+    held = torch.cuda.memory_snapshot()
+    return [segment for segment in held if segment["device"] == index and segment["segment_pool_id"] == pool]
 
 
 def nvml_used(uuid: str) -> int:

@@ -19,7 +19,7 @@ def count_weights(worker: Any) -> dict[str, Any]:
     """Count the weights of a worker, in whose process this runs, without reading or computing any."""
     model = worker.model_runner.get_model()  # without vLLM's wrapper for graphs
     counts = WeightCounts()
-    for module in model.modules() if _text_part(model) is model else _text_part(model).modules():
+    for module in _text_part(model).modules():
         counts.add(module)
     rest = _outside_text_model(model, counts)
     if not counts.head_seen and getattr(model.config, "tie_word_embeddings", False):

@@ -81,8 +81,8 @@ class WorkerHook:
         self._events, self._device_missing = device_events(inner)
         runner: Any = getattr(inner, "model_runner", None)
         called: Any = runner if hasattr(worker, BY_RAY) else worker
-        self._window = None if window is None else WindowProfiler(window, self._rank, inner, called, folder)
         try:
+            self._window = None if window is None else WindowProfiler(window, self._rank, inner, called, folder)
             self._marks = PhaseMarks(runner, self._patches, self._fail, self._events)
             self._finish_step = self._finisher()
             self._patches.replace(called, "execute_model", self._execute_hook(called.execute_model))
@@ -276,22 +276,24 @@ def device_events(worker: Any) -> tuple[DeviceEvents | None, str | None]:
     device = getattr(worker, "device", None)
     if getattr(device, "type", None) != "cuda":
         return None, None
-    events, errors = None, list[Exception]()
-    with reported_to(errors.append):
-        events = DeviceEvents(device)
-    return events, next(map(reason_of, errors), None)
+    try:
+        return DeviceEvents(device), None
+    except Exception as error:  # the steps are recorded without
+        return None, reason_of(error)
 
 
 def attach(
     worker: Any, folder: str, window: tuple[int, int] | None = None, core_process: int | None = None
 ) -> str | None:
     """Attach to a worker, in whose process this runs; return the reason if that fails, else None."""
-    own_process, errors = core_process not in (None, os.getpid()), list[Exception]()
-    with reported_to(errors.append):
+    own_process = core_process not in (None, os.getpid())
+    try:
         detach(worker)  # a recording that was never closed may have left its hook
         of_operators = OperatorWindow(*window) if window else None
         setattr(worker, _ATTRIBUTE, WorkerHook(worker, Path(folder), of_operators, own_process))
-    return next(map(reason_of, errors), None)
+    except Exception as error:  # the engine goes on
+        return reason_of(error)
+    return None
 
 
 def detach(worker: Any) -> dict[str, Any] | None:
@@ -305,23 +307,22 @@ def detach(worker: Any) -> dict[str, Any] | None:
 
 def attach_all(executor: Any, folder: Path, window: OperatorWindow | None = None) -> str | None:
     """Attach to every worker; return the first reason why one was not attached, else None."""
-    answers, errors = list[str | None](), list[Exception]()
-    with reported_to(errors.append):  # a substitute executor has no workers
+    try:
         answers = ask_workers(executor, attach, str(folder), window and (window.steps, window.first), os.getpid())
-    return next(filter(None, [*map(reason_of, errors), *answers]), None)
+    except Exception as error:  # a substitute executor has no workers
+        return reason_of(error)
+    return next(filter(None, answers), None)
 
 
 def detach_all(executor: Any, not_attached: str | None) -> dict[str, Any]:
     """Detach from every worker, even if only some were attached; return what `run.json` holds about them."""
     facts: dict[str, Any] = {"recorded": False, "reason": not_attached, "ranks": [], "failure": None}
-    ranks, errors = list[dict[str, Any]](), list[Exception]()
-    with reported_to(errors.append):  # the workers may have crashed, and that recording matters most
-        try:
-            ranks = [rank for rank in ask_workers(executor, detach) if rank]
-        except WorkersSilentError as error:
-            return {**facts, "reason": not_attached or str(error), "failure": str(error)}
-    if errors:
-        return {**facts, "reason": not_attached or reason_of(errors[0])}
+    try:
+        ranks = [rank for rank in ask_workers(executor, detach) if rank]
+    except WorkersSilentError as error:
+        return {**facts, "reason": not_attached or str(error), "failure": str(error)}
+    except Exception as error:  # the workers may have crashed, and that recording matters most
+        return {**facts, "reason": not_attached or reason_of(error)}
     if not_attached is not None:
         return facts
     failure = next((rank["failure"] for rank in ranks if rank["failure"]), None)
