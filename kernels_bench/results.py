@@ -219,6 +219,12 @@ class Report(Struct, frozen=True):
         return {part.device.target: part.device.name for part in self.devices}
 
     @property
+    def verdicts(self) -> list[Verdict]:
+        """Return those of all results and of the devices' health."""
+        health = [finding.verdict for part in self.devices for finding in part.findings]
+        return [*(result.verdict for result in self.results), *health]
+
+    @property
     def between_devices(self) -> list[Result]:
         return [result for result in self.results if result.device not in self.models]
 

@@ -6,8 +6,9 @@ from typing import Literal
 import msgspec
 
 from kernels_bench.judge.outliers import outliers
-from kernels_bench.output.terminal import INTERRUPTED, all_verdicts, exit_code
-from kernels_bench.results import INVALID, WARN, Finding, NotNegative, Report, Struct, Verdict
+from kernels_bench.results import FAIL, INVALID, WARN, Finding, NotNegative, Report, Struct, Verdict
+
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 
 
 class Node(Struct, frozen=True):
@@ -20,7 +21,7 @@ class Node(Struct, frozen=True):
 
     @property
     def verdicts(self) -> list[Verdict]:
-        return all_verdicts(self.report) if self.report else [INVALID]
+        return self.report.verdicts if self.report else [INVALID]
 
 
 class FleetReport(Struct, frozen=True):
@@ -35,12 +36,22 @@ class FleetReport(Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     stopped: bool = False  # by Ctrl-C, before the end
 
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [verdict for node in self.nodes for verdict in node.verdicts]
 
-def fleet_exit_code(fleet: FleetReport) -> int:
-    """Return 1 if a verdict is FAIL, else 130 if the run was stopped, else 3 if a figure or a node is missing."""
-    codes = {exit_code(node.report) if node.report else 3 for node in fleet.nodes}
-    codes |= {INTERRUPTED} if fleet.stopped else set()
-    return next((code for code in (1, INTERRUPTED, 3) if code in codes), 0)
+
+def reports_of(report: Report | FleetReport) -> list[Report]:
+    return [report] if isinstance(report, Report) else [node.report for node in report.nodes if node.report]
+
+
+def exit_code(report: Report | FleetReport) -> int:
+    """Return 1 if a verdict is FAIL, else 130 if a run was stopped, else 3 if a figure or a node is INVALID, else 0."""
+    if FAIL in report.verdicts:
+        return 1
+    if report.stopped or any(each.stopped for each in reports_of(report)):
+        return INTERRUPTED
+    return 3 if INVALID in report.verdicts else 0
 
 
 def across(nodes: Sequence[Node], tolerance: float) -> tuple[Node, ...]:

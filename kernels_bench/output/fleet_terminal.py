@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from kernels_bench.judge.fleet import FleetReport, Node, fleet_exit_code
+from kernels_bench.judge.fleet import FleetReport, Node, exit_code
 from kernels_bench.output import terminal
 from kernels_bench.output.quantities import shown
 from kernels_bench.output.summary_lines import BAD, Line, columns, lines, problems
@@ -70,7 +70,7 @@ def fleet_problems(fleet: FleetReport) -> Iterator[tuple[Verdict, str, str]]:
 
 def summary(fleet: FleetReport) -> str:
     devices = sum(len(node.report.devices) for node in fleet.nodes if node.report)
-    counts = terminal.counted(verdict for node in fleet.nodes for verdict in node.verdicts)
+    counts = terminal.counted(fleet.verdicts)
     failed = sum(1 for node in fleet.nodes if node.report is None)
     nodes = f"{len(fleet.nodes)} nodes" + (f", {failed} without a report" if failed else "")
     stopped = f"\n{terminal.STOPPED_EARLY}" if fleet.stopped else ""
@@ -88,8 +88,4 @@ def show_any(report: Report | FleetReport, write_files: Callable[[], None] = lam
             terminal.show(report)
             if len(report.devices) > 1:
                 show_all_devices(report)
-    return code_of(report)
-
-
-def code_of(report: Report | FleetReport) -> int:
-    return fleet_exit_code(report) if isinstance(report, FleetReport) else terminal.exit_code(report)
+    return exit_code(report)

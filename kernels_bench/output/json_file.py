@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from kernels_bench.errors import InputError, UnavailableError
-from kernels_bench.judge.fleet import FleetReport
+from kernels_bench.judge.fleet import FleetReport, reports_of
 from kernels_bench.output.regular_file import read_regular
 from kernels_bench.results import FAIL, INVALID, Figure, Report, Struct
 from page_kit.plain_text import plain
@@ -60,12 +60,6 @@ def read_any(path: Path, option: str = "") -> Report | FleetReport:
         raise InputError(
             f"{option}{path} is not a report of kernels_bench: {plain(str(error))}; make one with --json"
         ) from error
-
-
-def reports_of(report: Report | FleetReport) -> list[Report]:
-    if isinstance(report, Report):
-        return [report]
-    return [node.report for node in report.nodes if node.report]
 
 
 def check_details(report: Report) -> None:

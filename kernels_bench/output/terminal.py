@@ -31,7 +31,6 @@ PIPE_WIDTH = 160
 NAME_WIDTH = 18
 GIB = 1 << 30
 STOPPED_EARLY = f"[{STYLES[WARN]}]stopped by Ctrl-C before the end[/]: the tests above were finished"
-INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 AGAIN = "measure again when nothing else runs"
 FEW_PAIRS = 6  # three GPUs in both directions
 POWER_CAP = 4  # NVML's bit for a GPU at its power limit, which is not a fault
@@ -74,17 +73,6 @@ def output_console() -> Console:
     """Return a console of the terminal's width; a pipe gets a width at which nothing is cut."""
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=PIPE_WIDTH if piped else None, highlight=False)
-
-
-def exit_code(report: Report) -> int:
-    """Return 1 if a verdict is FAIL, else 130 if the run was stopped, else 3 if one is INVALID, else 0."""
-    verdicts = all_verdicts(report)
-    return 1 if FAIL in verdicts else INTERRUPTED if report.stopped else 3 if INVALID in verdicts else 0
-
-
-def all_verdicts(report: Report) -> list[Verdict]:
-    health = [finding.verdict for part in report.devices for finding in part.findings]
-    return [*(result.verdict for result in report.results), *health]
 
 
 def summary(report: Report) -> str:

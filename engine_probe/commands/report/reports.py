@@ -121,7 +121,8 @@ def show_report(
 def show_hardware(path: Path, page: Path | None) -> int:
     """Show what `validate --json` wrote, of one machine or of a fleet, as that command shows it."""
     from kernels_bench.errors import InputError as NoReportError
-    from kernels_bench.output.fleet_terminal import code_of, show_any
+    from kernels_bench.judge.fleet import exit_code
+    from kernels_bench.output.fleet_terminal import show_any
     from kernels_bench.output.json_file import read_any
     from kernels_bench.output.page.document import page as drawn
 
@@ -137,7 +138,7 @@ def show_hardware(path: Path, page: Path | None) -> int:
         with fresh_file(page) as file:
             file.write(drawn(done).encode())
     if page == STANDARD_OUTPUT:
-        return code_of(done)
+        return exit_code(done)
     code = show_any(done)
     if page is not None:
         click.echo(f"\n{page}")

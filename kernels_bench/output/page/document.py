@@ -12,7 +12,7 @@ from kernels_bench.output.fleet_terminal import fleet_problems
 from kernels_bench.output.page.charts import charts, spread_box
 from kernels_bench.output.quantities import quantity
 from kernels_bench.output.summary_lines import Line, columns, lines, problems
-from kernels_bench.output.terminal import AGAIN, all_verdicts, shape_name
+from kernels_bench.output.terminal import AGAIN, shape_name
 from kernels_bench.results import STOPPED, DeviceReport, Figure, Health, Report, Result, Verdict
 from page_kit.html import Html, element, fold, grid, joined, says, tiles
 from page_kit.page import asset, document, heading
@@ -35,7 +35,7 @@ def page(report: Report | FleetReport) -> str:
 
 
 def fleet_body(fleet: FleetReport) -> Iterator[Html]:
-    yield verdict_tiles(Counter(verdict for node in fleet.nodes for verdict in node.verdicts))
+    yield verdict_tiles(Counter(fleet.verdicts))
     yield says((*problem_list(fleet_problems(fleet)), *stopped(fleet)))
     yield grid(("node", "devices", "verdicts"), (node_row(node) for node in fleet.nodes), text=(0, 1, 2))
     yield overview(fleet.nodes)
@@ -66,7 +66,7 @@ def node_row(node: Node) -> list[str]:
 
 
 def report_body(report: Report) -> Iterator[Html]:
-    yield verdict_tiles(Counter(all_verdicts(report)))
+    yield verdict_tiles(Counter(report.verdicts))
     yield says((*problem_list(problems(report)), *stopped(report), *reservations(report)))
     if len(report.devices) > 1:
         yield overview((Node("", "", report),))

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kernels_bench.errors import UnavailableError
-from kernels_bench.judge.fleet import FleetReport, Node, across, differences, fleet_exit_code
+from kernels_bench.judge.fleet import FleetReport, Node, across, differences, exit_code
 from kernels_bench.output.fleet_terminal import fleet_problems, show_any, show_fleet
 from kernels_bench.output.terminal import show
 from kernels_bench.results import FAIL, INVALID, MEASURED, WARN, Device, DeviceReport, Health, Report, Result, Verdict
@@ -57,7 +57,7 @@ def test_versions_that_differ_are_said() -> None:
 )
 def test_one_exit_code_for_all(verdict: Verdict, failed: str, code: int) -> None:
     lost = (Node("z", "z", failed=failed),) if failed else ()
-    assert fleet_exit_code(fleet(node("a", 1e12), node("b", 1e12, verdict=verdict), *lost)) == code
+    assert exit_code(fleet(node("a", 1e12), node("b", 1e12, verdict=verdict), *lost)) == code
 
 
 def test_the_table_has_a_row_for_each_device_and_for_the_lost(capsys: pytest.CaptureFixture[str]) -> None:

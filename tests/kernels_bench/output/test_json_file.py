@@ -10,9 +10,10 @@ import pytest
 from kernels_bench.devices.ceilings import Ceiling, ceilings_of, judged, not_used, read_ceilings, replaces, store
 from kernels_bench.errors import InputError
 from kernels_bench.judge.doubts import doubts
+from kernels_bench.judge.fleet import exit_code
 from kernels_bench.judge.verdicts import NO_MARK
 from kernels_bench.output.json_file import Baseline, check_writable, read_report, write_report
-from kernels_bench.output.terminal import curve, exit_code, summary
+from kernels_bench.output.terminal import curve, summary
 from kernels_bench.results import (
     FAIL,
     INVALID,

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from kernels_bench.cli import command
-from kernels_bench.judge.fleet import FleetReport, fleet_exit_code
+from kernels_bench.judge.fleet import FleetReport, exit_code
 from kernels_bench.run import ray_fleet
 from kernels_bench.run.ray_fleet import NodeCommand, NodeRun, ended, run
 
@@ -92,7 +92,7 @@ def test_a_node_that_dies_is_a_row_and_the_others_go_on(cluster: Any) -> None:
     assert [node.node_id for node in dead] == [number]
     assert "died" in dead[0].failed
     assert [node.report.quick for node in found.nodes if node.report] == [True, True]
-    assert fleet_exit_code(found) == 3
+    assert exit_code(found) == 3
     assert any("GB/s" in text for text in said)  # what the nodes came to meanwhile
     while len(living(cluster)) > 2:  # until the cluster has noticed, too
         time.sleep(0.5)
@@ -116,7 +116,7 @@ def test_ctrl_c_stops_every_node_and_keeps_what_each_had_finished(cluster: Any) 
         assert node.report.stopped
         assert node.report.results[0].figure is not None
         assert node.report.results[-1].reasons == ("stopped by Ctrl-C",)
-    assert fleet_exit_code(found) == 130
+    assert exit_code(found) == 130
 
 
 def living(cluster: Any) -> list[dict[str, Any]]:

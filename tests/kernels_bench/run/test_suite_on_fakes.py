@@ -14,8 +14,9 @@ import torch
 
 from kernels_bench.benchmarks.context import Bench
 from kernels_bench.devices.nvml import Nvml
+from kernels_bench.judge.fleet import exit_code
 from kernels_bench.output.progress import Screen
-from kernels_bench.output.terminal import exit_code, show
+from kernels_bench.output.terminal import show
 from kernels_bench.results import FAIL, INVALID, PASS, SKIPPED, WARN, Device, Figure, Report
 from kernels_bench.run import device_tests
 from kernels_bench.run.report_builder import Options
