@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from engine_probe.cli import cli
 from tests.support.processes.command import ENGINE_SECONDS
-from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_points, write_run, write_sweep
 from tests.support.recordings.small_tables import table
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
@@ -63,8 +63,7 @@ def write_pools(path: Path, sizes: tuple[int, ...], requests: int = 12) -> Path:
             "engine": {"model": "tiny", "arguments": {"num_gpu_blocks_override": blocks}},
         }
         points.append({"id": f"b{blocks}", "point": asked, "status": "complete"})
-    (path / "sweep.json").write_text(json.dumps({"sweep": {"question": "How many blocks?"}, "points": points}))
-    return path
+    return write_points(path, points, "How many blocks?")
 
 
 def arriving(requests: pa.Table) -> pa.Table:
@@ -86,8 +85,7 @@ def write_ranks(path: Path, levels: tuple[int, ...]) -> Path:
             arguments = {"tensor_parallel_size": ranks}
             asked = {"workload": {"concurrency": level}, "engine": {"model": "tiny", "arguments": arguments}}
             points.append({"id": name, "point": asked, "status": "complete"})
-    (path / "sweep.json").write_text(json.dumps({"sweep": {"question": "One rank or two?"}, "points": points}))
-    return path
+    return write_points(path, points, "One rank or two?")
 
 
 def with_ranks(tables: dict[str, pa.Table], ranks: int) -> dict[str, pa.Table]:

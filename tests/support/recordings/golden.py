@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.recordings.hardware_facts import POWER_CAP, gpu_samples, hardware, memory
-from tests.support.recordings.run_folders import facts, ran, write_run, write_sweep
+from tests.support.recordings.run_folders import facts, ran, write_points, write_run, write_sweep
 from tests.support.recordings.small_tables import table
 
 RENEW = "RENEW_GOLDEN"
@@ -51,8 +51,7 @@ def write_repeated(folder: Path, blocks: int, levels: tuple[int, ...] = (4, 12, 
             write_run(folder / "points" / name, ran(level, prompt=prompt + repeat, blocks=blocks), facts(blocks))
             work = {"concurrency": level, "input_len": 48, "output_len": 40}
             points.append({"id": name, "point": {"workload": work, "repeat": repeat}, "status": "complete"})
-    (folder / "sweep.json").write_text(json.dumps({"sweep": {"question": "?"}, "points": points}))
-    return folder
+    return write_points(folder, points)
 
 
 def hold(name: str, text: str) -> None:

@@ -7,7 +7,7 @@ request is thrown out and computed again later. A step takes 2 ms and 0.1 ms per
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from tests.support.recordings.small_tables import table
 
 MS = 1_000_000
 BLOCK = 16
+TINY = {"model": "tiny", "arguments": {}}
 
 
 @dataclass(eq=False)
@@ -143,6 +144,12 @@ class Engine:
                 request.times["first_scheduled_ns"] = self.now
             self.give(request, row)
 
+    def run(self) -> dict[str, pa.Table]:
+        """Step until the last request is answered, and give what was recorded."""
+        while self.waiting or self.running:
+            self.step()
+        return {name: table(name, getattr(self, name)) for name in ("iterations", "requests", "preemptions")}
+
     def refusal(self, row: dict[str, int]) -> WaitingReason:
         """In the order in which vLLM asks."""
         if not self.waiting:
@@ -226,10 +233,7 @@ def ran(concurrency: int, prompt: int = 48, output: int = 40, blocks: int = 60, 
 
 @cache  # many tests ask for the same few
 def simulated(concurrency: int, prompt: int, output: int, blocks: int, **more: int) -> dict[str, pa.Table]:
-    engine = Engine(concurrency, prompt, output, blocks, **more)
-    while engine.waiting or engine.running:
-        engine.step()
-    return {name: table(name, getattr(engine, name)) for name in ("iterations", "requests", "preemptions")}
+    return Engine(concurrency, prompt, output, blocks, **more).run()
 
 
 def facts(blocks: int = 60, name: str = "tiny", seqs: int = 256, budget: int = 512) -> dict[str, Any]:
@@ -307,8 +311,13 @@ def write_stream(path: Path, name: str, rank: int, rows: pa.Table) -> pa.Table:
 def write_sweep(path: Path, levels: tuple[int, ...], blocks: int = 60, name: str = "tiny") -> Path:
     """A sweep folder: its result file, and a recording for each point."""
     points = [dict(sorted(point.items())) for point in sweep_points(path, levels, blocks, name)]
-    sweep = {"question": "Where is the knee?", "engine": {"model": name, "arguments": {}}, "grid": {}}
-    (path / "sweep.json").write_text(json.dumps({"sweep": sweep, "points": points}))
+    return write_points(path, points, "Where is the knee?", engine={"model": name, "arguments": {}}, grid={})
+
+
+def write_points(path: Path, points: Iterable[dict[str, Any]], question: str = "?", **sweep: Any) -> Path:
+    """The result file of a sweep whose points are recorded in its folder."""
+    document = {"sweep": {"question": question, **sweep}, "points": list(points)}
+    (path / "sweep.json").write_text(json.dumps(document))
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tests.support.answers.simulated_answers import Engine, NoiseOf, normal
-from tests.support.recordings.run_folders import facts, ran, write_run
+from tests.support.recordings.run_folders import TINY, facts, ran, write_points, write_run
 from tests.support.recordings.small_tables import table
 
 PROMPTS, TOKENS = 24, 40
@@ -44,9 +43,7 @@ def write_answered_sweep(path: Path, runs: Sequence[Answered]) -> Path:
         write_run(path / "points" / f"p{number}", tables | {"answers": table("answers", rows)}, facts(run.blocks))
         asked = {"concurrency": run.load, "num_prompts": PROMPTS, "input_len": 48, "output_len": TOKENS, "seed": 0}
         points.append({"id": f"p{number}", "point": asked | {"repeat": number}, "status": "complete"})
-    sweep = {"question": "Do answers stay the same?", "engine": {"model": "tiny", "arguments": {}}, "grid": {}}
-    (path / "sweep.json").write_text(json.dumps({"sweep": sweep, "points": points}))
-    return path
+    return write_points(path, points, "Do answers stay the same?", engine=TINY, grid={})
 
 
 def without(*columns: str) -> Callable[[Rows], Rows]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tests.support.recordings.run_folders import facts, ran, write_run
+from tests.support.recordings.run_folders import TINY, facts, ran, write_points, write_run
 
 WORK = {"concurrency": 4, "num_prompts": 16, "input_len": 48, "output_len": 40}
 
@@ -69,6 +68,4 @@ def write_cluster_sweep(
 
 
 def write_rows(folder: Path, rows: Sequence[dict[str, Any]], question: str = "Do they add up?") -> Path:
-    sweep = {"question": question, "engine": {"model": "tiny", "arguments": {}}}
-    (folder / "sweep.json").write_text(json.dumps({"sweep": sweep, "points": list(rows)}))
-    return folder
+    return write_points(folder, rows, question, engine=TINY)

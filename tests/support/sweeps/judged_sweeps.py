@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +12,7 @@ import pyarrow as pa
 from engine_probe.record.run_folder import QUESTIONS_FILE
 from engine_probe.workload.question_set.question_file import Question
 from tests.support.answers.model_answers import QUESTIONS, TURNS, answer_to
-from tests.support.recordings.run_folders import facts, ran, write_run
+from tests.support.recordings.run_folders import TINY, facts, ran, write_points, write_run
 from tests.support.recordings.small_tables import table
 
 ENGLISH = [(question, turn) for question, turn in TURNS if question.language == "en"]
@@ -62,6 +61,4 @@ def write_judged_sweep(
         write_judged_run(path / "points" / f"p{level}", planted, late.get(level, 0), blocks=blocks.get(level, 60))
         asked = {"concurrency": level, "num_prompts": len(ENGLISH), "input_len": 16, "output_len": 2, "seed": 0}
         points.append({"id": f"p{level}", "point": asked, "status": "complete"})
-    sweep = {"question": "Does the answer stay right?", "engine": {"model": "tiny", "arguments": {}}, "grid": {}}
-    (path / "sweep.json").write_text(json.dumps({"sweep": sweep, "points": points}))
-    return path
+    return write_points(path, points, "Does the answer stay right?", engine=TINY, grid={})

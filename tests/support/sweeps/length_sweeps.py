@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.support.recordings.run_folders import MS, Engine, facts, write_run
-from tests.support.recordings.small_tables import table
+from tests.support.recordings.run_folders import MS, TINY, Engine, facts, write_points, write_run
 
 OVERHEAD_MS = 15.0  # before the first step of each request
 TOKEN_MS = 0.05  # of each token of a prompt
@@ -38,10 +36,7 @@ class TimedEngine(Engine):
 
 
 def length_run(prompt: int, output: int, requests: int, **truth: Any) -> dict[str, Any]:
-    engine = TimedEngine(concurrency=1, prompt=prompt, output=output, later=requests - 1, **truth)
-    while engine.waiting or engine.running:
-        engine.step()
-    return {name: table(name, getattr(engine, name)) for name in ("iterations", "requests", "preemptions")}
+    return TimedEngine(concurrency=1, prompt=prompt, output=output, later=requests - 1, **truth).run()
 
 
 def write_length_sweep(
@@ -56,12 +51,9 @@ def write_length_sweep(
 ) -> Path:
     """Write a sweep of every combination; `settings` are engine arguments that change nothing."""
     truth = {"attention_ms": attention_ms, "noise": noise}
-    points = list(
-        sweep_points(path, [(p, o, s) for p in prompts for o in outputs for s in settings], requests, repeats, truth)
-    )
-    sweep = {"question": "What do lengths change?", "engine": {"model": "tiny", "arguments": {}}}
-    (path / "sweep.json").write_text(json.dumps({"sweep": sweep, "points": points}))
-    return path
+    asked = [(p, o, s) for p in prompts for o in outputs for s in settings]
+    points = sweep_points(path, asked, requests, repeats, truth)
+    return write_points(path, points, "What do lengths change?", engine=TINY)
 
 
 def sweep_points(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.support.recordings.run_folders import MS, Engine, facts, write_run
-from tests.support.recordings.small_tables import table
+from tests.support.recordings.run_folders import MS, TINY, Engine, facts, write_points, write_run
 
 BLOCKS, OUTPUT = 4096, 40
 STEP_MS = {1: (10.0, 0.5), 2: (6.0, 0.3)}  # by GPUs: of every step, and of each running request
@@ -39,13 +37,6 @@ class StepEngine(Engine):
         return int((fixed + each * row["scheduled_requests"]) * self.factor * MS) - MS  # the rest is around it
 
 
-def served(gpus: int, running: int, factor: float) -> dict[str, Any]:
-    engine = StepEngine(gpus, factor, concurrency=running, prompt=16, output=OUTPUT)
-    while engine.waiting or engine.running:
-        engine.step()
-    return {name: table(name, getattr(engine, name)) for name in ("iterations", "requests", "preemptions")}
-
-
 def engine_on(gpus: int) -> dict[str, Any]:
     """What run.json holds of an engine on so many GPUs."""
     told = facts(BLOCKS, "tiny")
@@ -66,10 +57,8 @@ def write_serving_sweep(
     seed: int = 0,
     **workload: Any,
 ) -> Path:
-    points = list(sweep_points(path, gpus, levels, noise, repeats, np.random.default_rng(seed), workload))
-    sweep = {"question": "One GPU or two?", "engine": {"model": "tiny", "arguments": {}}}
-    (path / "sweep.json").write_text(json.dumps({"sweep": sweep, "points": points}))
-    return path
+    points = sweep_points(path, gpus, levels, noise, repeats, np.random.default_rng(seed), workload)
+    return write_points(path, points, "One GPU or two?", engine=TINY)
 
 
 def sweep_points(
@@ -86,7 +75,8 @@ def sweep_points(
             for level in levels:
                 name = f"tp{number}-{level}-{repeat}"
                 factor = 1 + noise * float(chance.standard_normal())
-                write_run(path / "points" / name, served(number, level, factor), engine_on(number))
+                served = StepEngine(number, factor, concurrency=level, prompt=16, output=OUTPUT).run()
+                write_run(path / "points" / name, served, engine_on(number))
                 work = {"concurrency": level, "num_prompts": level, "input_len": 16, "output_len": OUTPUT, "seed": 0}
                 engine = {"model": "tiny", "arguments": {"tensor_parallel_size": number}}
                 yield {
