@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HEADER = """# What a hostile day does to engine_probe
+HEADER = """# Attacks on engine_probe
 
 Each section is written by the command that it names. "-" marks what an attack cannot show.
 """

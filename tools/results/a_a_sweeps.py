@@ -97,10 +97,10 @@ def rates(sweeps: Sequence[Sweep]) -> Iterator[tuple[str, float]]:
 
 def rows(title: str, found: Sequence[Outcome]) -> Iterator[str]:
     counts = {
-        "any change told better or worse": sum(each.told for each in found),
-        "throughput over all points told": sum(each.rate_told for each in found),
+        "any change called better or worse": sum(each.told for each in found),
+        "throughput over all points called better or worse": sum(each.rate_told for each in found),
         "interval of throughput over all points without zero": sum(each.without_zero for each in found),
-        f"`{GATE.text}` broken at a point or over all": sum(each.broken for each in found),
+        f"`{GATE.text}` broken at a point or over all points": sum(each.broken for each in found),
         f"`{GATE.text}` broken over all points": sum(each.broken_together for each in found),
         f"`{GATE.text}` open everywhere": sum(each.open for each in found),
     }
@@ -131,12 +131,12 @@ def meaning(alone: Sequence[Outcome], known: Sequence[Outcome], halves: Sequence
     without, drift = (sum(each.without_zero for each in found) for found in (alone, known))
     broken, told = sum(each.broken_together for each in known), sum(each.told for each in halves)
     text = (
-        "With one sweep on each side nothing is tested, so nothing is told. The intervals within the sweeps, which are "
-        f"said not to include the drift between sweeps, leave out zero in {without} of {len(alone)} pairs. With the "
-        f"drift that the other sweeps show it is {drift} of {len(known)}, and the bound breaks over all points in "
-        f"{broken}. Divisions are tested: {told} of {len(halves)} have any change told, where 5 % would be "
-        f"{len(halves) / 20:.1f}. Pairs and divisions share their sweeps, so that these counts vary more than those of "
-        "as many independent ones; `calibration.md` has independent ones."
+        "One sweep on each side gives no verdict, because nothing is tested. The intervals within the sweeps do not "
+        f"include the drift between sweeps: they leave out zero in {without} of {len(alone)} pairs. With the drift "
+        f"that the other sweeps show it is {drift} of {len(known)}, and the bound breaks over all points in {broken}. "
+        f"Divisions are tested: {told} of {len(halves)} have any change called better or worse, where 5 % would be "
+        f"{len(halves) / 20:.1f}. Pairs and divisions share their sweeps, so these counts vary more than those of as "
+        "many independent ones (`calibration.md`)."
     )
     yield from ("", "## What the figures mean", "", fill(text, WIDTH))
 

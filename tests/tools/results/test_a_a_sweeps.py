@@ -42,11 +42,11 @@ def test_the_page_has_a_table_for_each(sweeps: list[Sweep], monkeypatch: pytest.
     monkeypatch.setattr("sys.argv", ["a_a_sweeps", str(place), "--write", str(page), "--remark", "It was quiet."])
     main()
     text = page.read_text()
-    assert text.count("| any change told better or worse | 0 |") >= 2
+    assert text.count("| any change called better or worse | 0 |") >= 2
     assert ["of 6 |" in text, "of 3 |" in text] == [True, True]
     assert "| sweep46 | +0.0% |" in text
     assert "cores. It was quiet.\n" in text
-    assert "0 of 3 have any change told, where 5 % would be 0.1" in " ".join(text.split())
+    assert "0 of 3 have any change called better or worse, where 5 % would be 0.1" in " ".join(text.split())
     assert not {"# Old", "kept"} & set(text.splitlines())
 
 

@@ -115,7 +115,7 @@ def costs() -> str:
     sample = microseconds(lambda: core.sample(time.monotonic_ns(), thread))
     core.close()
     return (
-        f"**What noticing costs.** {watched - bare:.1f} µs for each garbage collection ({empty - bare:.1f} µs with a "
+        f"**What watching costs.** {watched - bare:.1f} µs for each garbage collection ({empty - bare:.1f} µs with a "
         f"callback that does nothing), and {sample:.0f} µs every 50 ms in the telemetry's thread; a step without a "
         "collection costs nothing more.\n"
     )
@@ -159,16 +159,16 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
     yield f"{SECTION}"
     yield "    python -m tools.results.inside_the_step --write\n"
     yield f"{measured_here(model)}. Where others use the cores too, steps also stall by themselves.\n"
-    yield f"**As it is.** {verdict(plain.analysis().stalls)}\n"
+    yield f"**Without planted pauses.** {verdict(plain.analysis().stalls)}\n"
     yield from stall_rows(plain.stalls.to_pylist())
     yield f"**With pauses of {PAUSE_SECONDS:g} s planted.** {verdict(paused.analysis().stalls)}\n"
     planted = {step: name for name, step in PLANTED.items()}
     yield from stall_rows(paused.stalls.to_pylist(), planted)
     missed = planted.keys() - set(paused.stalls["iteration"].to_pylist())
     yield "![The section of the report](../pictures/stalls.png)\n"
-    yield f"Planted and not told as a stall: {', '.join(planted[step] for step in sorted(missed)) or 'none'}.\n"
+    yield f"Planted pauses that were missed: {', '.join(planted[step] for step in sorted(missed)) or 'none'}.\n"
     yield (
-        f"**How rarely a step is told that nothing held up.** {SIMULATED_RUNS} simulated runs of {SIMULATED_STEPS:,} "
+        f"**False alarms.** {SIMULATED_RUNS} simulated runs of {SIMULATED_STEPS:,} "
         "steps for each kind of noise, which multiplies every step's time:\n"
     )
     runs = {name: [simulated(noise, seed) for seed in range(SIMULATED_RUNS)] for name, noise in NOISES.items()}
@@ -176,7 +176,7 @@ def section(model: str, plain: Run, paused: Run) -> Iterator[str]:
         (name, sum(run.table.num_rows for run in same), sum(run.judged for run in same)) for name, same in runs.items()
     )
     yield from table(
-        ("noise", "stalls told", "of steps"), ((name, f"{told:,}", f"{steps:,}") for name, told, steps in counts)
+        ("noise", "stalls reported", "of steps"), ((name, f"{told:,}", f"{steps:,}") for name, told, steps in counts)
     )
     yield f"\n{costs()}"
 
