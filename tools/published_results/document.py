@@ -33,9 +33,9 @@ engine_probe/evaluation/published; `--measure` also runs the bursts again that n
 
 - Published: as printed, with its kind. *measured*, *expected* (a target), *claim* (said without a measurement),
   *setting*, *specification*, *price*, *quoted* (from somebody else).
-- Ours: computed from the figures beside it, from a model's config.json, read in a shipped sweep, or measured without a
-  GPU: vLLM's own scheduler and block manager with pools of the published sizes and no model, or the embedded smollm2 on
-  two CPU cores, whose ratios alone can be compared. What it needs otherwise.
+- Ours: computed from the figures beside it or from a model's config.json, read in a shipped sweep, or measured without
+  a GPU (vLLM's own scheduler and block manager with pools of the published sizes and no model, or the embedded smollm2
+  on two CPU cores, of which only ratios compare). If there is none, the column says what it would need.
 - Three capacities of the KV cache are withheld in our copy of the thesis. Nothing here is made to fit them.
 """
 COLUMNS = ("figure", "published", "kind", "ours", "doubt")

@@ -73,8 +73,8 @@ def document(seeds: int, processes: int) -> Iterator[str]:
     yield f"{FAULTS} of {REQUESTS} requests have a fault. Without any, {accused(found.clean)} are accused, in"
     yield f"{found.clean.runs_accused} of {found.clean.runs} runs (at most {most_runs(found.clean):.2%})."
     yield from ("", *aims({**found.by_kind, **texts}, found.clean), "")
-    yield "An accused request is one whose own tokens or log-probabilities show what numerics do not explain; a run has"
-    yield "a finding if one of its requests with a fault is accused. Which others have a fault a finding does not tell."
+    yield "A request is accused if its own tokens or log-probabilities show what numerics do not explain. A run has a"
+    yield "finding if one of its requests with a fault is accused. A finding does not tell which others have a fault."
     yield from ("", "## Against the same prompts at another load (`sweep integrity`)", "", *table(found.by_kind), "")
     yield from why_missed(found.by_kind[WRONG_BLOCK])
     yield from ("", "## In the text alone (verdicts on quality)", "", *table(texts), "", *origin(seeds))
