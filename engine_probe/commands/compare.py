@@ -38,7 +38,7 @@ sides, output, judge, costs = map(under, ("Sides", "Output", "Criteria", "Costs"
 
 
 @click.command("compare", cls=WithFolders)
-@click.argument("folders", nargs=-1, required=True, type=recorded)
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=recorded)
 @sides(
     "--against",
     "others",
@@ -82,7 +82,7 @@ sides, output, judge, costs = map(under, ("Sides", "Output", "Criteria", "Costs"
     default="table",
     show_default=True,
     metavar="KIND",
-    help="table, markdown, json or junit, on standard output.",
+    help="Print a table, markdown, json or junit.",
 )
 @output("--verbose", is_flag=True, help="Show everything in the terminal: every point, statistics, metric names.")
 @reading_options.html
@@ -100,7 +100,7 @@ def command(
     prices: str | None,
     cost_per_hour: str | None,
 ) -> None:
-    """Compare each further run or sweep in FOLDERS with the first, point by point.
+    """Compare each further run or sweep with the first, point by point.
 
     With --against, each side is several runs or sweeps with the same settings, and each of them counts once: Welch's
     t-test decides whether a change is significant, corrected for multiple comparisons. Repeats within a sweep do not

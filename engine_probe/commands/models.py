@@ -66,7 +66,7 @@ output = under("Output")
 
 
 @click.command("models", cls=GroupedCommand)
-@output("--json", "as_json", is_flag=True, help="Print JSON, with sizes in bytes.")
+@output("--json", "as_json", is_flag=True, help="Print the list as JSON, with sizes in bytes.")
 @output("--path", "path_of", metavar="MODEL", help="Print this model's folder, after preparing it if necessary.")
 def command(as_json: bool, path_of: str | None) -> None:
     """List the models that need no download.

@@ -67,7 +67,7 @@ what, output = under("What is checked"), under("Output")
 
 @click.command("doctor", cls=GroupedCommand)
 @what("--deep", is_flag=True, help="Also start a small engine and record one answer (about a minute).")
-@output("--json", "as_json", is_flag=True, help="Print JSON.")
+@output("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @click.pass_context
 def command(context: click.Context, deep: bool, as_json: bool) -> None:
     """Check whether a sweep can run on this machine.

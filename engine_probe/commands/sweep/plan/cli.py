@@ -72,8 +72,8 @@ class WithSlo(reading_options.WithGoodput):
 @load(
     "--money", "prices", metavar="FILE", help="A price list whose options are called like the GPUs: costs and energy."
 )
-@reading_options.json_figures
 @reading_options.html
+@reading_options.json_figures
 def command(
     model: str,
     devices: tuple[str, ...],

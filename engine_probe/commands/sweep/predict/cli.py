@@ -42,8 +42,8 @@ what, output = map(under, ("What is predicted", "Output"))
 @what("--verify", is_flag=True, help="Then run the engine here, unchanged and changed, and show the measured change.")
 @what("--force", is_flag=True, help="Use an unsupported vLLM version anyway.")
 @output("--out", metavar="FOLDER", help="New folder [default: runs/predict-<time>].")
-@reading_options.json_figures
 @reading_options.html
+@reading_options.json_figures
 def command(
     folder: Path,
     settings: tuple[str, ...],
