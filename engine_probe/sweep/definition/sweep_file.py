@@ -326,7 +326,9 @@ def points(sweep: SweepFile) -> list[Point]:
             f"repeats: {len(combined):,} points {sweep.repeats:,} times are more than {MOST_POINTS:,}: lower repeats"
         )
     varying = [name for name in sweep.axes if len({repr(chosen[name]) for chosen in combined}) > 1]
-    found = []
+    kept, found = sweep.answers, []
+    if sweep.check_integrity:  # tokens, and log-probabilities to tell near-ties from faults
+        kept = KeepAnswers(keep=(kept.keep if kept else None) or "tokens", logprobs=True)
     for chosen, document in zip(combined, documents(base, combined), strict=True):
         one = convert(document, _Varied, SECTIONS)
         for repeat in range(sweep.repeats):
@@ -334,9 +336,8 @@ def points(sweep: SweepFile) -> list[Point]:
             words = label(chosen, varying, unit) or load_words(load, unit)
             more = f", {repeat + 1} of {sweep.repeats}" if sweep.repeats > 1 else ""
             stop, warm_up = sweep.stop.of_a_point, sweep.warm_up
-            kept = (sweep.operators, kept_answers(sweep.answers) if sweep.check_integrity else sweep.answers)
             own = one.engine.with_own_twin()
-            point = Point(own, one.workload, repeat, words + more, stop, warm_up, one.probe, *kept)
+            point = Point(own, one.workload, repeat, words + more, stop, warm_up, one.probe, sweep.operators, kept)
             found.append(msgspec.structs.replace(point, replicas=one.replicas, mix=tuple(sweep.mix)))
     settings = curve_settings([msgspec.to_builtins(point) for point in found], [point.workload.load for point in found])
     found = [msgspec.structs.replace(point, curve=curve) for point, curve in zip(found, settings, strict=True)]
@@ -349,11 +350,6 @@ def points(sweep: SweepFile) -> list[Point]:
 def apart(found: Iterable[Point]) -> list[Point]:
     """Return the points as single engines measure them, for checks of an engine and its requests."""
     return [part for point in found for part, _ in point.parts]
-
-
-def kept_answers(asked: KeepAnswers | None) -> KeepAnswers:
-    """Return what is kept to compare answers: their tokens, and log-probabilities to tell near-ties from faults."""
-    return KeepAnswers(keep=(asked.keep if asked else None) or "tokens", logprobs=True)
 
 
 def with_second_reference(found: Sequence[Point]) -> list[Point]:

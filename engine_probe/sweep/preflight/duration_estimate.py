@@ -1,7 +1,8 @@
 """How long points will take, predicted from what was measured: earlier sweeps, or this machine's ceilings."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
@@ -167,16 +168,20 @@ def tokens_to_come(point: Point) -> int | None:
 
 def interpolated(point: Point, past: Sequence[Past]) -> float | None:
     """Interpolate the output tokens per second at this load. None outside the loads that were measured."""
-    rates: dict[int, list[float]] = {}
+    rates: dict[int, list[float]] = defaultdict(list)
     for one in past:
         if alike(one.point, point):
-            rates.setdefault(one.point.workload.max_in_flight, []).append(one.output_tokens_per_s)
-    known = sorted((in_flight, median(repeats)) for in_flight, repeats in rates.items())
-    wanted = point.workload.max_in_flight
-    for (low, low_rate), (high, high_rate) in pairwise(known):
+            rates[one.point.workload.max_in_flight].append(one.output_tokens_per_s)
+    return between(rates, point.workload.max_in_flight)
+
+
+def between(measured: Mapping[int, Sequence[float]], wanted: int) -> float | None:
+    """Interpolate the medians of what was measured at other values. None below the lowest and above the highest."""
+    known = sorted((value, median(repeats)) for value, repeats in measured.items())
+    for (low, least), (high, most) in pairwise(known):
         if low <= wanted <= high:
-            return low_rate + (high_rate - low_rate) * (wanted - low) / (high - low)
-    return next((rate for in_flight, rate in known if in_flight == wanted), None)
+            return least + (most - least) * (wanted - low) / (high - low)
+    return next((found for value, found in known if value == wanted), None)
 
 
 def between_lengths(point: Point, past: Sequence[Past]) -> float | None:
@@ -193,14 +198,12 @@ def between_lengths(point: Point, past: Sequence[Past]) -> float | None:
         and (lengths := fixed_lengths(one.point)) is not None
     ]
     for varied, fixed in ((1, 2), (2, 1)):  # prompts with the same answers, and answers to the same prompts
-        seconds: dict[int, list[float]] = {}
+        seconds: dict[int, list[float]] = defaultdict(list)
         for lengths, took in measured:
             if lengths[fixed] == wanted[fixed]:
-                seconds.setdefault(lengths[varied], []).append(took)
-        known = sorted((length, median(repeats)) for length, repeats in seconds.items())
-        for (low, least), (high, most) in pairwise(known):
-            if low <= wanted[varied] <= high:
-                return least + (most - least) * (wanted[varied] - low) / (high - low)
+                seconds[lengths[varied]].append(took)
+        if (found := between(seconds, wanted[varied])) is not None:
+            return found
     return None
 
 

@@ -38,10 +38,14 @@ class MergedProgress:
                 return summed(list(self._moments.values()))
             case Began():
                 self._starting.discard(engine)
-                return self._begin() if not self._starting else None
-            case Starting() | StartStep():
-                is_behind = self._starting and engine == min(self._starting)
-                return self._named(engine, event) if is_behind else None
+                if self._starting or self._has_begun:
+                    return None
+                self._has_begun = True
+                return Began(self._number)
+            case Starting() | StartStep() if not self._starting or engine != min(self._starting):
+                return None
+            case StartStep(text):
+                return StartStep(f"engine {engine + 1} of {self._engines}: {text}")
             case Notice(text):
                 return Notice(f"engine {engine + 1}: {text}")
             case Placed(host=host):
@@ -52,17 +56,6 @@ class MergedProgress:
                 return event if engine == 0 else None
             case Ready() | PointResult() | Unmeasured():
                 return None
-        return event
-
-    def _begin(self) -> Event:
-        if self._has_begun:
-            return None
-        self._has_begun = True
-        return Began(self._number)
-
-    def _named(self, engine: int, event: Starting | StartStep) -> Event:
-        if isinstance(event, StartStep):
-            return StartStep(f"engine {engine + 1} of {self._engines}: {event.text}")
         return event
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from engine_probe.analysis.compare.perplexity import perplexity
 from engine_probe.analysis.curve.held_load import held_load
+from engine_probe.analysis.run.latency_figures import LatencyFigures
 from engine_probe.analysis.step.losses import recomputed_share
 from engine_probe.errors import EngineProbeError
 from engine_probe.perplexity.text import read_text, text_sha256
@@ -128,9 +129,8 @@ def measure(run: Run, point: Point) -> Row:
         reason = "it ended before the engine's first step"
         return Unmeasured(point.key, point, FAILED, reason, folder=run.folder.name)
     found = run.analysis()
-    summary, ttft_ns = found.summary, found.summary.ttft.percentiles_ns[50]
+    summary, profiled = found.summary, run.profiled_span
     work = msgspec.to_builtins(point.workload)
-    profiled = run.profiled_span
     held = held_load(work, run.iterations, run.requests, summary.after_warm_up, profiled)
     return PointResult(
         id=point.key,
@@ -146,7 +146,7 @@ def measure(run: Run, point: Point) -> Row:
         peak_running=summary.peak_running,
         peak_waiting=summary.peak_waiting,
         peak_kv_share=summary.peak_kv_share,
-        median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
+        median_ttft_seconds=median_seconds(summary.ttft),
         limited_by=found.limits.shares,
         driven=driven_of(run),
         held_output_tokens_per_s=held.output_tokens_per_s if held else None,
@@ -162,7 +162,6 @@ def measured_together(folder: Path, point: Point) -> PointResult:
     cluster = open_cluster(folder, msgspec.to_builtins(point))
     each, window = [engine.analysis for engine in cluster.engines], cluster.window
     limits = {name for one in each for name in one.limits.shares}
-    ttft_ns = cluster.ttft.percentiles_ns[50]
     return PointResult(
         id=point.key,
         point=point,
@@ -177,7 +176,7 @@ def measured_together(folder: Path, point: Point) -> PointResult:
         peak_running=sum(one.summary.peak_running for one in each),
         peak_waiting=sum(one.summary.peak_waiting for one in each),
         peak_kv_share=max(one.summary.peak_kv_share for one in each),
-        median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
+        median_ttft_seconds=median_seconds(cluster.ttft),
         limited_by={name: fmean(one.limits.shares.get(name, 0.0) for one in each) for name in sorted(limits)},
         held_output_tokens_per_s=cluster.output_tokens_per_s if window.held else None,
         replicas=replica_results(cluster),
@@ -243,19 +242,20 @@ def finished(folder: Path, point: Point) -> PointResult | Unprobed | Scored | No
 
 
 def replica_results(cluster: Cluster) -> list[ReplicaResult]:
-    found = []
-    for engine, tokens, rate in zip(cluster.engines, cluster.window.tokens, cluster.window.rates, strict=True):
-        summary = engine.analysis.summary
-        ttft_ns = summary.ttft.percentiles_ns[50]
-        found.append(
-            ReplicaResult(
-                folder=REPLICA_FOLDER.format(engine.number),
-                model=engine.run.model_name,
-                place=engine.place,
-                output_tokens=tokens,
-                output_tokens_per_s=rate,
-                median_ttft_seconds=None if ttft_ns is None else ttft_ns / 1e9,
-                seconds=summary.seconds,
-            )
+    return [
+        ReplicaResult(
+            folder=REPLICA_FOLDER.format(engine.number),
+            model=engine.run.model_name,
+            place=engine.place,
+            output_tokens=tokens,
+            output_tokens_per_s=rate,
+            median_ttft_seconds=median_seconds(engine.analysis.summary.ttft),
+            seconds=engine.analysis.summary.seconds,
         )
-    return found
+        for engine, tokens, rate in zip(cluster.engines, cluster.window.tokens, cluster.window.rates, strict=True)
+    ]
+
+
+def median_seconds(latency: LatencyFigures) -> float | None:
+    median_ns = latency.percentiles_ns[50]
+    return None if median_ns is None else median_ns / 1e9
