@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 
 import click
-from rich import box
 from rich.table import Table
 
 from engine_probe.commands.options.console import output_console
@@ -13,6 +12,7 @@ from engine_probe.engine.models.catalogue import catalogue_config, catalogue_fol
 from engine_probe.engine.models.embedded import EMBEDDED, embedded_config, embedded_model, place_of
 from engine_probe.engine.models.geometry import GIB, Geometry, geometry
 from engine_probe.errors import InputError
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.text_format import suggestion
 
 WIDE = 120  # columns that the table with the sources needs
@@ -103,7 +103,7 @@ def model_folder(name: str) -> str:
 
 
 def _table(models: list[ListedModel], wide: bool) -> Table:
-    table = _plain_table()
+    table = plain_table()
     table.add_column("\nmodel", style="bold", no_wrap=True)
     table.add_column("\nparams", justify="right", no_wrap=True)
     table.add_column("\nattn", no_wrap=True)
@@ -118,16 +118,12 @@ def _table(models: list[ListedModel], wide: bool) -> Table:
 
 def _sources(models: list[ListedModel]) -> Table:
     """Return the sources as a table of their own, for a narrow screen."""
-    table = _plain_table()
+    table = plain_table()
     table.add_column("model", style="bold", no_wrap=True)
     table.add_column("comes from", no_wrap=True)
     for model in models:
         table.add_row(model.name, model.source)
     return table
-
-
-def _plain_table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
 
 
 def _cells(model: ListedModel) -> list[str]:

@@ -114,10 +114,9 @@ def show(costs: Costs) -> None:
 
 
 def cost_table(costs: Costs) -> Table:
-    from rich import box
-    from rich.table import Table
+    from engine_probe.report.renderers.plain_table import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table = plain_table()
     table.add_column("µs per step, at")
     for cost in costs.core:
         table.add_column(f"{cost.running} running", justify="right", no_wrap=True)
@@ -139,12 +138,10 @@ def cost_table(costs: Costs) -> Table:
 
 
 def budget_table(costs: Costs) -> Table:
-    from rich import box
-    from rich.table import Table
-
     from engine_probe.overhead.probe import budgets
+    from engine_probe.report.renderers.plain_table import plain_table
 
-    table = Table("budget", "limit", "measured", "", box=box.SIMPLE_HEAD, show_edge=False)
+    table = plain_table("budget", "limit", "measured", "")
     for each in budgets(costs):
         if each.unit:
             limit, found = f"at most {microseconds(each.limit)} µs", interval(each.found)

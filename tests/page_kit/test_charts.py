@@ -95,6 +95,8 @@ def test_an_axis_that_covers_its_values_ends_on_a_round_one(most: float, last: f
 def test_of_few_points_all_are_told_of_many_the_ends_and_the_extremes() -> None:
     few = line_words("rate", [(1, 450.25), (4, 1387.6)], "requests", "tokens/s")
     assert values(few) == ["450.2", "1", "1,388", "4"]
+    assert line_words("rate", [(x, x) for x in range(6)], "s", "").endswith("4 at 4, 5 at 5")
+    assert "from 0 at 0 to 6 at 6" in line_words("rate", [(x, x) for x in range(7)], "s", "")
     many = line_words("rate", [(x, (x - 3) ** 2) for x in range(10)], "s", "")
     assert many == "rate, by s: from 9 at 0 to 36 at 9, lowest 0 at 3, highest 36 at 9"
     assert line_words("rate", [], "s", "") == "rate: no value"

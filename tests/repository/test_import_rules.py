@@ -89,6 +89,7 @@ MAY_IMPORT = {
     "sweep": {
         *("errors", "text_format", "files", "record", "telemetry", "workload", "perplexity", "engine", "analysis"),
         *("recordings", "probe", "hook.vllm_versions", "hook.engine_core", "report.renderers.live"),
+        "report.renderers.plain_table",
         "evaluation.money.price_list",  # by which limits on costs are judged
     },
     "commands": {

@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +27,7 @@ from engine_probe.engine.models.embedded import place_of
 from engine_probe.engine.models.geometry import GIB
 from engine_probe.files.cache_folder import cache_folder, free_bytes
 from engine_probe.hook.vllm_versions import DISTRIBUTIONS, SUPPORTED_TEXT, is_supported
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.telemetry.nvml_devices import Device, Devices, read_devices
 
 LEAST_PYTHON = (3, 11)
@@ -290,7 +290,7 @@ def _show(checks: list[Check], devices: Devices, ready: bool) -> None:
 
 def _peers(devices: Devices) -> Table:
     """Return which GPU can read which GPU's memory directly."""
-    table = Table(box=box.SIMPLE_HEAD)
+    table = plain_table()
     table.add_column("")
     for device in devices.devices:
         table.add_column(f"GPU {device.index}")

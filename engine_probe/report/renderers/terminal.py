@@ -5,7 +5,6 @@ from functools import partial
 from io import StringIO
 from itertools import accumulate, pairwise
 
-from rich import box
 from rich import table as rich_table
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from engine_probe.report.brief_document import KEPT_TONES, brief_document
 from engine_probe.report.document import SURE, Bar, Cell, Column, Document, Section, Sentence, Table
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.text_format import counted, plain
 
 STYLES = {"plain": "", "soft": "dim", "good": "green", "caution": "yellow", "problem": "bold red"}
@@ -140,9 +140,7 @@ def table_view(table: Table, verbose: bool, width: int) -> rich_table.Table:
     rows = table.rows if verbose else first_rows(table)
     widths = column_widths(table, rows, width)
     title = Text(plain(table.title), "bold") if table.title else None
-    view = rich_table.Table(
-        box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left"
-    )
+    view = plain_table(title=title)
     titles = headings([table.columns[place] for place in widths])
     for title_text, (place, cells) in zip(titles, widths.items(), strict=True):
         column = table.columns[place]

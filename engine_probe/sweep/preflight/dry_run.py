@@ -5,12 +5,12 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from engine_probe.engine.memory_model import RankMemory
 from engine_probe.engine.parallelism import rank_count
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
@@ -134,7 +134,7 @@ def show_basis(possible: Sequence[Point], estimates: Estimates, target: Target, 
 def points_table(rows: Sequence[Sequence[str]]) -> Table:
     """Return the table without the columns that are empty for every point."""
     filled = [number for number in range(len(TITLES)) if any(row[number] != "-" for row in rows)]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table()
     for number in filled:
         if number:
             table.add_column(TITLES[number], justify="right", no_wrap=True)

@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from engine_probe.analysis.step.ceilings import distinct_doubts
 from engine_probe.engine.build import model_config, model_geometry
@@ -17,6 +15,7 @@ from engine_probe.engine.models.geometry import GIB
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.kernels.measured_kernels import read_kernels
 from engine_probe.errors import InputError
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.sweep.definition.kv_demand import longest
 from engine_probe.sweep.definition.sweep_file import Point, apart
 from engine_probe.sweep.preflight.duration_estimate import SMALL_BYTES, DeviceSpeed
@@ -123,7 +122,7 @@ def show_memory(known: Mapping[EngineSpec, RankMemory], console: Console) -> Non
         return
     first = next(iter(known.values()))
     columns = ("engine", "vLLM's\nshare", "weights", "work-\nspace", "KV\npool", "KV pool,\ntokens", "one\nrequest")
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table()
     for number, title in enumerate(columns):
         table.add_column(title, justify="right" if number else "left", no_wrap=bool(number))
     for name, memory in zip(engine_names([*known]), known.values(), strict=True):

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from engine_probe.engine.build import model_config, model_geometry
 from engine_probe.engine.cpu.cpu_kv_pool import CpuPool, foreseen_pool, pool_of_share
@@ -15,6 +13,7 @@ from engine_probe.engine.models.geometry import BYTES
 from engine_probe.engine.parallelism import rank_count
 from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.sweep.definition.kv_demand import need_of_all
 from engine_probe.sweep.definition.sweep_file import Point, apart
 from engine_probe.sweep.preflight.gpu_memory import engine_names
@@ -79,7 +78,7 @@ def show_host_memory(known: Mapping[EngineSpec, HostMemory], host_bytes: float, 
     """Print what each engine takes of this machine's memory, and what the figures rest on."""
     if not known:
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table()
     for number, title in enumerate(("engine", "weights", "KV pool", "KV pool,\ntokens")):
         table.add_column(title, justify="right" if number else "left", no_wrap=bool(number))
     for name, memory in zip(engine_names([*known]), known.values(), strict=True):

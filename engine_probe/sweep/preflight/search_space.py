@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.sweep.argument_search.search_checks import limits_of
 from engine_probe.sweep.argument_search.space import ArgumentSearch
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile
@@ -25,7 +24,7 @@ def show_search(
     """Print the space and the points; `guess` and `start_seconds` are of the baseline, None where not known."""
     search = sweep.search
     assert search is not None
-    space = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    space = plain_table()
     space.add_column("argument")
     space.add_column("values", overflow="fold")
     space.add_column("how many", justify="right")

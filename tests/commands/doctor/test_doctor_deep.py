@@ -13,6 +13,7 @@ import pytest
 from engine_probe.commands.doctor import deep
 from engine_probe.commands.doctor.check_result import FINE, PROBLEM
 from engine_probe.sweep.engine_process import process
+from tests.support.recordings.run_folders import ran, write_run
 
 TELL = "import os, sys; pipe = int(sys.argv[3]); tell = lambda text: os.write(pipe, text.encode() + b'\\n'); "
 
@@ -59,3 +60,16 @@ def test_a_recording_that_is_not_whole(monkeypatch: pytest.MonkeyPatch, tmp_path
     (check,) = deep.opened(folder)
     assert (check.state, check.what) == (PROBLEM, "recording")
     assert str(folder) in f"{check.found} {check.to_do}"
+
+
+@pytest.mark.parametrize(("status", "state"), [("complete", FINE), ("incomplete", PROBLEM)])
+def test_a_recording_that_opens(tmp_path: Path, status: str, state: str) -> None:
+    folder = write_run(tmp_path / "recording", ran(2))
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(facts | {"status": status}))
+    assert [(check.state, check.what) for check in deep.opened(folder)] == [(state, "recording")]
+
+
+def test_a_recording_without_a_step(tmp_path: Path) -> None:
+    (check,) = deep.opened(write_run(tmp_path / "recording", {}))
+    assert (check.state, check.found.split(",")[:2]) == (PROBLEM, ["complete", " 0 iterations"])

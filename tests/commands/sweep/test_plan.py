@@ -40,6 +40,14 @@ def test_it_compares_gpus() -> None:
         assert name in found.output
 
 
+def test_the_verdict_is_who_holds_the_most_requests() -> None:
+    one, two = (plan("--model", "llama-3.1-8b", "--devices", names, "--json") for names in ("L40S", "L40S,H100"))
+    (alone,), (_, most) = json.loads(f"[{one.output}]"), json.loads(two.output)["plans"]
+    assert f"runs {alone['concurrency']:,} such requests" in plan(*L40S).output
+    verdict = plan("--model", "llama-3.1-8b", "--devices", "L40S,H100").output
+    assert f"H100 80GB HBM3 runs the most, {most['concurrency']:,} such requests" in verdict
+
+
 def test_a_gpu_that_is_named_twice_is_planned_once() -> None:
     once, twice = (plan("--model", "llama-3.1-8b", "--devices", names) for names in ("L40S", "L40S, L40S"))
     assert (twice.exit_code, twice.output) == (0, once.output)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.table import Table
 
 from engine_probe.commands.options.console import PIPED_WIDTH, output_console
 from engine_probe.recordings.suite import SuiteState
+from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.sweep.preflight.target import target_of
 from engine_probe.sweep.suite.forecast import SweepForecast, forecast
 from engine_probe.sweep.suite.plan import PlannedSweep
@@ -41,7 +41,7 @@ def show(
 
 def section_table(rows: Sequence[PlannedSweep], forecasts: dict[str, SweepForecast], filled: Sequence[int]) -> Table:
     """Return a row for each sweep of a section; `filled` are the cells that are not empty in all sections."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table = plain_table()
     table.add_column(TITLES[0], no_wrap=True)
     for place in filled:
         table.add_column(TITLES[place + 1], justify="left" if place == len(TITLES) - 2 else "right", no_wrap=True)

@@ -106,6 +106,7 @@ def test_the_section_says_where_the_time_went(tmp_path: Path) -> None:
     kinds, names = part.tables
     assert [cell_words(row[1]) for row in kinds.rows] == ["50.0%", "30.0%", "10.0%", "10.0%", "100.0%"]
     assert [cell_words(cell) for cell in names.rows[0]] == ["flash_fwd", "attention", "2", "30.0%", "3.00 ms"]
+    assert names.note == ""  # all of them are shown
 
 
 def test_every_renderer_shows_the_section_and_its_colours(tmp_path: Path) -> None:
