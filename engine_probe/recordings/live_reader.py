@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.run.latencies import without_further
 from engine_probe.analysis.run.live_latencies import NO_MEDIANS, LiveLatencies, Medians
 from engine_probe.record.arrow_files import STREAM_SUFFIX
 from engine_probe.record.reader import read_facts
@@ -70,7 +72,7 @@ class LiveReader:
         self._follower = Follower(folder / f"iterations{STREAM_SUFFIX}")
         self._requests = Follower(folder / f"requests{STREAM_SUFFIX}")
         self._latencies = LiveLatencies()
-        self._blocks: int | None = None
+        self._facts: dict[str, Any] = {}
         self._begin_ns = self._output_tokens = self._preemptions = 0
         self._last: dict[str, int] | None = None
         self._step_ns: float | None = None
@@ -81,7 +83,7 @@ class LiveReader:
         for batch in self._follower.new_batches():
             if self._last is None:
                 self._begin_ns = batch["start_ns"][0].as_py()
-                self._blocks = read_facts(self._folder)["kv"]["blocks"]
+                self._facts = read_facts(self._folder)
             self._output_tokens += pc.sum(batch["output_tokens"]).as_py()
             self._preemptions += pc.sum(batch["preempted_requests"]).as_py()
             self._last = batch.slice(batch.num_rows - 1).to_pylist()[0]
@@ -89,17 +91,17 @@ class LiveReader:
             step_ns += sum(pc.sum(batch[f"{part}_ns"]).as_py() for part in STEP_PARTS)
         if steps:
             self._step_ns = step_ns / steps
-        if batches := self._requests.new_batches():
-            self._latencies.add(pa.Table.from_batches(batches))
-        if self._last is None or self._blocks is None:
+        if self._last is None:
             return None
+        if batches := self._requests.new_batches():
+            self._latencies.add(without_further(self._facts, pa.Table.from_batches(batches)))
         running, waiting = self._last["running_requests"], self._last["waiting_requests"]
         waiting += self._last["deferred_requests"]
         return Moment(
             output_tokens=self._output_tokens,
             running=running,
             waiting=waiting,
-            kv_share=self._last["kv_blocks_scheduled"] / self._blocks,
+            kv_share=self._last["kv_blocks_scheduled"] / self._facts["kv"]["blocks"],
             preemptions=self._preemptions,
             seconds=(sum(self._last[f"{part}_ns"] for part in ("start", *STEP_PARTS)) - self._begin_ns) / 1e9,
             answered=self._latencies.medians(),

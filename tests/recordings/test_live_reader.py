@@ -11,6 +11,7 @@ from engine_probe.record.schema import SCHEMAS
 from engine_probe.record.writer import TableStream
 from engine_probe.recordings.live_reader import Follower, LiveReader
 from tests.support.recordings.run_folders import facts
+from tests.support.recordings.small_tables import table
 
 
 def row(number: int) -> list[list[object]]:
@@ -55,6 +56,26 @@ def test_deferred_requests_are_among_those_that_wait(tmp_path: Path) -> None:
     stream.close()
     assert now is not None
     assert (now.running, now.waiting, now.idle) == (4, 5, False)
+
+
+def test_requests_that_only_hold_the_load_are_in_no_median(tmp_path: Path) -> None:
+    """As in the summary."""
+    folder = RunFolder.create(tmp_path / "run", facts() | {"workload": {"hold": True}}).path
+    steps, requests = TableStream(folder, "iterations"), TableStream(folder, "requests")
+    times = {"arrival_ns": 0, "queued_ns": 0, "first_scheduled_ns": 0, "last_token_ns": 900, "finished_ns": 900}
+    rows = [
+        {**times, "request_id": name, "first_token_ns": ns, "output_tokens": 2, "finish_reason": "length"}
+        for name, ns in (("0", 100), ("further-1", 500))
+    ]
+    requests.append(table("requests", rows).to_batches()[0])
+    reader = LiveReader(folder)
+    assert reader.progress() is None
+    steps.append(table("iterations", [{"running_requests": 1}]).to_batches()[0])
+    now = reader.progress()
+    steps.close()
+    requests.close()
+    assert now is not None
+    assert (now.answered.requests, now.answered.ttft_ns) == (1, 100)
 
 
 @pytest.mark.parametrize(("finished", "waiting", "idle"), [(4, 0, True), (3, 0, False), (4, 1, False)])
