@@ -24,8 +24,8 @@ class Offer:
 def sharpen_slo(found: MostLoad) -> Offer | None:
     """Offer levels between the highest that meets the limits and the next; beyond the last if all meet them."""
     about = "the highest load that meets the limits"
-    if found.most is None:
-        return None  # nothing below the lowest level is known to meet them
+    if not found.most:
+        return None  # nothing below the lowest level is known to meet them, and a trace has no other load
     if found.beyond is None:
         return Offer(about, found.most, None, (2 * found.most,))
     levels = split([found.most, found.beyond])

@@ -115,6 +115,7 @@ def test_the_offer_lies_between_the_neighbours() -> None:
     assert sharpen_slo(found(point(100, 100))) == Offer("the highest load that meets the limits", 100, None, (200,))
     assert sharpen_slo(found(point(100, 100), point(105, 0))) is None
     assert sharpen_slo(found(point(100, 0))) is None
+    assert sharpen_slo(found(point(0, 100))) is None, "a trace has no load beyond its own"
 
 
 def curve(*pairs: tuple[float, float]) -> list[Level]:
