@@ -6,7 +6,7 @@ from typing import Any
 
 from engine_probe.analysis.batch.left_graphs import LeftGraphs, left_graphs
 from engine_probe.analysis.curve.curve_settings import curve_name
-from engine_probe.analysis.curve.levels import PointFigures, cache_of, levels, load_notes, whole_run_rate
+from engine_probe.analysis.curve.levels import PointFigures, by_load, cache_of, levels, load_notes, whole_run_rate
 from engine_probe.analysis.curve.saturation import Saturation, kv_saturation, saturation
 from engine_probe.analysis.run.prefix_cache import CacheLevel
 from engine_probe.analysis.run.slo import Slo
@@ -35,8 +35,8 @@ class Curve:
     @property
     def left_graphs(self) -> LeftGraphs | None:
         """Return where decode steps outgrow the CUDA graphs. None if the levels do not show it."""
-        by_load = grouped(self.figures, lambda point: point.load)
-        return left_graphs({load: [each.graphs for each in same] for load, same in by_load.items()}, self.found)
+        uses = {same[0].load: [each.graphs for each in same] for same in by_load(self.figures)}
+        return left_graphs(uses, self.found)
 
     @property
     def has_cache_hits(self) -> bool:

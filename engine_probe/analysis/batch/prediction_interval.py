@@ -15,7 +15,7 @@ import numpy as np
 
 from engine_probe.analysis.batch.step_prices import StepSample, pulls
 from engine_probe.analysis.statistics.arrays import Reals
-from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, quantile
+from engine_probe.analysis.statistics.student import ONE_SIDED, Interval, quantile, summed_variance
 from engine_probe.engine.twin.step_times import TERMS
 
 RATE = "output tokens/s"  # other figures are named as "TTFT p50" and "TTFT mean"
@@ -45,15 +45,9 @@ def log_widths(times: Mapping[str, Any], sample: StepSample) -> dict[str, float]
 
 
 def _width(variances: Sequence[tuple[float, float]]) -> float:
-    """Return half the interval of a sum of errors, given the variance of each and the freedom with which it is known.
-
-    Welch and Satterthwaite's freedom of the sum.
-    """
-    whole = sum(variance for variance, _ in variances)
-    if not whole:
-        return 0.0
-    freedom = whole**2 / sum(variance**2 / known for variance, known in variances)
-    return min(quantile(freedom, ONE_SIDED) * math.sqrt(whole), LARGEST)
+    """Return half the interval of a sum of errors, given the variance and the degrees of freedom of each."""
+    variance, freedom = summed_variance(variances)
+    return min(quantile(freedom, ONE_SIDED) * math.sqrt(variance), LARGEST)
 
 
 def _pulled_by_each(times: Mapping[str, Any], sample: StepSample) -> Reals:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine_probe.analysis.statistics.repeats import BothNoises, Repeated, noise, repeated
+from engine_probe.analysis.statistics.repeats import Repeated, noise, relative_change, repeated
 from engine_probe.analysis.statistics.student import Interval
 
 
@@ -38,5 +38,5 @@ def interval_of(alone: Sequence[float], together: Sequence[float], engines: int)
     before, after = noise([alone]), noise([together])
     if engines == 1 or before is None or after is None:
         return None
-    low, high = BothNoises(before, after).interval(alone, together)
+    low, high = relative_change(alone, together, before, after)
     return (1 + low) / engines, (1 + high) / engines

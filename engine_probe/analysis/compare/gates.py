@@ -26,10 +26,9 @@ from engine_probe.analysis.compare.changes import COMPARED, PERPLEXITY, SUCCESS_
 from engine_probe.analysis.compare.drift import apart
 from engine_probe.analysis.compare.perplexity import PerplexityChange
 from engine_probe.analysis.money.metrics import COST_PER_ITEM, ENERGY
-from engine_probe.analysis.run.goodput import share_range
 from engine_probe.analysis.run.success import Success
 from engine_probe.analysis.statistics.rank_tests import holm
-from engine_probe.analysis.statistics.student import SIGNIFICANT, two_sided_p
+from engine_probe.analysis.statistics.student import SIGNIFICANT, two_sided_p, wilson_interval
 from engine_probe.errors import InputError
 
 FORM = re.compile(r"\s*(\w+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?(?:e-?\d+)?)\s*(%?)\s*")
@@ -57,7 +56,7 @@ class Gate:
 
     def judge_rate(self, found: Success) -> Judged:
         """Judge the success rate of a measurement."""
-        low, high = (end * 100 for end in share_range(found.answered, found.asked))
+        low, high = (end * 100 for end in wilson_interval(found.answered, found.asked))
         if self.percent >= MOST_PERCENT:  # no interval ends at the bound: the count decides
             low = high = found.rate * 100
         if not self.below:

@@ -17,7 +17,7 @@ from engine_probe.analysis.compare.changes import Change
 from engine_probe.analysis.compare.drift import with_drift
 from engine_probe.analysis.compare.occasions import geometric_means
 from engine_probe.analysis.compare.perplexity import PerplexityChange, per_token
-from engine_probe.analysis.statistics.repeats import BothNoises, noise
+from engine_probe.analysis.statistics.repeats import Noise, noise, relative_change
 
 FEWEST_PAIRS = 3  # points, whose scatter is an interval
 
@@ -34,20 +34,21 @@ def with_common_noise(points: Sequence[Sequence[Change]]) -> list[list[Change]]:
     return [[pooled(change, noises[change.metric.name]) for change in changes] for changes in points]
 
 
-def both_noises(found: Sequence[Change]) -> BothNoises | None:
+def both_noises(found: Sequence[Change]) -> tuple[Noise, Noise] | None:
+    """Return the noise of a metric before and after, from all points. None if it is not in proportion, or not known."""
     if not found[0].metric.in_proportion:
         return None
     before, after = noise([change.old for change in found]), noise([change.new for change in found])
     if before is None or after is None or before.deviation == after.deviation == 0:
         return None
-    return BothNoises(before, after)
+    return before, after
 
 
-def pooled(change: Change, both: BothNoises | None) -> Change:
+def pooled(change: Change, both: tuple[Noise, Noise] | None) -> Change:
     """Give a change the interval of pooled noise; without repeats of its own on both sides it has none."""
     if both is None or min(change.repeats) < 2:
         return change
-    low, high = both.interval(change.old, change.new)
+    low, high = relative_change(change.old, change.new, *both)
     return replace(change, interval=(change.before * low, change.before * high))
 
 

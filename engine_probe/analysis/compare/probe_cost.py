@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine_probe.analysis.statistics.student import quantile
+from engine_probe.analysis.statistics.repeats import reach_of_mean
 
 FEWEST_PAIRS = 3
 DIFFER_IN_A_PAIR = ("probe", "label", "curve")
@@ -45,15 +45,11 @@ def probe_cost(points: Iterable[Timed]) -> ProbeCost | None:
     on, off = dict[str, float](), dict[str, float]()
     for point in points:
         (on if point.probed else off)[point.pair] = point.seconds
-    longer = np.array([on[pair] / off[pair] - 1 for pair in on if pair in off])
-    if not len(longer):
+    longer = [on[pair] / off[pair] - 1 for pair in on if pair in off]
+    if not longer:
         return None
-    return ProbeCost(len(longer), float(longer.mean()), half_width(longer) if len(longer) >= FEWEST_PAIRS else None)
-
-
-def half_width(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """Return half the confidence interval of the mean, by Student's t."""
-    return quantile(len(values) - 1) * float(values.std(ddof=1) / np.sqrt(len(values)))
+    half_width = reach_of_mean(longer) if len(longer) >= FEWEST_PAIRS else None
+    return ProbeCost(len(longer), float(np.mean(longer)), half_width)
 
 
 def probe_cost_line(found: ProbeCost) -> str:

@@ -4,7 +4,7 @@ The throughput of a level is that of the part in which the load was held (`held_
 levels have such a part, as in a sweep of single batches, it is that of whole runs, and a note says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,12 +76,17 @@ def rate_of_curve(points: Sequence[PointFigures]) -> Rate:
     return held_rate if while_held(points) else whole_run_rate
 
 
+def by_load(points: Iterable[PointFigures]) -> list[list[PointFigures]]:
+    """Return the repeats of each load, in the order of loads."""
+    repeats = grouped(points, lambda point: point.load)
+    return [repeats[load] for load in sorted(repeats)]
+
+
 def levels(points: Sequence[PointFigures], rate: Rate | None = None) -> list[Level]:
     """Return a level for each load that has this throughput, or that which its curve takes."""
     rate = rate or rate_of_curve(points)
-    by_load = grouped((point for point in points if rate(point) is not None), lambda point: point.load)
     apart = measured_in_rounds(points)
-    return [level(load, repeats, rate, apart) for load, repeats in sorted(by_load.items())]
+    return [level(repeats, rate, apart) for repeats in by_load(point for point in points if rate(point) is not None)]
 
 
 def measured_in_rounds(points: Sequence[PointFigures]) -> bool:
@@ -89,10 +94,10 @@ def measured_in_rounds(points: Sequence[PointFigures]) -> bool:
     return in_rounds((point.load, point.started_ns) for point in points)
 
 
-def level(load: float, repeats: Sequence[PointFigures], rate: Rate, apart: bool) -> Level:
+def level(repeats: Sequence[PointFigures], rate: Rate, apart: bool) -> Level:
     rates = [value for point in repeats if (value := rate(point)) is not None]
     return Level(
-        load=load,
+        load=repeats[0].load,
         output_tokens_per_s=float(np.mean(rates)),
         peak_running=max(point.summary.peak_running for point in repeats),
         peak_kv_share=max(point.summary.peak_kv_share for point in repeats),
@@ -124,19 +129,17 @@ def load_notes(points: Sequence[PointFigures]) -> tuple[str, ...]:
 
 def cache_of(points: Sequence[PointFigures]) -> tuple[CacheLevel, ...]:
     """Return the prefix cache's hits at each load; empty if it is off."""
-    by_load = grouped(points, lambda point: point.load)
-    return cache_levels({load: [each.summary.prefix_cache for each in same] for load, same in by_load.items()})
+    return cache_levels({same[0].load: [each.summary.prefix_cache for each in same] for same in by_load(points)})
 
 
 def makespans(points: Sequence[PointFigures]) -> dict[float, Repeated] | None:
     """Return the makespan at each load over its repeats. None if a point is no burst whose requests were answered."""
     found = dict[float, Repeated]()
-    for load, repeats in sorted(grouped(points, lambda point: point.load).items()):
-        seconds = [point.summary.makespan_seconds for point in repeats]
-        span = repeated([each for each in seconds if each is not None])
-        if span is None or None in seconds:
+    for repeats in by_load(points):
+        span = repeated([point.summary.makespan_seconds for point in repeats])
+        if span is None:
             return None
-        found[load] = span
+        found[repeats[0].load] = span
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine_probe.analysis.compare.changes import difference
-from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.levels import PointFigures, by_load, whole_run_rate
 from engine_probe.analysis.statistics.student import Interval
 from engine_probe.analysis.step.bottleneck import NAMED
 
@@ -101,16 +101,10 @@ def next_higher(curve: MeasuredCurve, name: str, curves: Sequence[MeasuredCurve]
 
 def rates(curve: MeasuredCurve) -> dict[float, tuple[float, ...]]:
     """Return the output tokens/s of each repeat by load; loads without any output are left out."""
-    found: dict[float, tuple[float, ...]] = {}
-    for point in curve.figures:
-        found[point.load] = (*found.get(point.load, ()), point.summary.output_tokens_per_s)
+    found = {same[0].load: tuple(map(whole_run_rate, same)) for same in by_load(curve.figures)}
     return {load: each for load, each in found.items() if sum(each) > 0}
 
 
 def waits(curve: MeasuredCurve, limit: str) -> dict[float, float]:
     """Return the share of the busy time in which requests waited for a limit, the least of a load's repeats."""
-    found: dict[float, float] = {}
-    for point in curve.figures:
-        share = point.limits.bound(limit)
-        found[point.load] = min(share, found.get(point.load, share))
-    return found
+    return {same[0].load: min(point.limits.bound(limit) for point in same) for same in by_load(curve.figures)}

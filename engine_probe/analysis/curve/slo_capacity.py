@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from engine_probe.analysis.curve.levels import PointFigures
-from engine_probe.analysis.run.goodput import Goodput, share_range
+from engine_probe.analysis.curve.levels import PointFigures, by_load
+from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.slo import WHOLE
-from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
+from engine_probe.analysis.statistics.student import wilson_interval
 
 Verdict = Literal["met", "broken", "open"]
 
@@ -59,11 +59,11 @@ class MostLoad:
 
 def most_load(points: Sequence[PointFigures]) -> MostLoad | None:
     """Find the highest load that meets the limits. None without limits or without a judged request."""
-    by_load = sorted(grouped((point for point in points if point.summary.goodput), lambda point: point.load).items())
-    levels = tuple(level for load, same in by_load if (level := slo_level(load, same)))
+    judged_at = {same[0].load: slo_level(same) for same in by_load(point for point in points if point.summary.goodput)}
+    levels = tuple(level for level in judged_at.values() if level)
     if not levels:
         return None
-    notes = [f"at {load:g} no request can be judged" for load, same in by_load if slo_level(load, same) is None]
+    notes = [f"at {load:g} no request can be judged" for load, level in judged_at.items() if level is None]
     notes += list(dict.fromkeys(reason for level in levels for reason in level.unknown))
     dear, judged = without_dear(levels)
     good = list(takewhile(lambda level: level.met, judged))
@@ -97,13 +97,14 @@ def without_dear(levels: Sequence[SloLevel]) -> tuple[Sequence[SloLevel], Sequen
     return dear, levels[len(dear) :]
 
 
-def slo_level(load: float, points: Sequence[PointFigures]) -> SloLevel | None:
+def slo_level(points: Sequence[PointFigures]) -> SloLevel | None:
+    """Return the goodput over the repeats of a load. None if no request can be judged."""
     found = [point.summary.goodput for point in points if point.summary.goodput and point.summary.goodput.judged]
     if not found:
         return None
     kept, judged = sum(each.kept for each in found), sum(each.judged for each in found)
     wanted = found[0].slo.percentile / 100
-    low, high = share_range(kept, judged)
+    low, high = wilson_interval(kept, judged)
     agree = len({each.met for each in found}) == 1
     verdict: Verdict = "open" if not agree or low < wanted <= high else "met" if low >= wanted else "broken"
     success_met, success_verdict = success_of(found)
@@ -111,7 +112,7 @@ def slo_level(load: float, points: Sequence[PointFigures]) -> SloLevel | None:
     requests_met = kept >= wanted * judged - 1e-9 and success_met
     strains = [each.worst_strain for each in found]
     return SloLevel(
-        load=load,
+        load=points[0].load,
         kept=kept,
         judged=judged,
         met=requests_met and whole_met,
@@ -134,7 +135,7 @@ def success_of(found: Sequence[Goodput]) -> tuple[bool, Verdict]:
     if len(known) < len(found):
         return False, "open"
     answered, asked = sum(each.answered for each in known), sum(each.asked for each in known)
-    low, high = share_range(answered, asked)
+    low, high = wilson_interval(answered, asked)
     is_met = answered * 100 >= bound * asked - 1e-9
     return is_met, "broken" if high * 100 < bound else "met" if low * 100 >= bound else "open"
 

@@ -9,8 +9,7 @@ answer asks again when both have passed. All figures are averages; those of inde
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine_probe.analysis.curve.levels import PointFigures, measured_in_rounds
-from engine_probe.analysis.statistics.grouped import grouped
+from engine_probe.analysis.curve.levels import PointFigures, by_load, measured_in_rounds
 from engine_probe.analysis.statistics.level_noise import over_levels
 from engine_probe.analysis.statistics.repeats import Repeated
 
@@ -32,14 +31,14 @@ class LevelUsers:
 
 def level_users(figures: Sequence[PointFigures]) -> list[LevelUsers]:
     """Return the loads at which every repeat has answers, in order."""
-    by_load = sorted(grouped(figures, lambda point: point.load).items())
-    times = [(load, [answer_seconds(point) for point in points]) for load, points in by_load]
+    levels = by_load(figures)
+    times = [(points[0].load, [answer_seconds(point) for point in points]) for points in levels]
     found = []
-    for (load, points), answer in zip(by_load, over_levels(times, measured_in_rounds(figures)), strict=True):
+    for points, answer in zip(levels, over_levels(times, measured_in_rounds(figures)), strict=True):
         if answer is not None:
-            repeats = [point.summary for point in points]
-            rate = sum(each.requests_per_s for each in repeats) / len(repeats)
-            found.append(LevelUsers(load, answer, rate, sum(each.mean_running for each in repeats) / len(repeats)))
+            rate = sum(point.summary.requests_per_s for point in points) / len(points)
+            running = sum(point.summary.mean_running for point in points) / len(points)
+            found.append(LevelUsers(points[0].load, answer, rate, running))
     return found
 
 

@@ -8,7 +8,6 @@ between two requests the two statements would differ, and a failed request's str
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import msgspec
@@ -25,11 +24,9 @@ from engine_probe.analysis.run.success import ABORTED, Success, failed_ids, succ
 from engine_probe.analysis.run.token_times import TimeSpan
 from engine_probe.analysis.statistics.arrays import Integers, Reals
 from engine_probe.analysis.statistics.sample import enough
-from engine_probe.analysis.statistics.student import CONFIDENCE
 from engine_probe.record.schema import ANSWERED, NO_ANSWERS
 
 NS_PER_MS = 1e6
-
 
 # limit of an SLO -> the metric that it bounds, and how much of that the limit is
 BOUNDED = {
@@ -222,12 +219,3 @@ def as_numpy(values: pa.ChunkedArray) -> npt.NDArray[Any]:
 def reals(values: pa.ChunkedArray) -> Reals:
     """Return values as floats, nulls as NaN."""
     return as_numpy(pc.fill_null(pc.cast(values, pa.float64()), math.nan))
-
-
-def share_range(kept: float, judged: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share, with requests taken as independent."""
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    share, weight = kept / judged, z * z / judged
-    middle = (share + weight / 2) / (1 + weight)
-    reach = z / (1 + weight) * math.sqrt(share * (1 - share) / judged + weight / judged / 4)
-    return max(0.0, middle - reach), min(1.0, middle + reach)

@@ -19,7 +19,14 @@ import numpy as np
 from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.repeats import Repeated, finite, repeated
-from engine_probe.analysis.statistics.student import CONFIDENCE, SIGNIFICANT, Interval, quantile, two_sided_p
+from engine_probe.analysis.statistics.student import (
+    CONFIDENCE,
+    SIGNIFICANT,
+    Interval,
+    quantile,
+    summed_variance,
+    two_sided_p,
+)
 
 FEWEST = 5  # levels that can show what their repeats share
 MOST_PRIOR = 2.0  # degrees of freedom of the common variance: a few levels cannot show that all vary alike
@@ -81,12 +88,10 @@ class LevelNoise:
         """
         parts = [(self.means[at] ** 2 * self.variances[at], self.freedoms[at]) for at in (lower, higher)]
         squared = self.means[lower] ** 2 + self.means[higher] ** 2
-        parts.append((squared * self.shared, self.shared_freedom))
-        total = sum(variance for variance, _ in parts)
-        squares = sum(variance**2 / freedom for variance, freedom in parts)
-        if not squares:
+        variance, freedom = summed_variance([*parts, (squared * self.shared, self.shared_freedom)])
+        if not variance:
             return 0.0 if lead > 0 else 1.0
-        return two_sided_p(lead, math.sqrt(total), total**2 / squares) / 2
+        return two_sided_p(lead, math.sqrt(variance), freedom) / 2
 
     def shows(self, one: int, other: int) -> float:
         """Return the least relative difference of two levels that is significant."""
@@ -100,12 +105,10 @@ class LevelNoise:
         return ratio * math.exp(-reach), ratio * math.exp(min(reach, 700.0))
 
     def _error(self, *places: int) -> tuple[float, float]:
-        """Return the standard error of a sum of levels, and its degrees of freedom (Satterthwaite)."""
+        """Return the standard error of a sum of levels, and its degrees of freedom."""
         parts = [(self.variances[at], self.freedoms[at]) for at in places]
-        parts.append((self.shared * len(places), self.shared_freedom))
-        total = sum(variance for variance, _ in parts)
-        squares = sum(variance**2 / freedom for variance, freedom in parts)
-        return math.sqrt(total), total**2 / squares if squares else 1.0
+        variance, freedom = summed_variance([*parts, (self.shared * len(places), self.shared_freedom)])
+        return math.sqrt(variance), freedom
 
 
 def level_noise(loads: Sequence[float], groups: Sequence[Sequence[float]]) -> LevelNoise | None:

@@ -50,13 +50,15 @@ def informative(strata: Iterable[Stratum]) -> list[Stratum]:
 
 def matched_odds(strata: Sequence[Stratum]) -> MatchedOdds | None:
     """Estimate and test the effect of exposure. None if no stratum is informative."""
+    from scipy.special import chdtri
+
     telling = informative(strata)
     if not telling:
         return None
     reach = FURTHEST / max(float(np.ptp(stratum.exposures)) for stratum in telling)
     likelihood = log_likelihood(telling)
     best = _highest(likelihood, -reach, reach)
-    least = likelihood(best) - _half_chi_square()
+    least = likelihood(best) - float(chdtri(1, 1 - CONFIDENCE)) / 2
     low = _crossing(likelihood, least, -reach, best)
     high = _crossing(likelihood, least, reach, best)
     return MatchedOdds(
@@ -173,9 +175,3 @@ def _ratio(effect: float, reach: float) -> float:
     if abs(effect) > reach * 0.99:
         return math.inf if effect > 0 else 0.0
     return math.exp(effect)
-
-
-def _half_chi_square() -> float:
-    from scipy.special import chdtri
-
-    return float(chdtri(1, 1 - CONFIDENCE)) / 2

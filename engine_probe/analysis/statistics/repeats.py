@@ -40,19 +40,12 @@ class Noise:
     freedom: int
 
 
-@dataclass(frozen=True)
-class BothNoises:
-    """The noise of each of two measurements that are compared."""
-
-    before: Noise
-    after: Noise
-
-    def interval(self, old: Sequence[float], new: Sequence[float]) -> Interval:
-        """Return the interval of the relative change, by Welch's test on logarithms."""
-        variances = (self.before.deviation**2 / len(old), self.after.deviation**2 / len(new))
-        distance = math.log(float(np.mean(new)) / float(np.mean(old)))
-        _, (low, high) = welch(distance, variances, (self.before.freedom, self.after.freedom))
-        return math.expm1(low), math.expm1(high)
+def relative_change(old: Sequence[float], new: Sequence[float], before: Noise, after: Noise) -> Interval:
+    """Return the interval of the relative change, given the noise of each side, by Welch's test on logarithms."""
+    variances = (before.deviation**2 / len(old), after.deviation**2 / len(new))
+    distance = math.log(float(np.mean(new)) / float(np.mean(old)))
+    _, (low, high) = welch(distance, variances, (before.freedom, after.freedom))
+    return math.expm1(low), math.expm1(high)
 
 
 def repeated(values: Sequence[float | None]) -> Repeated | None:
@@ -66,8 +59,13 @@ def repeated(values: Sequence[float | None]) -> Repeated | None:
     mean = float(np.mean(repeats))
     if len(repeats) == 1:
         return Repeated(mean, 1)
-    reach = float(quantile(len(repeats) - 1) * np.std(repeats, ddof=1) / math.sqrt(len(repeats)))
+    reach = reach_of_mean(repeats)
     return Repeated(mean, len(repeats), mean - reach, mean + reach)
+
+
+def reach_of_mean(repeats: Sequence[float]) -> float:
+    """Return half the interval of a mean, by Student's t."""
+    return float(quantile(len(repeats) - 1) * np.std(repeats, ddof=1) / math.sqrt(len(repeats)))
 
 
 def noise(groups: Sequence[Sequence[float]]) -> Noise | None:

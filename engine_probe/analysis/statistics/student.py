@@ -1,9 +1,11 @@
-"""Student's t distribution, Welch's test with it, and the interval of a share.
+"""Student's t distribution, Welch's test with it, and the intervals of a share.
 
 It calls what `scipy.stats` calls, without that module's long import.
 """
 
 import math
+from collections.abc import Sequence
+from statistics import NormalDist
 
 CONFIDENCE = 0.95  # of every interval, unless it says otherwise
 SIGNIFICANT = 0.05  # a p below this counts as a difference
@@ -38,6 +40,22 @@ def welch(
     freedom = error**4 / sum(part**2 / own for part, own in zip(variances, freedoms, strict=True))
     half = quantile(freedom, confidence) * error
     return two_sided_p(distance, error, freedom), (distance - half, distance + half)
+
+
+def summed_variance(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the variance of a sum and its degrees of freedom, given those of each part (Welch and Satterthwaite)."""
+    total = sum(variance for variance, _ in parts)
+    squares = sum(variance**2 / freedom for variance, freedom in parts)
+    return total, total**2 / squares if squares else 1.0
+
+
+def wilson_interval(count: float, of: int) -> Interval:
+    """Return the interval of a share of independent events (Wilson: right on average over shares)."""
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    share, weight = count / of, z * z / of
+    middle = (share + weight / 2) / (1 + weight)
+    reach = z / (1 + weight) * math.sqrt(share * (1 - share) / of + weight / of / 4)
+    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def share_interval(count: int, of: int) -> Interval:

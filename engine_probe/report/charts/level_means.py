@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any, TypedDict
 
 from engine_probe.analysis.batch.prediction_interval import RATE
-from engine_probe.analysis.curve.levels import PointFigures, measured_in_rounds, rate_of_curve
+from engine_probe.analysis.curve.levels import PointFigures, by_load, measured_in_rounds, rate_of_curve
 from engine_probe.analysis.statistics.level_noise import over_levels
 from engine_probe.analysis.statistics.repeats import Cells, Repeated, column, repeated
 from engine_probe.report.charts.model import of_levels, short
@@ -23,12 +22,6 @@ class SeriesValues(TypedDict):
     low: list[float | None]
     high: list[float | None]
     each: list[list[float]]
-
-
-def by_load(figures: Sequence[PointFigures]) -> list[list[PointFigures]]:
-    """Return the repeats of each load, in the order of loads."""
-    ordered = sorted(figures, key=lambda point: point.load)
-    return [list(repeats) for _, repeats in groupby(ordered, key=lambda point: point.load)]
 
 
 def intervals(figures: Sequence[PointFigures], value: Value, name: str = "") -> list[Repeated | None]:

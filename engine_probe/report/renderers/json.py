@@ -10,7 +10,7 @@ from engine_probe.analysis.batch.prediction_interval import figure_of
 from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.curve.held_load import HELD_RATE
-from engine_probe.analysis.curve.levels import PointFigures, held_rate, measured_in_rounds, while_held
+from engine_probe.analysis.curve.levels import PointFigures, by_load, held_rate, measured_in_rounds, while_held
 from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.regions import MEANINGS
 from engine_probe.analysis.curve.slo_capacity import most_load
@@ -39,7 +39,7 @@ from engine_probe.recordings.suite import Suite
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.lengths import OverLength, fitted_lines
-from engine_probe.report.charts.level_means import by_load, intervals, throughput
+from engine_probe.report.charts.level_means import intervals, throughput
 from engine_probe.report.renderers.json_parts import accounted, picked, run_quality, sweep_quality
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine_probe.analysis.compare.changes import METRICS, Change, difference
 from engine_probe.analysis.compare.pooled_changes import together, with_common_noise
-from engine_probe.analysis.statistics.repeats import BothNoises, Noise
+from engine_probe.analysis.statistics.repeats import Noise, relative_change
 
 RATE = METRICS[0]
 SHARE = next(metric for metric in METRICS if metric.name == "recomputed_share")
@@ -32,7 +32,7 @@ def test_what_two_repeats_leave_open_seven_points_tell() -> None:
 
 def test_the_interval_by_hand() -> None:
     """10 % on each side of seven degrees of freedom, two repeats each: errors 0.1, fourteen together, t 2.1448."""
-    low, high = BothNoises(Noise(0.1, 7), Noise(0.1, 7)).interval([100, 100], [150, 150])
+    low, high = relative_change([100, 100], [150, 150], Noise(0.1, 7), Noise(0.1, 7))
     assert (math.log1p(low), math.log1p(high)) == pytest.approx(
         (math.log(1.5) - 0.21448, math.log(1.5) + 0.21448), abs=1e-4
     )

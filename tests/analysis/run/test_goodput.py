@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from engine_probe.analysis.run.goodput import Goodput, goodput, share_range, strains
+from engine_probe.analysis.run.goodput import Goodput, goodput, strains
 from engine_probe.analysis.run.slo import Slo, read_goodput
 from engine_probe.errors import InputError
 
@@ -96,12 +96,6 @@ def test_no_request_meets_nothing_and_breaks_nothing(requests: Make) -> None:
 @pytest.mark.parametrize(("kept", "met"), [(90, True), (89, False)])
 def test_ninety_in_a_hundred_is_enough(kept: int, met: bool) -> None:
     assert Goodput(Slo(ttft_ms=1), kept, 100, 0, 1.0, None).met is met
-
-
-def test_the_range_of_a_share_is_wilsons() -> None:
-    """8 of 10: textbooks have 0.490 to 0.943."""
-    assert share_range(8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)
-    assert share_range(10, 10) == pytest.approx((0.722, 1.0), abs=5e-4)
 
 
 def test_the_words_of_vllm_are_read() -> None:

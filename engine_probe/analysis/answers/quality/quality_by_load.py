@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
 
-from engine_probe.analysis.run.goodput import share_range
 from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.rank_tests import corrected
-from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval
+from engine_probe.analysis.statistics.student import SIGNIFICANT, Interval, wilson_interval
 
 Shares = Mapping[str, float]  # question -> share of its answers with a property
 
@@ -57,12 +56,7 @@ def rate(verdicts: Sequence[tuple[str, bool]]) -> MeanShare | None:
     number = len(by_question)
     share = sum(by_question.values()) / number
     count = sum(value for _, value in verdicts)
-    return MeanShare(share, share_of(share, number), count, len(verdicts), number)
-
-
-def share_of(share: float, number: int) -> Interval:
-    """Return Wilson's interval of a mean share, given the number of questions."""
-    return share_range(share * number, number)
+    return MeanShare(share, wilson_interval(share * number, number), count, len(verdicts), number)
 
 
 def paired_changes(measures: Mapping[str, Mapping[float, Shares]]) -> tuple[ChangedShare, ...]:

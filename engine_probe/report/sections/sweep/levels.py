@@ -5,11 +5,11 @@ from dataclasses import replace
 from statistics import mean
 
 from engine_probe.analysis.batch.prediction_interval import RATE
-from engine_probe.analysis.curve.levels import PointFigures, while_held, whole_run_rate
+from engine_probe.analysis.curve.levels import PointFigures, by_load, while_held, whole_run_rate
 from engine_probe.analysis.curve.regions import MEANINGS, letter
 from engine_probe.analysis.run.success import summed
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.charts.level_means import by_load, limits_cell, rate_and_latencies
+from engine_probe.report.charts.level_means import limits_cell, rate_and_latencies
 from engine_probe.report.document import Cell, Column, Table, Tone, spread, table
 from engine_probe.report.sections.sweep.prefix_cache import cache_cell
 

@@ -6,10 +6,9 @@ import numpy as np
 
 from engine_probe.analysis.batch.speculation import Speculation
 from engine_probe.analysis.curve.drafts_gain import drafts_gain
-from engine_probe.analysis.curve.levels import PointFigures
+from engine_probe.analysis.curve.levels import PointFigures, by_load
 from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.charts.level_means import by_load
 from engine_probe.report.document import Column, Section, Table, says, sure, table
 from engine_probe.report.sections.sweep.raised_limits import change
 from engine_probe.workload.load import level_words
