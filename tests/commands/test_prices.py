@@ -6,13 +6,14 @@ import re
 import tomllib
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
 from engine_probe.analysis.money.prices import SECTIONS
 from engine_probe.commands.prices import command
 from engine_probe.evaluation.money.price_list import STARTER, read_prices, shipped_names
-from tests.support.recordings.run_folders import write_sweep
+from tests.support.recordings.run_folders import ran, write_run, write_sweep
 from tests.support.values import has_values
 from tools.reference_pages import price_reference
 
@@ -101,6 +102,18 @@ def test_a_measured_option_has_the_rate_of_its_recording(tmp_path: Path) -> None
     assert "measured in" in text
     assert "Options by demand" in (tmp_path / "page.html").read_text()
     assert "no level of" in said(path, "--requests-per-minute", 1000, "--latency", 0.001)
+
+
+def test_a_recording_without_an_answer_sustains_no_rate(tmp_path: Path) -> None:
+    """Its rate is zero, by which no price can be divided."""
+    tables = ran(1)
+    place = tables["requests"].schema.get_field_index("finish_reason")
+    column = pa.array(["abort"] * tables["requests"].num_rows)
+    requests = tables["requests"].set_column(place, tables["requests"].schema.field(place), column)
+    run = write_run(tmp_path / "run", tables | {"requests": requests})
+    path = tmp_path / "mine.toml"
+    path.write_text(f'currency = "EUR"\n[[options]]\nname = "mine"\nper_month = 100\nrecording = "{run}"\n')
+    assert "holds no answered request" in said(path, "--requests-per-minute", 1000)
 
 
 @pytest.mark.parametrize(

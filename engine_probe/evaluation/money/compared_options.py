@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine_probe.analysis.curve.levels import measured_in_rounds
+from engine_probe.analysis.curve.levels import by_load, measured_in_rounds
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.hardware_options import (
     CheapestStep,
@@ -35,6 +35,7 @@ from engine_probe.recordings.sweep import is_sweep, open_sweep
 from engine_probe.workload.load import level_words
 
 NO_DEMAND = Demand()
+UNANSWERED = "holds no answered request"
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def measured_rate(folder: Path, slo: Slo | None) -> Sustained:
         summary = load(folder).summary(slo)
         if summary.goodput is not None and not summary.goodput.met:
             return Sustained(None, f"{folder} does not meet {summary.goodput.slo.words}")
+        if not summary.requests_per_s:
+            return Sustained(None, f"{folder} {UNANSWERED}")
         rate = 60 * summary.requests_per_s
         return Sustained((rate, rate), f"measured in {folder}", mean_latency([summary]))
     measured = [curve for curve in curves(open_sweep(folder, slo).points) if curve.figures]
@@ -131,6 +134,8 @@ def measured_rate(folder: Path, slo: Slo | None) -> Sustained:
     (curve,) = measured
     if slo is None:
         best = max(curve.figures, key=lambda figures: figures.summary.requests_per_s)
+        if not best.summary.requests_per_s:
+            return Sustained(None, f"{folder} {UNANSWERED}")
         return of_level(curve, best.load, f"measured in {folder}, at {level_words(best.load, curve.unit)}")
     limit = most_load(curve.figures)
     if limit is None or limit.best is None:
@@ -142,13 +147,14 @@ def measured_rate(folder: Path, slo: Slo | None) -> Sustained:
 
 def of_level(curve: Curve, at: float, how: str) -> Sustained:
     """Return the rate of one level, as the interval of its mean over repeats if there is one."""
-    by_load = grouped(sorted(curve.figures, key=lambda point: point.load), lambda point: point.load)
-    measured = [(load_, [point.summary.requests_per_s for point in same]) for load_, same in by_load.items()]
-    rate = over_levels(measured, measured_in_rounds(curve.figures))[list(by_load).index(at)]
+    levels = by_load(curve.figures)
+    measured = [(same[0].load, [point.summary.requests_per_s for point in same]) for same in levels]
+    rates = zip(levels, over_levels(measured, measured_in_rounds(curve.figures)), strict=True)
+    same, rate = next((same, rate) for same, rate in rates if same[0].load == at)
     assert rate is not None
     low, high = (rate.mean if end is None else max(end, 0.0) for end in (rate.low, rate.high))
     ends = (60 * (low or rate.mean), 60 * high)
-    return Sustained(ends, how, mean_latency([point.summary for point in by_load[at]]))
+    return Sustained(ends, how, mean_latency([point.summary for point in same]))
 
 
 def mean_latency(summaries: Sequence[Summary]) -> Ends | None:
