@@ -56,8 +56,13 @@ class GateResult:
     pair: Pair | None
     point: str
     answer: Outcome
-    p: float | None
-    said: str
+    reason: str
+    p: float | None = None
+
+    @property
+    def said(self) -> str:
+        """Return the result in words."""
+        return f"{ANSWERS[self.answer]} {self.gate.text}: {f'{self.point}, ' if self.point else ''}{self.reason}"
 
     def stops(self, strict: bool) -> bool:
         """Return whether the gate is one that did not hold; an open one counts as such only if `strict`."""
@@ -113,8 +118,7 @@ class Comparison(NotebookView):
         """Yield the result of every gate at every point, and at all points together."""
         for gate in gates:
             for name in self.missing:
-                text = answer_words(gate, "not measured", name, "no complete results on both sides")
-                yield GateResult(gate, None, name, "not measured", None, text)
+                yield GateResult(gate, None, name, "not measured", "no complete results on both sides")
             if gate.is_level:
                 yield from self.held_rates(gate)
                 continue
@@ -132,8 +136,7 @@ class Comparison(NotebookView):
                 answers.append(gate.judge(change))
             for (pair, change), judged in zip(changed, answers, strict=True):
                 told = f"{percent(change)} {self.why(judged, change)}" if gate.limit is None else after(judged, change)
-                text = answer_words(gate, judged.answer, pair.name, told)
-                yield GateResult(gate, pair, pair.name, judged.answer, judged.p, text)
+                yield GateResult(gate, pair, pair.name, judged.answer, told, judged.p)
 
     def held_rates(self, gate: Gate) -> Iterator[GateResult]:
         """Yield whether each point's success rate is within a bound, and that of all points together."""
@@ -145,15 +148,14 @@ class Comparison(NotebookView):
             )
         for pair in self.pairs:
             if pair.success is None and pair.point is not None:
-                text = answer_words(gate, "not measured", pair.name, "whether aborted requests failed is not known")
-                yield GateResult(gate, pair, pair.name, "not measured", None, text)
+                reason = "whether aborted requests failed is not known"
+                yield GateResult(gate, pair, pair.name, "not measured", reason)
         if (together := self.together) is not None and len(known) > 1:
             known.append((together, summed([found for _, found in known])))
         for pair, found in known:
             answer = gate.judge_rate(found).answer
             hint = "; more requests would decide" if answer == "open" else ""
-            text = answer_words(gate, answer, pair.name, f"{found.words}{hint}")
-            yield GateResult(gate, pair, pair.name, answer, None, text)
+            yield GateResult(gate, pair, pair.name, answer, f"{found.words}{hint}")
 
     def why(self, judged: Judged, change: Change) -> str:
         """Return the test behind an answer, and for an open one what would decide it."""
@@ -180,17 +182,12 @@ def hint_for(metric: str) -> str:
     return ": the energy of the GPUs is not known" if metric.startswith("joules_") else ""
 
 
-def answer_words(gate: Gate, answer: Outcome, point: str, reason: str) -> str:
-    return f"{ANSWERS[answer]} {gate.text}: {f'{point}, ' if point else ''}{reason}"
-
-
 def without(gate: Gate, pair: Pair, has: Has) -> GateResult:
     """Return the result of a gate whose metric a point lacks: not measured if one side has it, else open."""
     if has == "neither":
         reason = f"neither side has {gate.metric} (too few requests for this percentile)"
-        return GateResult(gate, pair, pair.name, "open", None, answer_words(gate, "open", pair.name, reason))
-    text = answer_words(gate, "not measured", pair.name, f"only {has} has {gate.metric}")
-    return GateResult(gate, pair, pair.name, "not measured", None, text)
+        return GateResult(gate, pair, pair.name, "open", reason)
+    return GateResult(gate, pair, pair.name, "not measured", f"only {has} has {gate.metric}")
 
 
 def compare(before: str | PathLike[str], after: str | PathLike[str]) -> Comparison:

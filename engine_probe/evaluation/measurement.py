@@ -1,11 +1,13 @@
 """An opened measurement that is compared: a run, a sweep or a scored text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from engine_probe.analysis.compare.changes import Change
 from engine_probe.analysis.statistics.level_noise import in_rounds
+from engine_probe.errors import InputError
 from engine_probe.recordings.experiment import SWEEP
 from engine_probe.recordings.perplexity import NAME, TextPoint, changed, open_alone, text_folder
 from engine_probe.recordings.run import Run, load
@@ -47,6 +49,12 @@ class Opened(NamedTuple):
     def started_ns(self) -> int:
         """Return when the first of its runs began, by the wall clock."""
         return min(int(run.facts["clock"]["wall_ns"]) for side in self.points.values() for run in side.runs)
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    places = [folder.resolve() for folder in folders]
+    if twice := next((place for place in places if places.count(place) > 1), None):
+        raise InputError(f"{twice} is named twice: each measurement counts once")
 
 
 def opened(folder: Path) -> Opened:

@@ -7,7 +7,7 @@ from engine_probe.analysis.compare.changes import changes_between
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.evaluation.comparison import Comparison, Pair, corrected_pairs, lacking, success_of
-from engine_probe.evaluation.measurement import Opened, opened, text_changes
+from engine_probe.evaluation.measurement import Opened, opened, refuse_twice, text_changes
 from engine_probe.evaluation.setting_differences import setting_differences
 from engine_probe.recordings.remote_folder import place_name
 
@@ -59,10 +59,7 @@ def check_folders(before: Sequence[Path], after: Sequence[Path]) -> None:
                 f"--against tests between measurements, and there is {len(folders)} {side}: name at least {FEWEST} on "
                 "each side"
             )
-    places = [folder.resolve() for folder in (*before, *after)]
-    for place in places:
-        if places.count(place) > 1:
-            raise InputError(f"{place} is named twice: each measurement counts once")
+    refuse_twice([*before, *after])
 
 
 def check_kinds(folders: Sequence[Path], found: Sequence[Opened]) -> None:

@@ -14,7 +14,7 @@ from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError
 from engine_probe.evaluation.comparison import Comparison, corrected_pairs
 from engine_probe.evaluation.history import summaries_of
-from engine_probe.evaluation.measurement import Opened, opened
+from engine_probe.evaluation.measurement import Opened, opened, refuse_twice
 from engine_probe.evaluation.occasions import between
 from engine_probe.evaluation.setting_differences import difference_lines, setting_differences
 from engine_probe.notebook_view import NotebookView
@@ -85,9 +85,7 @@ def followed(folders: Sequence[Path], axis: str, slo: Slo | None) -> TrendOver:
 def check(folders: Sequence[Path], found: Sequence[Opened]) -> None:
     if len(folders) < FEWEST:
         raise InputError(f"--trend follows figures over at least {FEWEST} measurements, and there are {len(folders)}")
-    places = [folder.resolve() for folder in folders]
-    if twice := next((place for place in places if places.count(place) > 1), None):
-        raise InputError(f"{twice} is named twice: each measurement counts once")
+    refuse_twice(folders)
     for folder, each in zip(folders, found, strict=True):
         if each.kind != found[0].kind:
             what = f"{folders[0]} is a {found[0].kind} and {folder} a {each.kind}"
