@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine_probe.analysis.curve.curve_settings import LOAD_KEYS, NEVER, curve_name, differing, flat
+from engine_probe.analysis.curve.curve_settings import NOT_THE_WORK, curve_name, differing, flat
 from engine_probe.analysis.pareto import Device, Frontier, Served, ServingCurve, frontier, served_by, serving_curve
 from engine_probe.analysis.statistics.level_noise import in_rounds
 from engine_probe.recordings.cluster import Cluster
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint
-
-NOT_THE_WORK = NEVER | set(LOAD_KEYS.values()) | {"num_prompts", "hold"}  # of a workload: what follows from the load
 
 
 @dataclass(frozen=True)

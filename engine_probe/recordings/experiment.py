@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine_probe.analysis.curve.curve_settings import LOAD_KEYS, NEVER, distinguishing, flat, value_words
+from engine_probe.analysis.curve.curve_settings import NOT_THE_WORK, distinguishing, flat, value_words
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS
 from engine_probe.errors import InputError
 from engine_probe.notebook_view import NotebookView
@@ -31,7 +32,6 @@ SWEEP = "sweep"
 # What names a curve first, if it tells curves apart; the name of the sweep is the last resort.
 FIRST = ("model", *SPLIT_WEIGHTS, "replicas", "quantization", "kv_cache_dtype")
 HARDWARE, VLLM = "hardware", "vLLM"
-NOT_OF_THE_WORKLOAD = NEVER | set(LOAD_KEYS.values()) | {"num_prompts", "hold", "model", "engine"}
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,10 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 def curve_settings(sweep: str, points: Sequence[SweptPoint]) -> dict[str, Any]:
     """Return the settings that all points of a curve share, with the model and the hardware as recorded."""
     found = [flat(point.asked) | {"unit": point.unit} for point in points]
-    ignored = NEVER | set(LOAD_KEYS.values()) | {"num_prompts", "hold"}
     shared = {
         name: value
         for name, value in found[0].items()
-        if name not in ignored and all(each.get(name) == value for each in found)
+        if name not in NOT_THE_WORK and all(each.get(name) == value for each in found)
     }
     shared["model"] = model_name(str(shared.get("model", "")))
     run = next((point.run for point in points if point.run), None)
@@ -165,32 +164,22 @@ def differences(sweeps: Mapping[str, Swept]) -> Iterator[str]:
     """Yield a sentence about the workload, the hardware and vLLM, each where the sweeps do not have the same."""
     work = {name: [workload_of(point.asked) for point in swept.points] for name, swept in sweeps.items()}
     settings = dict.fromkeys(setting for found in work.values() for each in found for setting in each)
-    unlike = [
-        words
+    values = {
+        setting: {name: sorted({setting_words(each.get(setting)) for each in found}) for name, found in work.items()}
         for setting in settings
-        if (
-            words := by_value(
-                {
-                    name: sorted({setting_words(each.get(setting)) for each in found})
-                    for name, found in work.items()
-                    if found
-                },
-                setting,
-            )
-        )
-    ]
-    if unlike:
+    }
+    if unlike := [words for setting, found in values.items() if (words := by_value(found, setting))]:
         yield f"The sweeps do not have the same workload, which may be the cause of what differs: {'; '.join(unlike)}."
     for what, value in ((HARDWARE, hardware_name), (VLLM, lambda facts: str(facts["versions"]["vllm"]))):
         used = {name: sorted({value(run.facts) for run in swept.runs} - {""}) for name, swept in sweeps.items()}
-        if words := by_value({name: found for name, found in used.items() if found}, ""):
+        if words := by_value(used, ""):
             yield f"The sweeps were not measured on the same {what}: {words}."
 
 
 def workload_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is asked of a point, without its load and what follows from it."""
-    work = asked.get("workload", asked)
-    return {name: value for name, value in flat(work).items() if name not in NOT_OF_THE_WORKLOAD}
+    work, ignored = asked.get("workload", asked), NOT_THE_WORK | {"model", "engine"}
+    return {name: value for name, value in flat(work).items() if name not in ignored}
 
 
 def setting_words(value: Any) -> str:
@@ -198,10 +187,8 @@ def setting_words(value: Any) -> str:
 
 
 def by_value(values: Mapping[str, Sequence[str]], setting: str) -> str:
-    """Say which sweeps have which values; empty if all have the same."""
-    owners: dict[tuple[str, ...], list[str]] = {}
-    for name, found in values.items():
-        owners.setdefault(tuple(found), []).append(name)
+    """Say which sweeps have which values; empty if all that have any have the same."""
+    owners = grouped((name for name, found in values.items() if found), lambda name: tuple(values[name]))
     if len(owners) < 2:
         return ""
     parts = (f"{' and '.join(found)} in {', '.join(names)}" for found, names in owners.items())

@@ -9,20 +9,26 @@ import itertools
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pyarrow as pa
 
+from engine_probe.analysis.compare.changes import METRICS
+from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.compare.probe_cost import ProbeCost, Timed, probe_cost
 from engine_probe.analysis.curve.curve_settings import curve_settings, differing, flat
+from engine_probe.analysis.curve.held_load import HELD_RATE
+from engine_probe.analysis.curve.levels import held_rate
 from engine_probe.analysis.run.slo import Slo
 from engine_probe.errors import InputError, reason_of
 from engine_probe.files.config_file import RESULT_FILE
 from engine_probe.files.safe_read import read_json
 from engine_probe.notebook_view import NotebookView
-from engine_probe.recordings.curve import points_by_curve
+from engine_probe.recordings.curve import curves, points_by_curve
 from engine_probe.recordings.perplexity import TextPoint, open_text
 from engine_probe.recordings.run import Run
 from engine_probe.recordings.sweep_point import SweptPoint, alone, open_point, unprobed_lines
@@ -30,16 +36,6 @@ from engine_probe.workload.load import load_of
 
 if TYPE_CHECKING:
     import pandas
-    import pyarrow as pa
-from collections.abc import Sequence
-
-import pyarrow as pa
-
-from engine_probe.analysis.compare.changes import METRICS
-from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
-from engine_probe.analysis.curve.held_load import HELD_RATE
-from engine_probe.analysis.curve.levels import held_rate
-from engine_probe.recordings.curve import curves
 
 LONGEST_NAME = 200
 MOST_NAMED = 8  # points in a sentence

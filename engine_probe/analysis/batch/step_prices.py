@@ -172,7 +172,8 @@ def calibrated(samples: Sequence[StepSample], starts: Sequence[int] = ()) -> Ste
     without_one = [[*groups[:number], *groups[number + 1 :]] for number in range(len(groups))]
     left_out = [(fitted(others).prices, fitted_host(others).prices) for others in without_one]
     most = np.max([group.counts.max(axis=0) for group in groups], axis=0)
-    influence = influence_of_each(groups, fits)
+    # A row for each recording: how the fits' summed prices grow with the logarithm of its times.
+    influence: Reals = np.sum([fit.influence(list(map(len, groups))) for fit in fits], axis=0)
     own, of_starts = noise(groups, device, host, influence, start_of)
     return StepTimes(
         _priced(device, [prices for prices, _ in left_out], most),
@@ -185,13 +186,6 @@ def calibrated(samples: Sequence[StepSample], starts: Sequence[int] = ()) -> Ste
         start_of=tuple(start_of) if of_starts else (),
         influence=tuple(tuple(map(float, each)) for each in influence),
     )
-
-
-def influence_of_each(groups: Sequence[StepSample], fits: Sequence[PriceFit]) -> Reals:
-    """Return a row for each recording: how the fits' summed prices grow with the logarithm of its times."""
-    sizes = [len(group) for group in groups]
-    found: Reals = np.sum([fit.influence(sizes) for fit in fits], axis=0)
-    return found
 
 
 def pulls(counts: Reals, prices: Reals, influence: Reals) -> Reals:

@@ -15,6 +15,7 @@ Settings = Mapping[str, Any]
 NEVER = {"repeat", "label", "seed", "curve"}
 TWIN = "twin"  # of the engine: how it is predicted, and no setting of it
 LOAD_KEYS = {CONCURRENCY: "concurrency", USERS: "users", RATE: "request_rate"}
+NOT_THE_WORK = NEVER | set(LOAD_KEYS.values()) | {"num_prompts", "hold"}  # the load, and what follows from it
 UNIT = "load in"
 LENGTHS = ("input_len", "output_len")
 

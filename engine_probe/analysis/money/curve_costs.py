@@ -7,7 +7,7 @@ includes zero.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -126,7 +126,7 @@ def curve_costs(done: Sequence[LoadedWork], prices: Prices, unit: str = "", apar
     figures |= {metric.name: per_item(costs, metric, figures, apart) for metric in MONEY if metric.per}
     figures[PROFIT] = profits(costs, apart)
     levels = tuple(
-        LevelCosts(load, {name: over_loads[place] for name, over_loads in figures.items()}, mean_items(same))
+        LevelCosts(load, {name: of_levels[place] for name, of_levels in figures.items()}, mean_items(same))
         for place, (load, same) in enumerate(costs)
     )
     energies = [each.work.gpus.energy for each in done if isinstance(each.work.gpus.energy, Energy)]
@@ -197,7 +197,8 @@ def per_item(
             wide = math.hypot(rate.high / rate.mean - 1, (power.reach or 0.0) / power.mean if power else 0.0)
             found.append(Repeated(mean.mean, mean.count, mean.mean / (1 + wide), mean.mean * (1 + wide)))
             continue
-        standing = mean_of(metric.value(replace(each, prices=without_variable(each.prices))) for each in same)
+        parts = [metric.value(replace(each, prices=without_variable(each.prices))) or 0.0 for each in same]
+        standing = sum(parts) / len(parts)
         ends = [mean.mean + standing * (rate.mean / end - 1) for end in (rate.high, rate.low)]
         found.append(Repeated(mean.mean, mean.count, max(0.0, ends[0]), ends[1]))
     return found
@@ -206,12 +207,6 @@ def per_item(
 def without_variable(prices: Prices) -> Prices:
     """Return a list of the costs that are the same whatever is served, from which nothing is sold."""
     return msgspec.structs.replace(prices, variable=[], power=None, sold=Sold())
-
-
-def mean_of(values: Iterable[float | None]) -> float:
-    """Return the mean; nothing at all is 0."""
-    known = [value or 0.0 for value in values]
-    return sum(known) / len(known)
 
 
 def margin(costs: RunCosts) -> float | None:

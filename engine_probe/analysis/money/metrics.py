@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from engine_probe.analysis.money.run_costs import MILLION, RunCosts
 from engine_probe.analysis.money.user_habit import Habit
@@ -20,16 +21,7 @@ class MoneyMetric:
     per: Callable[[Work], float] | None = None  # what it is divided by, per second
 
 
-def output_tokens(work: Work) -> float:
-    return work.output_tokens_per_s
-
-
-def tokens(work: Work) -> float:
-    return work.tokens_per_s
-
-
-def requests(work: Work) -> float:
-    return work.requests_per_s
+OUTPUT_TOKENS, TOKENS, REQUESTS = map(attrgetter, ("output_tokens_per_s", "tokens_per_s", "requests_per_s"))
 
 
 def users(costs: RunCosts) -> float | None:
@@ -51,7 +43,7 @@ COST_PER_ITEM = (
         "{}",
         "cost per hour / output tokens of answered requests per hour x 1,000,000",
         lambda costs: costs.cost_of(costs.work.output_tokens_per_s, MILLION),
-        output_tokens,
+        OUTPUT_TOKENS,
     ),
     MoneyMetric(
         "cost_per_million_tokens",
@@ -59,7 +51,7 @@ COST_PER_ITEM = (
         "{}",
         "cost per hour / (prompt + output tokens of answered requests per hour) x 1,000,000",
         lambda costs: costs.cost_of(costs.work.tokens_per_s, MILLION),
-        tokens,
+        TOKENS,
     ),
     MoneyMetric(
         "cost_per_1000_requests",
@@ -67,7 +59,7 @@ COST_PER_ITEM = (
         "{}",
         "cost per hour / answered requests per hour x 1,000",
         lambda costs: costs.cost_of(costs.work.requests_per_s, 1000),
-        requests,
+        REQUESTS,
     ),
 )
 ENERGY = (
@@ -77,7 +69,7 @@ ENERGY = (
         "J",
         "mean power of the GPUs / output tokens of answered requests per s",
         lambda costs: costs.joules_per(costs.work.output_tokens_per_s),
-        output_tokens,
+        OUTPUT_TOKENS,
     ),
     MoneyMetric(
         "joules_per_token",
@@ -85,7 +77,7 @@ ENERGY = (
         "J",
         "mean power of the GPUs / (prompt + output tokens of answered requests per s)",
         lambda costs: costs.joules_per(costs.work.tokens_per_s),
-        tokens,
+        TOKENS,
     ),
     MoneyMetric(
         "joules_per_request",
@@ -93,7 +85,7 @@ ENERGY = (
         "J",
         "mean power of the GPUs / answered requests per s",
         lambda costs: costs.joules_per(costs.work.requests_per_s),
-        requests,
+        REQUESTS,
     ),
 )
 MONEY = (
@@ -104,7 +96,7 @@ MONEY = (
         "{}",
         "(cost - revenue from prompts) per hour / output tokens of answered requests per hour x 1,000,000",
         lambda costs: costs.break_even_price,
-        output_tokens,
+        OUTPUT_TOKENS,
     ),
     MoneyMetric(
         "cost_per_hour",

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.analysis.statistics.arrays import Integers
-from engine_probe.engine.parallelism import recorded_rank_count
+from engine_probe.engine.parallelism import DATA, recorded_rank_count
 
 COVERED = 0.9  # of the run must be sampled for a figure
 
@@ -76,7 +76,9 @@ def used_devices(facts: dict[str, Any], rows: pa.Table) -> list[int] | str:
     """Return the sampled GPUs that the engine's ranks run on, or why they cannot be told."""
     sampled = sorted(set(rows["device"].to_pylist()))
     ranks = [row["device"] for row in facts.get("memory", ())]
-    expected = expected_ranks(facts)
+    count = recorded_rank_count(facts)
+    # A recording has the ranks of one data-parallel replica.
+    expected = None if count is None else count // int(facts["engine"]["arguments"]["parallel_config"][DATA])
     if ranks and set(ranks) == {"cpu"}:
         return "the engine runs on the CPU"
     if ranks and "GPU-unknown" not in ranks and expected in (None, len(ranks)):
@@ -95,13 +97,6 @@ def used_devices(facts: dict[str, Any], rows: pa.Table) -> list[int] | str:
 def bare(uuid: str) -> str:
     """Return a UUID without what precedes it: torch says GPU- also of a MIG instance."""
     return uuid.partition("-")[2]
-
-
-def expected_ranks(facts: dict[str, Any]) -> int | None:
-    """Return how many ranks this recording has: those of one data-parallel replica. None if that is not recorded."""
-    if (count := recorded_rank_count(facts)) is None:
-        return None
-    return count // int(facts["engine"]["arguments"]["parallel_config"]["data_parallel_size"])
 
 
 def gpu_energy(device: int, rows: pa.Table, begin: int, end: int) -> GpuEnergy | str:

@@ -80,9 +80,8 @@ def summed(found: Sequence[Success]) -> Success:
 def failed_ids(answers: pa.Table) -> pa.Array:
     """Return vLLM's ids of the requests that failed or were aborted past their deadline."""
     rows = measured(answers)
-    return rows.filter(pc.is_in(rows["outcome"], pa.array([str(each) for each in FAILED])))[
-        "request_id"
-    ].combine_chunks()
+    failed = pc.is_in(rows["outcome"], pa.array([str(each) for each in FAILED]))
+    return rows.filter(failed)["request_id"].combine_chunks()
 
 
 def measured(answers: pa.Table) -> pa.Table:

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -170,25 +169,18 @@ def turns_of(
     rows: Sequence[Mapping[str, Any]], block: int | None, planned: Sequence[int | None]
 ) -> Iterator[TurnTimes]:
     """Yield the turns of a session from the rows of its requests, and from the ideal hits that the plan knew."""
-    ideals = [planned[0] if block else None]
-    pauses: list[int | None] = [None]
-    for number, (before, row) in enumerate(pairwise(rows), 1):
+    for number, (before, row, ideal) in enumerate(zip([None, *rows[:-1]], rows, planned, strict=True)):
+        if block and ideal is None and before and before["output_tokens"]:
+            ideal = (before["prompt_tokens"] + before["output_tokens"] - 1) // block * block
         arrived = row["arrival_ns"]
-        pauses.append(None if arrived is None else arrived - before["finished_ns"])
-        if block and planned[number] is not None:
-            ideals.append(planned[number])
-            continue
-        held = before["prompt_tokens"] + before["output_tokens"] - 1
-        ideals.append(held // block * block if block and before["output_tokens"] else None)
-    for number, (row, ideal, pause_ns) in enumerate(zip(rows, ideals, pauses, strict=True)):
         yield TurnTimes(
-            number,
-            row["arrival_ns"],
-            row["first_token_ns"],
-            row["finished_ns"],
-            row["prompt_tokens"],
-            row["cached_tokens"] or 0,
-            ideal,
-            pause_ns,
-            row["output_tokens"],
+            number=number,
+            arrival_ns=arrived,
+            first_token_ns=row["first_token_ns"],
+            finished_ns=row["finished_ns"],
+            prompt_tokens=row["prompt_tokens"],
+            cached_tokens=row["cached_tokens"] or 0,
+            ideal_tokens=ideal if block else None,
+            pause_ns=None if before is None or arrived is None else arrived - before["finished_ns"],
+            output_tokens=row["output_tokens"],
         )

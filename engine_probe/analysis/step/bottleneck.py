@@ -9,7 +9,7 @@ compute or by memory bandwidth. Of a predicted step the terms of its time are kn
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ LIMITS = (
 )
 NAMED_IDLE = 0.005  # less would read as 0 %
 NAMES = tuple(limit.name for limit in LIMITS)
-KV, SEQS, ACTIVE, BUDGET, WATERMARK, SLOTS, INTERVAL, PAUSE, ENCODER, DEFERRAL, UNKNOWN = range(11)
+KV, DEFERRAL, UNKNOWN = map(NAMES.index, ("KV blocks", "deferral", "unknown"))
 HOST, MODEL, COMPUTE, BANDWIDTH, PACE, WEIGHT_READING, KV_READING, LINKS = range(UNKNOWN + 1, len(LIMITS))
 WAITED_FOR = {limit.name: limit.waited_for for limit in LIMITS if limit.waited_for}
 AND = " + "
@@ -239,20 +239,8 @@ def refused(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, pre
     """Return a bit for each limit that requests waited for in a step; zero where nobody waited."""
     found = waiting(facts, iterations, requests, preemptions)
     bits = np.zeros(iterations.num_rows, dtype=np.int64)
-    for place, steps in (
-        (KV, found.kv_blocks),
-        (SEQS, found.max_num_seqs),
-        (ACTIVE, found.max_num_active_seqs),
-        (BUDGET, found.token_budget),
-        (WATERMARK, found.watermark),
-        (SLOTS, found.draft_slots),
-        (INTERVAL, found.prefill_interval),
-        (PAUSE, found.pause),
-        (ENCODER, found.encoder),
-        (DEFERRAL, found.deferral),
-        (UNKNOWN, found.unknown),
-    ):
-        bits |= steps.astype(np.int64) << place
+    for place, constraint in enumerate(fields(found)):  # LIMITS begin with the same, in the same order
+        bits |= getattr(found, constraint.name).astype(np.int64) << place
     return bits
 
 

@@ -104,18 +104,22 @@ def of_group(group: Integers, workers: pa.Table, seen: pa.Table, forward: str) -
     rows = seen.filter(pc.and_(pc.is_in(keys[0], keys[1]), pc.is_in(seen["rank"], pa.array(group, pa.int32()))))
     lengths = pc.list_value_length(rows["durations_ns"])
     for length in sorted(set(lengths.to_pylist()) - {0}):
-        alike = rows.filter(pc.equal(lengths, length))
-        counts = alike.group_by("iteration").aggregate([([], "count_all")])
-        whole = counts.filter(pc.equal(counts["count_all"], len(group)))["iteration"]
-        alike, forwards = (
-            table.filter(pc.and_(pc.is_in(table["iteration"], whole), pc.is_in(table["rank"], alike["rank"])))
-            for table in (alike, timed)
-        )
-        order = [("iteration", "ascending"), ("rank", "ascending")]
-        times = pc.list_flatten(alike.sort_by(order)["durations_ns"]).to_numpy()
-        if len(times):
-            values = forwards.sort_by(order)[forward].to_numpy()
-            yield values.reshape(-1, len(group)), times.reshape(-1, len(group), length)
+        alike = of_all_ranks(rows.filter(pc.equal(lengths, length)), len(group))
+        if alike.num_rows:
+            there = pc.and_(pc.is_in(timed["iteration"], alike["iteration"]), pc.is_in(timed["rank"], alike["rank"]))
+            forwards, times = in_order(timed.filter(there))[forward], pc.list_flatten(alike["durations_ns"])
+            yield forwards.to_numpy().reshape(-1, len(group)), times.to_numpy().reshape(-1, len(group), length)
+
+
+def of_all_ranks(rows: pa.Table, ranks: int) -> pa.Table:
+    """Return the rows of the steps that have one of every rank, in the order of steps and ranks."""
+    counts = rows.group_by("iteration").aggregate([([], "count_all")])
+    whole = counts.filter(pc.equal(counts["count_all"], ranks))["iteration"]
+    return in_order(rows.filter(pc.is_in(rows["iteration"], whole)))
+
+
+def in_order(rows: pa.Table) -> pa.Table:
+    return rows.sort_by([("iteration", "ascending"), ("rank", "ascending")])
 
 
 def rank_waits(group: list[int], found: list[tuple[Integers, Integers]]) -> Iterator[RankWait]:

@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.analysis.statistics.correlated_mean import surely_positive
+from engine_probe.analysis.step.collectives import of_all_ranks
 
 WORST = 5
 
@@ -117,10 +119,10 @@ def kv_fragmentation(facts: dict[str, Any], iterations: pa.Table) -> float | Non
     blocks = iterations["kv_blocks_scheduled"].to_numpy() + iterations["kv_blocks_shared"].to_numpy()
     slots = blocks.astype(np.float64) * facts["kv"]["block_size_tokens"]
     live = iterations["kv_tokens_live"].to_numpy()
-    seconds = step_ns(iterations)
-    if not (slots * seconds).sum() or (live > slots).any():
+    ns = update_end_ns(iterations) - iterations["start_ns"].to_numpy()
+    if not (slots * ns).sum() or (live > slots).any():
         return None
-    return 1 - float((live * seconds).sum() / (slots * seconds).sum())
+    return 1 - float((live * ns).sum() / (slots * ns).sum())
 
 
 @dataclass(frozen=True)
@@ -147,12 +149,7 @@ def straggler(facts: dict[str, Any], workers: pa.Table) -> Straggler | None:
     on_device = workers["device_start_ns"].null_count == 0
     begins = workers["device_start_ns"] if on_device else workers["forward_start_ns"]
     timed = pa.table({"iteration": workers["iteration"], "rank": workers["rank"], "ns": begins})
-    timed = timed.filter(pc.is_valid(timed["ns"]))
-    counts = timed.group_by("iteration").aggregate([([], "count_all")])
-    whole = counts.filter(pc.equal(counts["count_all"], len(ranks)))["iteration"]
-    rows = timed.filter(pc.is_in(timed["iteration"], whole)).sort_by(
-        [("iteration", "ascending"), ("rank", "ascending")]
-    )
+    rows = of_all_ranks(timed.filter(pc.is_valid(timed["ns"])), len(ranks))
     if not rows.num_rows:
         return None
     begun = rows["ns"].to_numpy().reshape(-1, len(ranks))
@@ -163,7 +160,3 @@ def straggler(facts: dict[str, Any], workers: pa.Table) -> Straggler | None:
     worst, clock = int(counts.argmax()), "device" if on_device else "host"
     late = surely_positive((last == worst) - 1 / len(ranks))
     return Straggler(ranks[worst], int(counts[worst]) / len(begun), len(ranks), behind, clock, late)
-
-
-def step_ns(iterations: pa.Table) -> Any:
-    return sum(iterations[f"{name}_ns"].to_numpy() for name in ("schedule", "execute", "update"))

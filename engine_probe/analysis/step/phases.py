@@ -111,7 +111,7 @@ def phases_over_load(found: StepPhases) -> list[Load]:
     return loads
 
 
-LAUNCHED = 0.9
+LAUNCHED = 0.9  # of a forward's time on the device: launches that go on for longer may have held it up
 
 
 @dataclass(frozen=True)

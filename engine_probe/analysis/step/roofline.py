@@ -139,9 +139,9 @@ def why_not(facts: dict[str, Any], iterations: pa.Table, time: StepTime) -> str 
         return "this vLLM does not report the type of its KV cache"
     if arguments.get("speculative_config") or iterations["speculative_tokens"].to_numpy().any():
         return "with speculative decoding a second model runs too"
-    for name, what in ONE:
+    for name, reason in NOT_DERIVED:
         if (parallel.get(name) or 1) != 1:
-            return what
+            return reason
     if parallel.get("enable_expert_parallel") and any(rank["experts"] for rank in loaded):
         return "with expert parallelism it is not recorded which rank's experts were chosen"
     if len(loaded) != (parallel.get("tensor_parallel_size") or 1):
@@ -151,7 +151,7 @@ def why_not(facts: dict[str, Any], iterations: pa.Table, time: StepTime) -> str 
     return None
 
 
-ONE = (
+NOT_DERIVED = (  # sizes above one, and why work does not follow with them
     ("pipeline_parallel_size", "with pipeline parallelism the stages work on different steps at the same time"),
     ("data_parallel_size", "with data parallelism other engines share the devices"),
     ("decode_context_parallel_size", "with context parallelism ranks share out the tokens, not the heads"),

@@ -20,7 +20,7 @@ from engine_probe.record.schema import WaitingReason as Reason
 
 @dataclass(frozen=True, eq=False)
 class Waiting:
-    """Steps in which each constraint refused a request; a step can be in several."""
+    """Steps in which each constraint refused a request, in the order of `LIMITS`; a step can be in several."""
 
     kv_blocks: Flags
     max_num_seqs: Flags
