@@ -106,5 +106,4 @@ def of_tokens(times: StepTimes, computed: Reals) -> Reals:
     if not times.matrices:
         return np.zeros(len(computed))
     tokens, of_step = np.unique(computed, return_inverse=True)
-    found: Reals = np.array([interpolated(times.matrices, each) for each in tokens])[of_step]
-    return found
+    return np.array([interpolated(times.matrices, each) for each in tokens])[of_step]

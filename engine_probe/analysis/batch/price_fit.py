@@ -59,5 +59,4 @@ def _scaled_to_sums(prices: Reals, counts: Reals, ns: Reals) -> Reals:
     """Scale all prices by recorded over predicted time, with stalls cut."""
     predicted = counts @ prices
     total = predicted.sum()
-    found: Reals = prices * (np.minimum(ns, STALL * predicted).sum() / total) if total else prices
-    return found
+    return prices * (np.minimum(ns, STALL * predicted).sum() / total) if total else prices

@@ -56,5 +56,4 @@ def request_ns(iterations: pa.Table, prices: Mapping[str, Price]) -> Reals:
     """Return the time of requests in the gap before each step; zero before steps that follow idle time."""
     each = np.array([prices[name].ns if name in prices else 0.0 for name in REQUEST_TERMS])
     spent = np.minimum(counts(iterations) @ each, iterations["gap_ns"].to_numpy())
-    found: Reals = np.where(idle_gaps(iterations) | (np.arange(len(spent)) == 0), 0.0, spent)
-    return found
+    return np.where(idle_gaps(iterations) | (np.arange(len(spent)) == 0), 0.0, spent)

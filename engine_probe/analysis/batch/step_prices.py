@@ -66,8 +66,7 @@ class StepSample:
 
     @property
     def with_prompts(self) -> Flags:
-        found: Flags = self.counts[:, PROMPT_TOKENS] > 0
-        return found
+        return self.counts[:, PROMPT_TOKENS] > 0
 
     def stretches(self, number: int) -> list[StepSample]:
         parts = np.array_split(np.arange(len(self)), number)
@@ -253,8 +252,7 @@ def _fitted(samples: Sequence[StepSample], ns: Reals) -> PriceFit:
 def predicted_ns(sample: StepSample, device: Reals, host: Reals) -> Reals:
     """Return the times that prices predict for steps: the sum of both parts, or the longer one if they overlap."""
     parts = sample.counts @ device, sample.counts @ host
-    found: Reals = np.maximum(*parts) if sample.overlaps else parts[0] + parts[1]
-    return found
+    return np.maximum(*parts) if sample.overlaps else parts[0] + parts[1]
 
 
 def scatter(groups: Sequence[StepSample], device: Reals, host: Reals) -> dict[str, tuple[float, ...]]:

@@ -176,5 +176,4 @@ def null_strengths(count: int) -> Reals:
     rows = np.random.default_rng(SEED).standard_normal((SIMULATED, count))
     at_once = max(1, CELLS // len(pairs(count)[0]))
     parts = [differences(rows[at : at + at_once]).max(axis=1) for at in range(0, SIMULATED, at_once)]
-    largest: Reals = np.concatenate(parts)
-    return largest
+    return np.concatenate(parts)

@@ -172,8 +172,7 @@ def of_requests(strains: Reals, rows: Integers) -> Reals:
     np.fmax.at(most, rows, strains)
     unknown = np.zeros(len(strains), dtype=bool)
     unknown[rows[np.isnan(strains)]] = True
-    found: Reals = np.where(unknown & (most <= 1), np.nan, most)[np.unique(rows)]
-    return found
+    return np.where(unknown & (most <= 1), np.nan, most)[np.unique(rows)]
 
 
 def not_exceeded(strains: Reals, percent: float) -> float | None:
@@ -207,8 +206,7 @@ def strains(requests: pa.Table, slo: Slo) -> Reals:
             least = np.fmax(least, reached / NS_PER_MS / limit_ms)
         most = np.maximum(most, values / NS_PER_MS / limit_ms)
     broken_off = np.where(aborted & ~(least > 1), np.nan, np.inf)
-    found: Reals = np.where(whole, most, broken_off)
-    return found
+    return np.where(whole, most, broken_off)
 
 
 def as_numpy(values: pa.ChunkedArray) -> npt.NDArray[Any]:

@@ -44,8 +44,7 @@ def thinned(seconds: Reals, columns: dict[str, npt.NDArray[Any]], points: int) -
 def extremes(buckets: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return minimum and maximum of each row, in the order in which they occurred."""
     pairs = np.sort(np.column_stack([buckets.argmin(axis=1), buckets.argmax(axis=1)]), axis=1)
-    found: npt.NDArray[Any] = np.take_along_axis(buckets, pairs, axis=1).ravel()
-    return found
+    return np.take_along_axis(buckets, pairs, axis=1).ravel()
 
 
 @dataclass(frozen=True, eq=False)

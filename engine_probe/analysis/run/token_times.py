@@ -98,5 +98,4 @@ def apart(begins: Integers, lengths: Integers, span: TimeSpan | None) -> Flags:
     """Return which times do not touch a span."""
     if span is None:
         return np.ones(len(begins), dtype=bool)
-    found: Flags = (begins >= span[1]) | (begins + lengths <= span[0])
-    return found
+    return (begins >= span[1]) | (begins + lengths <= span[0])

@@ -87,8 +87,7 @@ def shuffled_p(strata: Sequence[Stratum], shuffles: int = SHUFFLES) -> float:
 def _drawn(exposures: Reals, count: int, shuffles: int, chance: np.random.Generator) -> Reals:
     """Return sums of exposures drawn without replacement, `count` at a time."""
     if count == 1:
-        single: Reals = exposures[chance.integers(len(exposures), size=shuffles)]
-        return single
+        return exposures[chance.integers(len(exposures), size=shuffles)]
     order = chance.random((shuffles, len(exposures))).argpartition(count - 1, axis=1)[:, :count]
     several: Reals = exposures[order].sum(axis=1)
     return several

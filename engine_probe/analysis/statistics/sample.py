@@ -69,17 +69,14 @@ class Sample:
         ranked = self._ranked(np.concatenate([below, np.minimum(below + 1, self.count - 1)]))
         low, high = ranked[: len(below)], ranked[len(below) :]
         share, distance = places - below, high - low
-        found: Reals = np.where(share < 0.5, low + distance * share, high - distance * (1 - share))  # as numpy rounds
-        return found
+        return np.where(share < 0.5, low + distance * share, high - distance * (1 - share))  # as numpy rounds
 
     def _ranked(self, ranks: Integers) -> Reals:
         """Return the values at these ranks, from 0, of the sorted sample."""
         if self.weights is None:
-            found: Reals = np.partition(self.values, ranks)[ranks]
-            return found
+            return np.partition(self.values, ranks)[ranks]
         order = np.argsort(self.values)
-        ranked: Reals = self.values[order][np.searchsorted(np.cumsum(self.weights[order]), ranks, side="right")]
-        return ranked
+        return self.values[order][np.searchsorted(np.cumsum(self.weights[order]), ranks, side="right")]
 
     def spread(self) -> float | None:
         """Return half the interquartile range, which single outliers do not move."""

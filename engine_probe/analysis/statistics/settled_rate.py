@@ -61,8 +61,7 @@ def rates(begin_ns: int, ends_ns: Integers, amounts: Integers, edges_ns: Reals) 
     """Return the amount per second between each edge and the next."""
     times = np.concatenate(([begin_ns], ends_ns)).astype(np.float64)
     came = np.interp(edges_ns, times, np.concatenate(([0], np.cumsum(amounts))).astype(np.float64))
-    found: Reals = np.diff(came) / np.diff(edges_ns) * 1e9
-    return found
+    return np.diff(came) / np.diff(edges_ns) * 1e9
 
 
 def warm_up_slots(slots: Reals) -> int | None:

@@ -151,8 +151,7 @@ def unseen_ns(iterations: pa.Table, requests: pa.Table, idle: Flags) -> Integers
     starts = iterations["start_ns"].to_numpy()
     last = np.r_[np.iinfo(np.int64).min, arrivals][np.searchsorted(arrivals, starts, side="right")]
     in_gap = idle & (last >= starts - iterations["gap_ns"].to_numpy())
-    found: Integers = np.where(in_gap, starts - np.where(in_gap, last, starts), 0)
-    return found
+    return np.where(in_gap, starts - np.where(in_gap, last, starts), 0)
 
 
 def late_workers(iterations: pa.Table, workers: pa.Table, stalled: Integers) -> dict[int, Cause]:

@@ -29,8 +29,7 @@ class LogProbs:
     @property
     def margins(self) -> Reals:
         """Return by how much each chosen token was more probable than the second-best; greedy decoding: never < 0."""
-        margins: Reals = self.chosen - self.second
-        return margins
+        return self.chosen - self.second
 
 
 @dataclass(frozen=True, eq=False)
