@@ -122,9 +122,9 @@ COLUMNS = ("waiting_requests", "deferred_requests", "running_requests", "schedul
 
 
 def next_needs(facts: dict[str, Any], iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) -> Needs:
-    """Return what the next request after each step needs; the need of the longest where none is admitted later."""
+    """Return what the next request after each step in which one waits needs; that of the longest if none comes in."""
     queue = admissions(iterations, requests, preemptions)
-    place = first_in_queue(queue, iterations.num_rows)
+    place = first_in_queue(queue, iterations["waiting_requests"].to_numpy() > 0)
     tokens = np.r_[queue.tokens, longest_request(facts, requests)][place]
     cached = np.r_[queue.cached_tokens, 0][place]
     scheduler = scheduler_settings(facts)
@@ -174,12 +174,15 @@ def admissions(iterations: pa.Table, requests: pa.Table, preemptions: pa.Table) 
     return Admissions(entered[order], left[order], tokens[order], cached[order])
 
 
-def first_in_queue(queue: Admissions, steps: int) -> Integers:
-    """Return for each step the next admission of a request that was in the queue then; the end if there is none."""
-    number = np.arange(steps)
+def first_in_queue(queue: Admissions, waits: Flags) -> Integers:
+    """Return for each step in which a request waits the next admission of one that was in the queue then.
+
+    The end if there is none. Of steps in which nobody waits it is any: to look for that would take long runs longest.
+    """
+    number = np.arange(len(waits))
     place = np.searchsorted(queue.left, number, side="right")
     entered = np.r_[queue.entered, 0]
-    late = np.flatnonzero(entered[place] > number)
+    late = np.flatnonzero(waits & (entered[place] > number))
     for _ in range(MOST_LATECOMERS):
         place[late] += 1
         late = late[entered[place[late]] > late]
