@@ -12,6 +12,7 @@ from engine_probe.errors import InputError
 from engine_probe.evaluation.money.price_list import with_prices_read
 from engine_probe.files import config_file
 from engine_probe.files.safe_read import read_toml
+from engine_probe.files.shipped import shipped_folder
 from engine_probe.sweep.argument_search.search_checks import check_search
 from engine_probe.sweep.definition import setting_checks
 from engine_probe.sweep.definition.axes import MODEL, check_axis
@@ -20,12 +21,6 @@ from engine_probe.sweep.definition.perplexity_points import check_quality
 from engine_probe.sweep.definition.sweep_file import SECTIONS, SweepFile, apart, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.text_format import suggestion
-
-
-def shipped_folder() -> Path:
-    """Return the folder of the shipped sweeps: in the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "shipped"
-    return inside if inside.is_dir() else Path(__file__).parents[3] / "sweeps"
 
 
 def shipped_sweeps() -> dict[str, Path]:

@@ -9,7 +9,7 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import Keys, check_numbers, convert
 from engine_probe.files.key_meaning import about
 from engine_probe.files.safe_read import read_toml
-from engine_probe.sweep.definition.loader import shipped_folder
+from engine_probe.files.shipped import shipped_folder
 from engine_probe.sweep.execution.folders import safe
 from engine_probe.text_format import suggestion
 

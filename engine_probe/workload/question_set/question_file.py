@@ -17,11 +17,12 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import convert
 from engine_probe.files.key_meaning import about
 from engine_probe.files.safe_read import read_json_lines, shown
+from engine_probe.files.shipped import shipped_folder
 from engine_probe.text_format import suggestion
 
 MOST_TURNS = 8
 KEYS = ("choice", "exact", "regex", "contains")
-SHIPPED = [Path(__file__).parents[2] / "sweep" / "shipped" / "data", Path(__file__).parents[3] / "sweeps" / "data"]
+DATA = "data"  # the folder of the shipped sets
 
 Texts = str | tuple[str, ...]
 
@@ -91,12 +92,12 @@ class PlacedQuestion(NamedTuple):
 
 
 def shipped_sets() -> list[str]:
-    return sorted({path.stem for folder in SHIPPED for path in folder.glob("*.jsonl")})
+    return sorted(path.stem for path in (shipped_folder() / DATA).glob("*.jsonl"))
 
 
 def find_question_set(name: str) -> Path:
     """Return the file of a question set named by its path or by a shipped name."""
-    for path in (Path(name).expanduser(), *(folder / f"{name}.jsonl" for folder in SHIPPED)):
+    for path in (Path(name).expanduser(), shipped_folder() / DATA / f"{name}.jsonl"):
         if path.is_file():
             return path
     known = shipped_sets()

@@ -10,6 +10,7 @@ import msgspec
 
 from engine_probe.errors import InputError
 from engine_probe.files.key_meaning import about
+from engine_probe.files.shipped import shipped_folder
 from engine_probe.workload.lengths import Positive
 from engine_probe.workload.prompts import Chances, Draft, Turn, random_tokens
 from engine_probe.workload.traces.burstgpt import read_burstgpt
@@ -17,7 +18,6 @@ from engine_probe.workload.traces.mooncake import read_mooncake, read_sessions
 from engine_probe.workload.traces.recorded import RecordedSession, TraceRequest
 from engine_probe.workload.traces.weka import read_weka
 
-SHIPPED = [Path(__file__).parents[2] / "sweep" / "shipped" / "traces", Path(__file__).parents[3] / "sweeps" / "traces"]
 TOKEN_BYTES = 8  # of a token id in a Python list
 SESSIONS, WEKA = "sessions", "weka"
 MOST_RECORDED_TURNS = 10_000  # of a session, before its file is read
@@ -49,8 +49,8 @@ class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
         """Return the file: the path itself, or that of a shipped trace of this name."""
         if Path(self.path).name != self.path:
             return Path(self.path)
-        shipped = (folder / f"{self.path}.jsonl" for folder in SHIPPED)
-        return next(filter(Path.is_file, shipped), Path(self.path))
+        shipped = shipped_folder() / "traces" / f"{self.path}.jsonl"
+        return shipped if shipped.is_file() else Path(self.path)
 
 
 def trace_drafts(trace: Trace, count: int | None, chances: Chances) -> tuple[list[Draft], list[str]]:

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from engine_probe.commands.sweep.cli import command
 from engine_probe.engine.cpu import cpu_binding
 from engine_probe.errors import InputError
-from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_folder, shipped_names
+from engine_probe.files.shipped import shipped_folder
+from engine_probe.sweep.definition.loader import find_sweep, read_sweep, shipped_names
 from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.setting_checks import check_requests
 from engine_probe.sweep.definition.sweep_file import points
