@@ -26,11 +26,10 @@ from engine_probe.workload.prompts import (
     shared_prefix_drafts,
 )
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions, question_drafts
-from engine_probe.workload.spec import Sampling, Workload
+from engine_probe.workload.spec import Sampling, Workload, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, trace_drafts
 
 SECOND_NS = 1_000_000_000
-WITHOUT_TOKENIZER = "holds text, but this model has no tokenizer: use prompts of token ids"
 MOST_SECONDS = 2**33  # 270 years, which fit 64 bits as nanoseconds
 MOST_HELD = 20_000  # sessions in memory; more of them are in a temporary file
 
@@ -136,11 +135,7 @@ class Size(NamedTuple):
 
 def make_plan(workload: Workload, encode: Encode | None = None, encode_chat: EncodeChat | None = None) -> Plan:
     """Make the plan; `encode` turns a dataset's text into token ids, `encode_chat` the conversations of questions."""
-    if isinstance(workload.prompts, Questions):
-        drafts = drafts_of_questions(workload, workload.prompts, encode_chat)
-    else:
-        drafts = drafts_of(workload, encode)
-    arrivals = workload.arrivals
+    drafts, arrivals = drafts_of(workload, encode, encode_chat), workload.arrivals
     loop = None
     if isinstance(arrivals, ClosedLoop):
         loop = Loop(arrivals.users, nanoseconds(arrivals.pace_seconds), nanoseconds(arrivals.spread_seconds))
@@ -199,54 +194,44 @@ def nanoseconds(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def drafts_of_questions(workload: Workload, questions: Questions, encode: EncodeChat | None) -> RequestDrafts:
-    """Draw the questions and the most tokens of their answers."""
-    if encode is None:
-        raise InputError(f"{questions.paths[0]} {WITHOUT_TOKENIZER}")
-    chances = Chances(workload.seed)
-    output = output_lengths(workload, chances)
-    assert output is not None
-    drafts = question_drafts(questions, workload.num_prompts, output, encode, chances.stream("questions"))
-    return RequestDrafts.made(drafts, output.notes("answers"))
-
-
-def output_lengths(workload: Workload, chances: Chances) -> Lengths | None:
-    """Return the lengths of answers. None where a file has them."""
-    length = workload.output_len
-    return None if length is None else Lengths(length, chances.stream("output lengths"))
-
-
-def drafts_of(workload: Workload, encode: Encode | None) -> RequestDrafts:
+def drafts_of(workload: Workload, encode: Encode | None, encode_chat: EncodeChat | None) -> RequestDrafts:
     """Draw the prompts and answer lengths."""
     prompts, count, chances = workload.prompts, workload.num_prompts, Chances(workload.seed)
-    if isinstance(prompts, Dataset):
-        if encode is None:
-            raise InputError(f"{prompts.path} {WITHOUT_TOKENIZER}")
-        output = output_lengths(workload, chances)
-        drafts, notes = dataset_drafts(prompts, count, output, encode, chances.stream("dataset"))
-        return RequestDrafts.made(drafts, notes + (output.notes("answers") if output else []))
+    if isinstance(prompts, Trace):
+        return RequestDrafts.made(*trace_drafts(prompts, count, chances))
     if isinstance(prompts, RandomPrompts | SharedPrefix | Conversations):
-        assert count is not None
-        assert workload.output_len is not None
-        drawing = Drawing(workload.seed, prompts.input_len, workload.output_len)
-        match prompts:
-            case RandomPrompts():
-                random = random_drafts(drawing, count)
-            case SharedPrefix():
-                random = shared_prefix_drafts(prompts, drawing, count)
-            case Conversations():
-                random = conversation_drafts(prompts, drawing, count)
-        return RequestDrafts(random, [0.0] * count, lambda: drawing.notes)
-    if isinstance(prompts, Texts):
-        if encode is None:
-            raise InputError(f"workload.prompts.texts {WITHOUT_TOKENIZER}")
-        output = output_lengths(workload, chances)
-        assert count is not None
-        assert output is not None
-        texts = list(text_drafts(prompts, count, output, encode, chances.stream("texts")))
-        return RequestDrafts.made(texts, output.notes("answers"))
-    assert isinstance(prompts, Trace)
-    return RequestDrafts.made(*trace_drafts(prompts, count, chances))
+        return synthetic_drafts(workload, prompts)
+    length, notes = workload.output_len, list[str]()
+    output = None if length is None else Lengths(length, chances.stream("output lengths"))
+    match prompts:
+        case Questions() if encode_chat is not None:
+            assert output is not None
+            drafts = question_drafts(prompts, count, output, encode_chat, chances.stream("questions"))
+        case Dataset() if encode is not None:
+            drafts, notes = dataset_drafts(prompts, count, output, encode, chances.stream("dataset"))
+        case Texts() if encode is not None:
+            assert count is not None
+            assert output is not None
+            drafts = list(text_drafts(prompts, count, output, encode, chances.stream("texts")))
+        case _:
+            place = next(iter(prompt_files(prompts)), "workload.prompts.texts")
+            raise InputError(f"{place} holds text, but this model has no tokenizer: use prompts of token ids")
+    return RequestDrafts.made(drafts, notes + (output.notes("answers") if output else []))
+
+
+def synthetic_drafts(workload: Workload, prompts: RandomPrompts | SharedPrefix | Conversations) -> RequestDrafts:
+    count = workload.num_prompts
+    assert count is not None
+    assert workload.output_len is not None
+    drawing = Drawing(workload.seed, prompts.input_len, workload.output_len)
+    match prompts:
+        case RandomPrompts():
+            drafts = random_drafts(drawing, count)
+        case SharedPrefix():
+            drafts = shared_prefix_drafts(prompts, drawing, count)
+        case Conversations():
+            drafts = conversation_drafts(prompts, drawing, count)
+    return RequestDrafts(drafts, [0.0] * count, lambda: drawing.notes)
 
 
 def sizes(plan: Plan) -> Iterator[Size]:

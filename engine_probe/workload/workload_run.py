@@ -11,7 +11,7 @@ from engine_probe.workload.dataset_file import Dataset, Encode, Texts
 from engine_probe.workload.driver import NO_STOP, Delivery, PlanOutcome, SteadyCheck, drive
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions
-from engine_probe.workload.request_plan import WITHOUT_TOKENIZER, Plan, Request, check_fits, make_plan
+from engine_probe.workload.request_plan import Plan, Request, check_fits, make_plan
 from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 
@@ -92,12 +92,10 @@ def questions_encoder(llm: Any, workload: Workload) -> EncodeChat | None:
 
 
 def encoder_of_texts(llm: Any, workload: Workload) -> Encode | None:
-    """Return the function that turns text into this model's token ids; None if the workload holds no text."""
+    """Return the function that turns text into this model's token ids; None without text or without a tokenizer."""
     prompts = workload.prompts
-    if not isinstance(prompts, Dataset | Texts):
+    if not isinstance(prompts, Dataset | Texts) or llm.llm_engine.model_config.skip_tokenizer_init:
         return None
-    if llm.llm_engine.model_config.skip_tokenizer_init:
-        raise InputError(f"{place_of(prompts)} {WITHOUT_TOKENIZER}")
     return text_encoder(llm.get_tokenizer(), prompts)
 
 
@@ -106,15 +104,11 @@ def text_encoder(tokenizer: Any, prompts: Dataset | Texts) -> Encode:
     has_template = bool(tokenizer.chat_template)
     if not prompts.chat or (isinstance(prompts, Texts) and not has_template):
         return lambda text: list(tokenizer.encode(text))
-    if not has_template:
-        raise InputError(f"{place_of(prompts)}: chat = true, but this model has no chat template: leave it out")
+    if isinstance(prompts, Dataset) and not has_template:
+        raise InputError(f"{prompts.path}: chat = true, but this model has no chat template: leave it out")
 
     def encode(text: str) -> list[int]:
         message = [{"role": "user", "content": text}]
         return list(tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False))
 
     return encode
-
-
-def place_of(prompts: Dataset | Texts) -> str:
-    return prompts.path if isinstance(prompts, Dataset) else "workload.prompts.texts"
