@@ -36,7 +36,7 @@ COLUMNS: tuple[str, ...] = tuple(name for name in SCHEMAS["telemetry"].names if 
 
 
 class Sampler:
-    """Samples between `start` and `stop`, or as a context manager."""
+    """Samples between `start` and `stop`."""
 
     def __init__(
         self,
@@ -62,13 +62,6 @@ class Sampler:
         self._thread: threading.Thread | None = None
         self.samples = self.missed = self.cpu_ns = 0
         self.failure: str | None = None
-
-    def __enter__(self) -> Sampler:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self, save: SaveFacts | None = None, ranks: Sequence[str] = ()) -> None:
         """Start the thread, given the UUIDs of the GPUs that the engine's ranks run on, as far as they are known.

@@ -389,9 +389,10 @@ def test_a_counter_that_went_back_is_no_rate() -> None:
 
 def test_without_a_gpu_there_are_rows_of_the_host_and_it_says_so() -> None:
     recorder = Recorder()
-    with Sampler(recorder, 0.001, load_nvml=lambda: (None, "Driver Not Loaded")) as sampler:
-        while sampler.samples < 3:
-            time.sleep(0.001)
+    sampler = Sampler(recorder, 0.001, load_nvml=lambda: (None, "Driver Not Loaded"))
+    sampler.start()
+    while sampler.samples < 3:
+        time.sleep(0.001)
     told = sampler.stop()
     assert {row[1] for row in recorder.telemetry} == {None}
     assert len(recorder.telemetry) == told["samples"]
@@ -439,8 +440,10 @@ def test_a_failing_sampler_ends_its_rows_and_keeps_why(caplog: pytest.LogCapture
     def load() -> Any:
         raise ZeroDivisionError("of the driver")
 
-    with caplog.at_level(logging.WARNING), Sampler(Recorder(), load_nvml=load) as sampler:
-        pass
+    sampler = Sampler(Recorder(), load_nvml=load)
+    with caplog.at_level(logging.WARNING):
+        sampler.start()
+        sampler.stop()
     assert "ZeroDivisionError: of the driver" in sampler.stop()["failure"]
     assert "everything else goes on" in caplog.text
 
@@ -488,8 +491,9 @@ def test_whoever_reads_the_run_is_told_that_telemetry_ended(tmp_path: Path) -> N
 
 def test_off_means_no_thread_and_no_row() -> None:
     recorder = Recorder()
-    with Sampler(recorder, False) as sampler:
-        assert sampler._thread is None
+    sampler = Sampler(recorder, False)
+    sampler.start()
+    assert sampler._thread is None
     assert sampler.stop()["period_seconds"] is None
     assert not recorder.telemetry
 
