@@ -170,9 +170,8 @@ def _put(arguments: dict[str, object], name: str, value: object, where: str) -> 
 
 def _source(file: str) -> ast.Module:
     """Return a file of the installed vLLM; an empty one if there is none."""
-    root = vllm_folder()
-    path = root / file if root else None
-    return ast.parse(path.read_text(encoding="utf-8") if path and path.is_file() else "")
+    path = (vllm_folder() or Path()) / file
+    return argument_types.parsed(path) if path.is_file() else ast.Module([], [])
 
 
 def _class(file: str, name: str) -> ast.ClassDef | None:
