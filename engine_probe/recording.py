@@ -125,8 +125,7 @@ class Recording:
 
     def _detach(self) -> dict[str, Any]:
         """Detach everything from the engine; return what `run.json` holds about it."""
-        not_asked = {"recorded": False, "reason": "they were not asked", "ranks": [], "failure": None}
-        facts: dict[str, Any] = {"close": {}, "workers": not_asked}
+        facts: dict[str, Any] = {"close": {}, "workers": step_rows.not_recorded("they were not asked")}
         with reported_to(self.fail):
             if self.pauses is not None:
                 self.pauses.detach()

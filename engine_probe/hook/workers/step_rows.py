@@ -64,9 +64,7 @@ class Pauses:
 class WorkerHook:
     """Hooks one worker. The worker's thread appends steps; a thread of the probe writes them."""
 
-    def __init__(
-        self, worker: Any, folder: Path, window: OperatorWindow | None = None, own_process: bool = False
-    ) -> None:
+    def __init__(self, worker: Any, folder: Path, window: OperatorWindow | None, own_process: bool) -> None:
         self.failure: str | None = None
         self._rank = int(getattr(worker, "rank", 0))
         self._stream = TableStream(folder, "workers", f"workers-{self._rank}")
@@ -305,7 +303,7 @@ def detach(worker: Any) -> dict[str, Any] | None:
 # ---- in the process of the engine core ----------------------------------------------------------------------
 
 
-def attach_all(executor: Any, folder: Path, window: OperatorWindow | None = None) -> str | None:
+def attach_all(executor: Any, folder: Path, window: OperatorWindow | None) -> str | None:
     """Attach to every worker; return the first reason why one was not attached, else None."""
     try:
         answers = ask_workers(executor, attach, str(folder), window and (window.steps, window.first), os.getpid())
@@ -316,14 +314,18 @@ def attach_all(executor: Any, folder: Path, window: OperatorWindow | None = None
 
 def detach_all(executor: Any, not_attached: str | None) -> dict[str, Any]:
     """Detach from every worker, even if only some were attached; return what `run.json` holds about them."""
-    facts: dict[str, Any] = {"recorded": False, "reason": not_attached, "ranks": [], "failure": None}
     try:
         ranks = [rank for rank in ask_workers(executor, detach) if rank]
     except WorkersSilentError as error:
-        return {**facts, "reason": not_attached or str(error), "failure": str(error)}
+        return not_recorded(not_attached or str(error), failure=str(error))
     except Exception as error:  # the workers may have crashed, and that recording matters most
-        return {**facts, "reason": not_attached or reason_of(error)}
+        return not_recorded(not_attached or reason_of(error))
     if not_attached is not None:
-        return facts
+        return not_recorded(not_attached)
     failure = next((rank["failure"] for rank in ranks if rank["failure"]), None)
-    return {**facts, "recorded": True, "ranks": ranks, "failure": failure}
+    return {"recorded": True, "reason": None, "ranks": ranks, "failure": failure}
+
+
+def not_recorded(reason: str, failure: str | None = None) -> dict[str, Any]:
+    """Return what `run.json` holds about workers of which there are no rows."""
+    return {"recorded": False, "reason": reason, "ranks": [], "failure": failure}
