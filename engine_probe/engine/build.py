@@ -47,8 +47,8 @@ def build_llm(
     """Start an engine in this process, where a probe reaches it, or with its core in another process.
 
     On the CPU build the KV pool's size is chosen by `need`, unless `spec` sets it, from this engine's part of the
-    memory if `engines_here` start at the same time. `say` gets messages about steps that
-    take longer than two seconds before vLLM starts to log, `note` those about what was chosen.
+    memory if `engines_here` start at the same time. `say` gets messages about steps of more than two seconds before
+    vLLM starts to log, `note` those about what was chosen.
     """
     check_stages(spec.arguments)
     arguments = llm_arguments(spec, say)

@@ -78,14 +78,6 @@ class RankMemory:
         return self.budget - (self.weights.size or 0.0)
 
     @property
-    def kv_bytes_per_token(self) -> float:
-        return self.layout.bytes_per_token
-
-    @property
-    def block_size(self) -> int:
-        return self.layout.block_size
-
-    @property
     def window(self) -> int | None:
         """Return the tokens of the sliding window of all layers. None if some keep something else."""
         return self.layout.groups[0].window if self.layout.is_alike else None
@@ -94,7 +86,7 @@ class RankMemory:
     def blocks(self) -> int:
         """Return the blocks of the KV pool; 0 if nothing is left for it."""
         if self.given_tokens is not None:
-            return self.given_tokens // self.block_size
+            return self.given_tokens // self.layout.block_size
         pool = self.left - (self.activations_and_workspace.size or 0.0)
         return max(0, int(pool / self.layout.bytes_per_block))
 
@@ -108,7 +100,7 @@ class RankMemory:
         if self.given_tokens is not None:
             return self.given_tokens
         if self.layout.is_alike:
-            return self.blocks * self.block_size
+            return self.blocks * self.layout.block_size
         return int(self.blocks / self.layout.blocks_of(self.longest, self.in_flight) * self.longest)
 
     def blocks_of(self, tokens: int) -> int:

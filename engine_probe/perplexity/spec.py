@@ -25,18 +25,14 @@ class Quality(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     windows: Annotated[
         Count | None, about("Maximum number of windows to score, from the beginning. Default: all.", 20)
     ] = None
-    # kept: the file as it is. joined: an empty line between all lines, as in published tables.
     lines: Annotated[
         Literal["kept", "joined"],
         about("joined puts an empty line between lines, as published WikiText-2 figures do.", "joined"),
     ] = "kept"
-    # tokenizer: as it encodes the whole text; window: every window begins with BOS; none: no window does.
     bos: Annotated[
         Literal["tokenizer", "window", "none"],
         about("Beginning token: as the tokenizer adds it to the whole text, before each window, or none.", "window"),
     ] = "tokenizer"
-
-    # words: as lm_eval's task wikitext; documents in rolling windows, every token predicted.
     per: Annotated[
         Literal["token", "word"],
         about(

@@ -94,7 +94,7 @@ def test_vllm_promises_room_for_one_request_of_the_longest_length() -> None:
     ],
 )
 def test_ranks_share_keys_and_values_by_heads_and_layers(ranks: dict[str, int], share: float) -> None:
-    assert memory(max_model_len=2048, **ranks).kv_bytes_per_token == 320 * 1024 * share
+    assert memory(max_model_len=2048, **ranks).layout.bytes_per_token == 320 * 1024 * share
 
 
 def test_a_request_holds_a_window_and_what_is_in_flight() -> None:
@@ -152,7 +152,7 @@ def test_every_rank_keeps_the_whole_latent_vector() -> None:
     )
     assert one is not None
     assert two is not None
-    assert one.kv_bytes_per_token == two.kv_bytes_per_token == 27 * (512 + 64) * 2
+    assert one.layout.bytes_per_token == two.layout.bytes_per_token == 27 * (512 + 64) * 2
     copied = 27 * 2048 * (512 + 64) * 2
     assert two.weights.size == pytest.approx(((one.weights.size or 0) - copied) / 2 + copied)
     assert "of which each holds 0.03185 billion whole" in two.weights.derivation

@@ -68,4 +68,4 @@ def pool(
         raise InputError(f"{name}: the memory of model_type {config.get('model_type')!r} is not known here")
     if memory.refusal:
         raise InputError(f"{name}: the engine cannot start: {memory.refusal}")
-    return {"block_size": memory.block_size, "num_gpu_blocks_override": memory.blocks + 1}  # vLLM's null block
+    return {"block_size": memory.layout.block_size, "num_gpu_blocks_override": memory.blocks + 1}  # vLLM's null block

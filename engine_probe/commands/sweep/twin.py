@@ -102,7 +102,7 @@ def device_twin(gpu: GpuMemory, points: Sequence[Point]) -> Twin:
     if plan.memory.refusal:
         raise InputError(f"--twin {gpu.name}: {spec.model} cannot start: {plan.memory.refusal}")
     tokens, requests = batch_limits(spec.arguments, gpu.name, gpu.memory_bytes)
-    block = plan.memory.block_size
+    block = plan.memory.layout.block_size
     limits = {
         "block_size": block,
         "num_gpu_blocks_override": plan.memory.blocks + 1,  # one more is vLLM's null block

@@ -24,7 +24,7 @@ def available_bytes(ranks: int = 1) -> int:
     vLLM binds each rank to the memory of one NUMA node, so no rank may take more than the fullest node has left.
     """
     shared = min([host_free_bytes(), *_left_in_groups()]) // ranks
-    return max(0, min([shared, *_left_on_nodes()]))
+    return max(0, min([shared, *map(_left_on, _own_nodes())]))
 
 
 class MemoryNode(NamedTuple):
@@ -36,11 +36,7 @@ class MemoryNode(NamedTuple):
 
 def memory_nodes() -> list[MemoryNode]:
     """Return the nodes on which this process may run; vLLM heeds the limit of the outermost control group alone."""
-    nodes = [
-        MemoryNode(found["MemTotal"], sum(found[name] for name in AVAILABLE_ON_A_NODE))
-        for found in _own_nodes()
-        if "MemTotal" in found
-    ]
+    nodes = [MemoryNode(found["MemTotal"], _left_on(found)) for found in _own_nodes() if "MemTotal" in found]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     nodes = nodes or [MemoryNode(pages, host_free_bytes())]
     for root, (limit, usage) in zip((CONTROL_GROUPS, CONTROL_GROUPS / "memory"), LIMIT_AND_USAGE, strict=True):
@@ -72,10 +68,8 @@ def _left_in_groups() -> Iterator[int]:
             group = group.parent
 
 
-def _left_on_nodes() -> Iterator[int]:
-    """Yield what is left on each NUMA node on which this process may run."""
-    for found in _own_nodes():
-        yield sum(found[name] for name in AVAILABLE_ON_A_NODE)
+def _left_on(node: dict[str, int]) -> int:
+    return sum(node[name] for name in AVAILABLE_ON_A_NODE)
 
 
 def _own_nodes() -> Iterator[dict[str, int]]:

@@ -16,11 +16,9 @@ from engine_probe.engine.models.built_model import BuiltModel
 from engine_probe.engine.models.geometry import BYTES, Config, Geometry, geometry
 from engine_probe.engine.models.kv_layout import KvGroup, KvLayout
 from engine_probe.engine.parallelism import SPLIT_WEIGHTS, parallel_size, rank_count, weight_shards
-from engine_probe.engine.twin.kernels.derived_times import ALL_REDUCES, captured_sizes, hidden_size
+from engine_probe.engine.twin.kernels.derived_times import ALL_REDUCES, OPERATIONS, captured_sizes, hidden_size
 from engine_probe.engine.twin.step_times import Price, Source, StepTimes
 from engine_probe.engine.twin.virtual_clock import SECOND_NS
-
-OPERATIONS = 2  # of each parameter for a token: a multiplication and an addition
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,7 @@ def capacity_plan(
         input_len=lengths[0],
         output_len=lengths[1],
         parameters=shape.parameters,
-        kv_bytes_per_token=memory.kv_bytes_per_token * shards,
+        kv_bytes_per_token=memory.layout.bytes_per_token * shards,
         layers_bytes=layers_bytes(shape, asked, arguments),
         vocabulary_bytes=vocabulary * hidden * width / tensor,
         reduced_bytes=ALL_REDUCES * shape.layers * hidden * width * 2 * (tensor - 1) / tensor,

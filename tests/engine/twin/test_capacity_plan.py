@@ -42,7 +42,7 @@ def test_a_second_gpu_halves_weights_and_kv_bytes_of_each() -> None:
     one, two = (plan("llama-3.1-8b", 80, max_model_len=8192, tensor_parallel_size=ranks) for ranks in (1, 2))
     assert two.gpus == 2
     assert two.memory.weights.size == pytest.approx((one.memory.weights.size or 0) / 2)
-    assert two.memory.kv_bytes_per_token == one.memory.kv_bytes_per_token / 2
+    assert two.memory.layout.bytes_per_token == one.memory.layout.bytes_per_token / 2
     assert two.kv_bytes_per_token == one.kv_bytes_per_token == 2 * 32 * 8 * 128 * 2
     assert two.kv_capacity_tokens > 2 * one.kv_capacity_tokens
 
