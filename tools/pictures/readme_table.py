@@ -26,8 +26,8 @@ def lines(swept: Swept) -> Iterator[str]:
     yield from (*table([titles[place] for place in places], rows, words=(len(places) - 1,)), "")
     facts = swept.runs[0].facts
     day = f"{datetime.fromtimestamp(facts['clock']['wall_ns'] / 1e9, UTC):%Y-%m-%d}"
-    minutes = measured_seconds(swept.runs) / 60
-    yield f"Measured on {day} in {minutes:.0f} minutes: {swept.runs[0].model_name}, {host_words(facts)}."
+    took = f"the points took {measured_seconds(swept.runs):.0f} s"
+    yield f"Measured on {day}: {swept.runs[0].model_name}, {host_words(facts)}; {took}."
 
 
 def main(words: list[str]) -> int:
