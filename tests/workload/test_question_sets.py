@@ -185,3 +185,20 @@ def test_a_model_that_cannot_chat_is_refused() -> None:
         chat_encoder(words, "set")
     with pytest.raises(InputError, match="this model has no tokenizer"):
         make_plan(Workload(Questions("english"), output_len=8, sampling=Sampling(ignore_eos=False)))
+
+
+def test_a_template_that_takes_no_second_turn_is_refused(tmp_path: Path) -> None:
+    """It may raise an error of its own, or leave out the answer that the next turn follows."""
+
+    class OnlyUsers(Words):
+        def apply_chat_template(self, said: list[dict[str, str]], tokenize: bool = True, **_: Any) -> Any:
+            return super().apply_chat_template([each for each in said if each["role"] == "user"], tokenize)
+
+    class Broken(Words):
+        def apply_chat_template(self, *_: Any, **__: Any) -> Any:
+            raise ValueError("roles must alternate")
+
+    work = Workload(Questions(write(tmp_path, TALK)), output_len=8, sampling=Sampling(ignore_eos=False))
+    for words, sentence in ((OnlyUsers(), "leaves out earlier answers"), (Broken(), "refuses a conversation")):
+        with pytest.raises(InputError, match=f"set: this model's chat template {sentence}"):
+            make_plan(work, encode_chat=chat_encoder(words, "set"))

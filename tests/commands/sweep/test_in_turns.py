@@ -111,6 +111,8 @@ def test_a_dry_run_says_how_often_each_is_measured() -> None:
         (("--against", "workload.concurrency=64"), "has no point in common with the sweep ('concurrency 1'"),
         (("--against", "smoke", "--against", NARROW), "name one sweep, or only settings"),
         (("--against", NARROW, "--out", "s3://bucket/x"), "the sweeps are written to this machine"),
+        (("--against", "saturation"), "--against searches for its loads, which differ each time"),
+        (("--against", "engine_arguments"), "--against searches for engine arguments"),
         (("--rounds", "4"), "--rounds 4 counts the sweeps of each side with --against"),
         (("--against", NARROW, "--out", "."), "already holds something"),
     ],

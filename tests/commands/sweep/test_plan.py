@@ -104,6 +104,7 @@ def test_a_page_has_the_chart(tmp_path: Path) -> None:
         ),
         (("--model", "llama-3.1-8b", "--device", "H100", "--kv-cache-dtype", "int3"), "in int3 is not known here"),
         ((*L40S, "--slo", "success:99"), "--slo success:99: a plan knows limits on ttft, tpot, e2el"),
+        ((*L40S, "--slo", ""), "--slo names no limit: write ttft:200 tpot:30"),
         ((*L40S, "--slo", "ttft:-1"), "--slo ttft:-1: -1 is not a limit"),
         ((*L40S, "--requests-per-second", 3), "--requests-per-second 3 chooses among GPUs: add --slo"),
         (

@@ -96,6 +96,11 @@ def test_devices_between_which_nothing_was_measured_are_refused() -> None:
         derived(report(), tensor_parallel_size=2)
 
 
+def test_stages_that_wait_for_one_another_are_refused() -> None:
+    with pytest.raises(InputError, match="pipeline parallelism cannot be derived: use tensor parallelism"):
+        derived(report(), pipeline_parallel_size=2)
+
+
 @pytest.mark.parametrize(
     ("missing", "words"), [("memory", "the bandwidth of its memory"), ("attention", "the attention of answers")]
 )

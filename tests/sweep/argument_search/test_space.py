@@ -43,6 +43,7 @@ def read(folder: Path, more: str) -> Any:
         ("[search.arguments.max_num_seq]\nlow = 1\nhigh = 4", "vLLM has no engine argument max_num_seq: did you mean"),
         ("[search.arguments.max_num_seqs]\nlow = 0\nhigh = 4", "max_num_seqs is 0: vLLM takes 1 or more"),
         ("[search.arguments.max_num_seqs]\nlow = 4\nhigh = 4", "high = 4 is not above low = 4"),
+        ("[search.arguments.max_num_seqs]\nlow = -1\nhigh = 4\nlog = true", "log needs a range above zero"),
         ("[search.arguments.max_num_seqs]\nlow = 4", "search.arguments.max_num_seqs: high is missing"),
         (
             "[search.arguments.max_num_seqs]\nlow = 4\nhigh = 8\nchoices = [1, 2]",

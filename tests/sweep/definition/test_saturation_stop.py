@@ -143,6 +143,10 @@ def test_where_it_is_steady_that_part_decides() -> None:
             AXES + '[stop.saturated]\naxis = "workload.concurency"\n',
             "not a load axis of this sweep: did you mean workload.con",
         ),
+        (
+            '[axes]\n"workload.sampling.stream" = [false, true]\n[stop.saturated]\naxis = "workload.sampling.stream"\n',
+            "the values of workload.sampling.stream are not numbers",
+        ),
         (AXES + "[stop.saturated]\nlevel = 2\n", "stop.saturated.level is not known: did you mean levels?"),
         ('[axes]\n"workload.concurrency" = [4, 1]\n[stop.saturated]\n', "ascending order, not [4, 1]"),
         (AXES + '[stop.saturated]\n[adaptive]\naxis = "workload.num_prompts"\nfrom = 1\nto = 2\n', "is for grids"),

@@ -63,6 +63,13 @@ def test_without_think_time_the_pause_is_what_the_recorded_answer_left_of_the_ti
     assert plan.sessions[0].requests[1].pause_ns == 100_000_000
 
 
+def test_a_json_file_that_holds_no_conversation_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text("[]")
+    with pytest.raises(InputError, match="holds no JSON object: give a conversation"):
+        make_plan(Workload(Trace(str(path), "weka")))
+
+
 def test_a_single_conversation_may_be_a_json_file(tmp_path: Path) -> None:
     path = tmp_path / "trace_0001.json"
     path.write_text(json.dumps(conversation("a", FIRST, SECOND), indent=1))

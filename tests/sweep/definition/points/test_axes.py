@@ -254,9 +254,15 @@ def test_a_variable_of_the_environment_is_an_axis(sweep: Any) -> None:
         ("PATH", "engine.environment: PATH is not a variable of an engine: their names begin with VLLM_, NCCL_"),
         ("vllm_use_v1", "engine.environment: vllm_use_v1 is not a variable of an engine"),
         ("VLLM_API_KEY", "VLLM_API_KEY would be written to the sweep's files: set it in the shell instead"),
+        ('VLLM_X="a\\u0000b"', "a variable cannot hold a null character"),
         ("VLLM_ENABLE_V1_MULTIPROCESSING", "is set by engine_probe, because the engine is recorded in its own process"),
     ],
 )
 def test_variables_that_are_not_an_engines_are_refused(sweep: Any, variable: str, sentence: str) -> None:
     with pytest.raises(InputError, match=re.escape(sentence)):
-        sweep("", f"engine.environment.{variable}=1")
+        sweep("", f"engine.environment.{variable}{'' if '=' in variable else '=1'}")
+
+
+def test_a_value_that_is_no_section_holds_no_other(sweep: Any) -> None:
+    with pytest.raises(InputError, match=r"engine\.model\.x: model is no section, so nothing inside it can be set"):
+        sweep("", "engine.model.x=1")
