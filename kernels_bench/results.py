@@ -14,6 +14,7 @@ Amount = Annotated[float, msgspec.Meta(gt=0, le=1e30)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e30)]
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Detail = dict[str, str | Whole | float]  # of a figure: sizes, shapes, how it was measured
 
 
 class Verdict(StrEnum):
@@ -83,7 +84,7 @@ class Figure(Struct, frozen=True):
     work: Count  # bytes or operations in one call; 0 if the figure is a time
     samples: Samples
     check: Check | None = None
-    detail: dict[str, str | Whole | float] = {}
+    detail: Detail = {}
     trials: tuple[Trial, ...] = ()
     measured_less: tuple[str, ...] = ()  # what was measured within the time budget, such as "3 of 6 sizes"
 

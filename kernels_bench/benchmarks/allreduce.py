@@ -10,7 +10,7 @@ import torch
 
 from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.memory_bandwidth import MIB
-from kernels_bench.results import INVALID, Check, Skipped
+from kernels_bench.results import INVALID, Check, Detail, Skipped
 from kernels_bench.timing.measure import Work, measure, rate
 from kernels_bench.timing.rank_group import Collective, RankGroup
 
@@ -44,7 +44,7 @@ def run(benches: tuple[Bench, ...]) -> Findings:
             check = Check(wrong == 0, "the sum", values, float(wrong))
             size = values * BF16_BYTES
             moved = 2 * (num_gpus - 1) * size // num_gpus
-            detail: dict[str, str | int | float] = {"cards": num_gpus, "buffer_bytes": size, "backend": backend}
+            detail: Detail = {"cards": num_gpus, "buffer_bytes": size, "backend": backend}
             detail["implementation"] = implementation(backend)
             yield rate("allreduce", name, "B/s", moved, samples, check, detail)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as functional
 
 from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.memory_bandwidth import MIB, caches_in_a_buffer, same
-from kernels_bench.results import INVALID, Check, Skipped
+from kernels_bench.results import INVALID, Check, Detail, Skipped
 from kernels_bench.timing.measure import Work, rate
 
 BLOCK, KV_HEADS, QUERIES_PER_HEAD, HEAD = 16, 8, 4, 128  # a layer of an 8B Llama in vLLM's blocks
@@ -45,7 +45,7 @@ def decode(bench: Bench, requests: int) -> Findings:
     samples = bench.measure("decode", Work((attend,), moved))
     attend()
     check = check_attention(*(tensor[:CHECKED_REQUESTS] for tensor in (queries, keys, values, results[0])))
-    detail: dict[str, str | int | float] = {"requests": requests, "context": CONTEXT, "kv_heads": KV_HEADS}
+    detail: Detail = {"requests": requests, "context": CONTEXT, "kv_heads": KV_HEADS}
     yield rate("attention", "decode", "B/s", moved, samples, check, detail)
 
 

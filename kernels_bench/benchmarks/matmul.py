@@ -24,7 +24,7 @@ from kernels_bench.benchmarks.number_formats import (
     operand_bytes,
     operands,
 )
-from kernels_bench.results import INVALID, Check, Figure, Skipped, Trial
+from kernels_bench.results import INVALID, Check, Detail, Figure, Skipped, Trial
 from kernels_bench.timing.measure import COLD_CACHES, Effort, OutOfTimeError, Work, brief, rate
 
 SQUARE = 8192
@@ -190,7 +190,7 @@ def decode(bench: Bench) -> Findings:
         turns = [operands(BF16, m, DECODE_N, DECODE_K, bench.torch_device) for _ in range(copies)]
         work = Work(tuple(data.multiply for data in turns), copies * moved)
         samples = bench.measure(name, work)
-        detail: dict[str, str | int | float] = {"m": m, "n": DECODE_N, "k": DECODE_K}
+        detail: Detail = {"m": m, "n": DECODE_N, "k": DECODE_K}
         detail["operations"] = 2 * m * DECODE_N * DECODE_K
         yield rate("gemm", name, "B/s", moved, samples, check_product(turns[-1]), detail)
 

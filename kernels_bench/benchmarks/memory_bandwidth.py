@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from kernels_bench.benchmarks.context import Bench, Findings
-from kernels_bench.results import INVALID, Check, Figure, Skipped, Trial
+from kernels_bench.results import INVALID, Check, Detail, Figure, Skipped, Trial
 from kernels_bench.timing.measure import COLD_CACHES, OutOfTimeError, Work, brief, rate
 
 MIB = 1 << 20
@@ -41,7 +41,7 @@ def run(bench: Bench) -> Findings:
     a, b, c = (bench.random(values) for _ in range(3))
     total = torch.empty((), device=bench.torch_device)
     picked = torch.randint(values, (min(COMPARED, values),), device=bench.torch_device)
-    detail: dict[str, str | int | float] = {"buffer_bytes": size}
+    detail: Detail = {"buffer_bytes": size}
 
     started_ns = bench.clock.now_ns()
     work = Work((lambda: a.copy_(b),), 2 * size)

@@ -15,7 +15,7 @@ from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.launch_latency import per_launch
 from kernels_bench.benchmarks.memory_bandwidth import MIB, same
 from kernels_bench.benchmarks.pcie import BothWays
-from kernels_bench.results import INVALID, Check, Skipped
+from kernels_bench.results import INVALID, Check, Detail, Skipped
 from kernels_bench.timing.clocks import ChainClock
 from kernels_bench.timing.measure import Call, Work, latency, rate
 from page_kit.plain_text import first_line
@@ -34,7 +34,7 @@ def run(source: Bench, target: Bench) -> Findings:
     if not size:
         yield Skipped("p2p", "one way", "no MiB is free on one of the two GPUs", verdict=INVALID)
         return
-    detail: dict[str, str | int | float] = {
+    detail: Detail = {
         "buffer_bytes": size,
         "direct": int(torch.cuda.can_device_access_peer(source.torch_device, target.torch_device)),
     }
@@ -69,7 +69,7 @@ def link_latency(source: Bench, chain: "_Chain") -> Findings:
     samples = replace(source, clock=clock).measure("latency", Work(calls, cold=False, graph=False))
     if not samples.median_ns:
         raise RuntimeError(f"{LONG} transfers in a row took no longer than {SHORT}")
-    detail: dict[str, str | int | float] = {"bytes": FEW_BYTES, "transfers": LONG - SHORT, "launched": launched}
+    detail: Detail = {"bytes": FEW_BYTES, "transfers": LONG - SHORT, "launched": launched}
     yield latency("p2p", "latency", per_launch(samples, LONG - SHORT), detail, chain.check())
 
 

@@ -7,7 +7,7 @@ import torch
 from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.memory_bandwidth import MIB, same
 from kernels_bench.devices.cpu import host_free_bytes
-from kernels_bench.results import INVALID, Check, Skipped
+from kernels_bench.results import INVALID, Check, Detail, Skipped
 from kernels_bench.timing.measure import Call, Work, rate
 
 WANTED_BYTES = 256 * MIB
@@ -24,7 +24,7 @@ def run(bench: Bench) -> Findings:
         reason = f"{size // MIB} MiB may be taken and {LEAST_BYTES // MIB} are needed: free some memory"
         yield Skipped("pcie", "host and device", reason, verdict=INVALID)
         return
-    detail: dict[str, str | int | float] = {"buffer_bytes": size}
+    detail: Detail = {"buffer_bytes": size}
     for kind in ("pinned", "pageable"):
         host, back = (_host_buffer(size, kind == "pinned") for _ in range(2))
         device = torch.empty(size, dtype=torch.uint8, device=bench.torch_device)

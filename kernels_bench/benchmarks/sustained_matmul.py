@@ -6,7 +6,7 @@ The samples hold the rate over time, round by round; the report's curve holds po
 from kernels_bench.benchmarks.context import Bench, Findings
 from kernels_bench.benchmarks.matmul import SQUARE, check_product, cpu_side
 from kernels_bench.benchmarks.number_formats import PRECISIONS, matmul_setting, operand_bytes, operands
-from kernels_bench.results import INVALID, Samples, Skipped
+from kernels_bench.results import INVALID, Detail, Samples, Skipped
 from kernels_bench.timing.measure import Call, agree, centre, rate
 
 QUICK_S, FULL_S = 5.0, 60.0
@@ -33,7 +33,7 @@ def run(bench: Bench) -> Findings:
     last = rounds[len(rounds) // 2 :]
     median_ns, iqr_ns = centre(last)
     samples = Samples(tuple(rounds), 1, 0, True, agree(last, bench.effort.tolerance), median_ns, iqr_ns)
-    detail: dict[str, str | int | float] = {"m": side, "n": side, "k": side}
+    detail: Detail = {"m": side, "n": side, "k": side}
     detail["first_round_over_last"] = centre(rounds[:1])[0] / centre(rounds[-1:])[0]
     yield rate("sustained", name, precision.unit, 2 * side**3, samples, check_product(data), detail)
 

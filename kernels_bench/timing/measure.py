@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kernels_bench.results import Check, Figure, Samples, Unit
+from kernels_bench.results import Check, Detail, Figure, Samples, Unit
 
 Call = Callable[[], object]
 
@@ -129,7 +129,7 @@ def rate(
     work: int,
     samples: Samples,
     check: Check | None = None,
-    detail: dict[str, str | int | float] | None = None,
+    detail: Detail | None = None,
 ) -> Figure:
     """Make the figure of a rate: work divided by the median time of a call."""
     return Figure(test, name, unit, work / samples.median_ns * 1e9, work, samples, check, detail or {})
@@ -139,7 +139,7 @@ def latency(
     test: str,
     name: str,
     samples: Samples,
-    detail: dict[str, str | int | float] | None = None,
+    detail: Detail | None = None,
     check: Check | None = None,
 ) -> Figure:
     return Figure(test, name, "ns", samples.median_ns, 0, samples, check, detail or {})
