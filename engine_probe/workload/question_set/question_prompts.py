@@ -51,7 +51,7 @@ class Questions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """
 
     path: Annotated[
-        str | tuple[str, ...],
+        str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)],
         about(
             "A JSON Lines file, or a shipped set (english, explanations, french, malay); a list for several.",
             ["english"],
