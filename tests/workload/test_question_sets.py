@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine_probe.errors import InputError
@@ -150,6 +151,7 @@ def test_fewer_prompts_are_the_beginning_of_more() -> None:
         ({**LINE, "answer": {"regex": r"(\w)\1"}}, "which RE2 does not take"),
         ({**LINE, "answer": {"contains": []}}, "answer.contains is ()"),
         ({**LINE, "answer": {"exact": "?"}}, "answer.exact is '?': give words or numbers"),
+        ({**LINE, "answer": {"exact": []}}, "answer.exact is (): give words or numbers"),
         ({**LINE, "eval": "exam"}, 'eval is "exam", expected answer or teaching'),
         ({**TALK, "question": "And?"}, "turns is given beside question"),
         ({**TALK, "turns": TALK["turns"] * 5}, "turns has 10 questions"),
@@ -169,6 +171,11 @@ def test_a_set_that_is_not_there_is_refused_with_the_shipped_ones(tmp_path: Path
         read_question_sets(["frensh"])
     with pytest.raises(InputError, match="holds no question"):
         read_question_sets([write(tmp_path)])
+
+
+def test_no_set_at_all_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="length >= 1"):
+        msgspec.convert({"kind": "questions", "path": []}, Questions)
 
 
 def test_answers_beyond_their_end_are_refused() -> None:

@@ -179,9 +179,8 @@ def check_asked(asked: AskedQuestion, place: str) -> None:
             raise InputError(f"{place}answer.choice is {shown(letter)}: give {known}")
     if (pattern := asked.answer.regex) is not None:
         check_pattern(pattern, f"{place}answer.regex")
-    if (asked.answer.exact or asked.answer.contains) is not None and not all(
-        any(map(str.isalnum, text)) for text in asked.answer.texts or ("",)
-    ):
+    is_of_words = all(any(map(str.isalnum, text)) for text in asked.answer.texts or ("",))
+    if given[0] in ("exact", "contains") and not is_of_words:
         raise InputError(f"{place}answer.{given[0]} is {shown(getattr(asked.answer, given[0]))}: give words or numbers")
 
 
