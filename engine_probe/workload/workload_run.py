@@ -33,7 +33,6 @@ def sampling_parameters(plan: Plan, seeded: bool = True, logprobs: bool = False)
     sampling = plan.sampling
     kind = RequestOutputKind.DELTA if sampling.stream else RequestOutputKind.FINAL_ONLY
 
-    @cache
     def parameters(output_len: int, seed: int | None) -> Any:
         return SamplingParams(
             max_tokens=output_len,
@@ -47,7 +46,8 @@ def sampling_parameters(plan: Plan, seeded: bool = True, logprobs: bool = False)
         )
 
     if not sampling.temperature or not seeded:
-        return lambda request: parameters(request.output_len, None)
+        shared = cache(parameters)
+        return lambda request: shared(request.output_len, None)
     return lambda request: parameters(request.output_len, crc32(f"{plan.seed}/{request.id}".encode()))
 
 

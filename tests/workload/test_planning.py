@@ -7,7 +7,9 @@ import statistics
 import subprocess
 import sys
 import tomllib
+import weakref
 from itertools import pairwise
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from engine_probe.workload.lengths import Geometric, Length, Lognormal, Normal, 
 from engine_probe.workload.prompts import Chances, Conversations, Drawing, RandomPrompts, SharedPrefix, random_drafts
 from engine_probe.workload.request_plan import Plan, array_header, check_fits, make_plan, sizes
 from engine_probe.workload.spec import Sampling, Workload
+from engine_probe.workload.workload_run import sampling_parameters
 from tests.support.values import values
 
 DESCRIPTION = Workload(
@@ -245,3 +248,17 @@ def test_a_sweep_file_says_it_so() -> None:
     described = msgspec.convert(tomllib.loads(text), Workload)
     prefixed = SharedPrefix(prefix_len=20, input_len=30, num_prefixes=3, share=0.7)
     assert described == msgspec.structs.replace(DESCRIPTION, prompts=prefixed, sampling=Sampling(0.7, stream=True))
+
+
+def test_parameters_with_seeds_of_their_own_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = type("SamplingParams", (), {"__init__": lambda self, **given: vars(self).update(given)})
+    kinds = SimpleNamespace(RequestOutputKind=SimpleNamespace(DELTA=1, FINAL_ONLY=2))
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=made))
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", kinds)
+    plan = make_plan(Workload(RandomPrompts(4), output_len=2, num_prompts=2, sampling=Sampling(temperature=1.0)))
+    first, second = (session.requests[0] for session in plan.sessions)
+    drawn, shared = sampling_parameters(plan), sampling_parameters(plan, seeded=False)
+    assert drawn(first).seed != drawn(second).seed
+    assert shared(first) is shared(second)
+    kept = weakref.ref(drawn(first))
+    assert kept() is None
