@@ -117,7 +117,8 @@ class RankMemory:
     @property
     def refusal(self) -> str | None:
         """Say with its figures why such an engine cannot start. None if nothing speaks against it."""
-        weights, workspace, request = (term.size or 0.0 for term in (self.weights, self.terms[1], self.kv))
+        terms = self.weights, self.activations_and_workspace, self.kv
+        weights, workspace, request = (term.size or 0.0 for term in terms)
         of_it = f"{self.budget / GIB:.1f} GiB ({self.share:g} of {self.device_bytes / GIB:.1f}, {self.device})"
         if weights > self.budget:
             return (
