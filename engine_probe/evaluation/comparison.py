@@ -135,8 +135,10 @@ class Comparison(NotebookView):
                 changed.append((together, change))
                 answers.append(gate.judge(change))
             for (pair, change), judged in zip(changed, answers, strict=True):
-                told = f"{percent(change)} {self.why(judged, change)}" if gate.limit is None else after(judged, change)
-                yield GateResult(gate, pair, pair.name, judged.answer, told, judged.p)
+                reason = (
+                    f"{percent(change)} {self.why(judged, change)}" if gate.limit is None else after(judged, change)
+                )
+                yield GateResult(gate, pair, pair.name, judged.answer, reason, judged.p)
 
     def held_rates(self, gate: Gate) -> Iterator[GateResult]:
         """Yield whether each point's success rate is within a bound, and that of all points together."""

@@ -187,8 +187,8 @@ def level(load: float, runs: Sequence[ComparedRun]) -> LevelIntegrity:
 def preempted(requests: pa.Table, compared: HeldToReference) -> int:
     """Return how many of the compared requests were preempted."""
     ids = {each.request_id for each in compared.comparisons}
-    told = zip(requests["request_id"].to_pylist(), requests["preemptions"].to_pylist(), strict=True)
-    return sum(count > 0 for request_id, count in told if request_id in ids)
+    counts = zip(requests["request_id"].to_pylist(), requests["preemptions"].to_pylist(), strict=True)
+    return sum(count > 0 for request_id, count in counts if request_id in ids)
 
 
 def changes(points: Sequence[SweptPoint], runs: Sequence[ComparedRun]) -> Iterator[ChangedAnswer]:

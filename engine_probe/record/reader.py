@@ -144,7 +144,7 @@ def read_collectives(folder: Path, facts: dict[str, Any]) -> pa.Table:
 
 def _profiled(folder: Path, table: str, facts: dict[str, Any], count: str) -> pa.Table:
     profiled = {rank["rank"]: rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())}
-    expected = {rank: told[count] for rank, told in profiled.items() if told is not None}
+    expected = {rank: window[count] for rank, window in profiled.items() if window is not None}
     return pa.concat_tables(_rank_tables(folder, table, facts, expected).values())
 
 

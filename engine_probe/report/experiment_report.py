@@ -60,8 +60,8 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
         *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
         *([settings_section(runs, LOADS)] if runs else []),
     )
-    told = [curve for curve in curves if curve.worth_words or not growth.sentences]
-    verdict = experiment_verdict(experiment, curves, runs, lambda: with_published(throughput_charts(curves)), told)
+    notable = [curve for curve in curves if curve.worth_words or not growth.sentences]
+    verdict = experiment_verdict(experiment, curves, runs, lambda: with_published(throughput_charts(curves)), notable)
     verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     verdict = with_prediction(verdict, swept.runs)
     return Document(document_title(experiment.title, swept.runs), experiment_origin(experiment), verdict, sections)

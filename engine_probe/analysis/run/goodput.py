@@ -138,8 +138,8 @@ def goodput(
     undecided = len(all_strains) - len(judged)
     kept, strain = int((judged <= 1).sum()), not_exceeded(judged, slo.percentile)
     whole = tuple(whole_limit(name, limit, costs) for name, limit in slo.whole_limits.items())
-    told = msgspec.structs.replace(slo, prices=None)
-    return Goodput(told, kept, len(judged), undecided, seconds, strain, success({}, requests, answers), whole)
+    limits = msgspec.structs.replace(slo, prices=None)
+    return Goodput(limits, kept, len(judged), undecided, seconds, strain, success({}, requests, answers), whole)
 
 
 def whole_limit(name: str, limit: float, costs: RunCosts | None) -> WholeLimit:

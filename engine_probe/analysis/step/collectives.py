@@ -150,10 +150,10 @@ def on_device(facts: dict[str, Any], workers: pa.Table, slices: pa.Table) -> pa.
 
     A kernel belongs to the forward in which its middle lies. A rank whose slices were not all kept is left out.
     """
-    told = {rank["rank"]: rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())}
+    windows = {rank["rank"]: rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())}
     kernels = slices.filter(pc.and_(pc.equal(slices["kind"], COLLECTIVE), pc.equal(slices["place"], DEVICE)))
     rows: dict[str, list[Any]] = {"iteration": [], "rank": [], "durations_ns": []}
-    for rank in (number for number, window in told.items() if window and not window["slices_left_out"]):
+    for rank in (number for number, window in windows.items() if window and not window["slices_left_out"]):
         mine = kernels.filter(pc.equal(kernels["rank"], rank)).sort_by("start_ns")
         timed = workers.filter(pc.and_(pc.equal(workers["rank"], rank), pc.is_valid(workers["device_start_ns"])))
         begins, lengths = timed["device_start_ns"].to_numpy(), timed["device_ns"].to_numpy()

@@ -26,12 +26,12 @@ def profiled_span(facts: dict[str, Any], iterations: pa.Table) -> TimeSpan | Non
     """
     if not (window := facts.get("operators")) or not iterations.num_rows:
         return None
-    told = [rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())]
-    spans = [(rank["began_ns"], rank["ended_ns"]) for rank in told if rank and rank["ended_ns"]]
+    windows = [rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())]
+    spans = [(rank["began_ns"], rank["ended_ns"]) for rank in windows if rank and rank["ended_ns"]]
     if spans:
         return min(begin for begin, _ in spans), max(end for _, end in spans)
     first, last = window["first"], min(window["first"] + window["steps"], iterations.num_rows) - 1
-    if told or first > last:
+    if windows or first > last:
         return None
     return iterations["start_ns"][first].as_py(), int(update_end_ns(iterations)[last])
 

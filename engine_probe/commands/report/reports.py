@@ -173,7 +173,7 @@ def report_run(folder: Path, asked: ReportOptions) -> Made:
 
 
 def report_sweep(folder: Path, asked: ReportOptions) -> Made:
-    """Return the report of a sweep; its code is 1 where a point that was watched has no whole recording."""
+    """Return the report of a sweep; its code is 1 where a point that ran with the probe has no whole recording."""
     reference = asked.published()
     swept = open_sweep(folder, asked.slo)
     scores = None if asked.scores is None else read_scores(asked.scores, {point.id for point in swept.points})

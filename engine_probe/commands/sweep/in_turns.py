@@ -40,7 +40,7 @@ def measure_in_turns(sides: Sequence[SweepFile], rounds: int, place: Path, measu
 
 
 def in_order(rounds: int) -> Iterator[str]:
-    """Yield the side to measure: before, after, after, before and so on, so that a steady drift favours neither."""
+    """Yield the side to measure: before, after, after, before and so on, so that a drift favours neither."""
     for number in range(rounds):
         yield from reversed(SIDES) if number % 2 else SIDES
 

@@ -110,7 +110,7 @@ def gpu_memory(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
 
 def loading_seconds(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
     """Return the time that loading and preparing the weights took, by the lines of vLLM's log."""
-    phases = next((told["phases"] for run in runs if (told := run.facts.get("start_phases"))), ())
+    phases = next((start["phases"] for run in runs if (start := run.facts.get("start_phases"))), ())
     loading = [phase["seconds"] for phase in phases if phase["name"] in ("loading weights", "preparing the weights")]
     return sum(loading) if loading else None
 

@@ -32,8 +32,8 @@ def content_lines(section: Section, level: int) -> Iterator[str]:
         return
     if section.sentences:
         yield ""
-    for said in section.sentences:
-        yield f"- {sentence(said)}"
+    for words in section.sentences:
+        yield f"- {sentence(words)}"
     for bars in section.bars:
         yield from bar_lines(bars)
     for each in section.tables:
@@ -53,9 +53,9 @@ def folded_lines(section: Section, level: int) -> Iterator[str]:
     yield from ("", f"<details><summary>{quoted(section.title)}</summary>", *content, "", "</details>")
 
 
-def sentence(said: Sentence) -> str:
-    label = f"**{quoted(said.label)}:** " if said.label else ""
-    return f"{MARKS[said.tone]}{label}{code(said.text) if said.command else quoted(said.text)}"
+def sentence(content: Sentence) -> str:
+    label = f"**{quoted(content.label)}:** " if content.label else ""
+    return f"{MARKS[content.tone]}{label}{code(content.text) if content.command else quoted(content.text)}"
 
 
 def bar_lines(bars: Bars) -> Iterator[str]:

@@ -68,7 +68,7 @@ class TrialPlanner:
             assert best is not None
             first, other = self._trials[0], best
             sides = [(None, first), (other.setting, other)] if first.score else [(other.setting, other)]
-            for setting, side in sides if repeat % 2 else reversed(sides):  # so that a steady drift favours neither
+            for setting, side in sides if repeat % 2 else reversed(sides):  # so that a drift favours neither
                 yield self._repeat(setting, self._workloads[side.name], repeat)
 
     def _wants_more(self) -> bool:

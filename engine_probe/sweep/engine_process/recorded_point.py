@@ -77,8 +77,8 @@ def facts_of(task: Task, plan: Plan, warmed: WarmedUp | None) -> dict[str, Any]:
     point = task.point
     asked = {**msgspec.to_builtins(point.workload), "sha256": plan.sha256, "notes": plan.notes}
     kept = point.answers or KeepAnswers()
-    told = {"stop": point.stop, "warm_up": warmed, "answers": kept, "point": {"id": task.id, "label": point.label}}
-    facts = {"workload": asked, **{name: msgspec.to_builtins(value) for name, value in told.items()}}
+    noted = {"stop": point.stop, "warm_up": warmed, "answers": kept, "point": {"id": task.id, "label": point.label}}
+    facts = {"workload": asked, **{name: msgspec.to_builtins(value) for name, value in noted.items()}}
     if point.engine.twin is not None:
         twin = msgspec.convert(point.engine.twin, Twin)
         accepted = check_drafts(point.engine.arguments, twin.acceptance)

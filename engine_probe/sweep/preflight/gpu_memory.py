@@ -70,8 +70,8 @@ def measured_gpu(path: Path, name: str) -> GpuMemory:
     products = {dtype: measured for dtype, measured in found.items() if measured is not None}
     links = [measured.value for _, measured in kernels.rows("p2p", "one way")]
     title = f"{kernels.device.name} (measured)"
-    told = distinct_doubts(doubt for each in (read, *products.values()) for doubt in each.doubts)
-    doubts = (f"rates of {title} are those of {path}{': ' if told else ''}{'; '.join(told)}",)
+    reasons = distinct_doubts(doubt for each in (read, *products.values()) for doubt in each.doubts)
+    doubts = (f"rates of {title} are those of {path}{': ' if reasons else ''}{'; '.join(reasons)}",)
     rates = {dtype: measured.value for dtype, measured in products.items()}
     speed = DeviceSpeed(read.value, (), rates, f"the report {path}")
     return GpuMemory(title, float(kernels.device.memory_bytes), speed, doubts, min(links, default=None))

@@ -196,8 +196,8 @@ def of_another(folder: Path, point: Point) -> bool:
     """Return whether the folder has a recording that says it is of another point: a changed sweep may reuse a name."""
     if not point.has_run_json:
         return False  # its key is in the folder's name
-    told = load(folder).facts.get("point")
-    return isinstance(told, dict) and told.get("id") != point.key
+    recorded = load(folder).facts.get("point")
+    return isinstance(recorded, dict) and recorded.get("id") != point.key
 
 
 def row_at(folder: Path, point: Point) -> Row:

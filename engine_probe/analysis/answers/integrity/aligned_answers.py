@@ -137,10 +137,10 @@ def _numbered(table: pa.Table) -> Iterator[tuple[tuple[str, int], Answer]]:
 def answers(table: pa.Table) -> Iterator[Answer]:
     """Yield the rows of an `answers` table."""
     names = ("request_id", "prompt_id", "prompt_crc32", "outcome", "answer_crc32")
-    told = zip(*(table[name].to_pylist() for name in names), strict=True)
+    columns = zip(*(table[name].to_pylist() for name in names), strict=True)
     tokens, second_ids = (_arrays(table[name], np.int64) for name in ("token_ids", "second_token_ids"))
     chosen, second = (_arrays(table[name], np.float64) for name in ("logprobs", "second_logprobs"))
-    for row, (request_id, prompt_id, prompt_crc32, outcome, crc32) in enumerate(told):
+    for row, (request_id, prompt_id, prompt_crc32, outcome, crc32) in enumerate(columns):
         found = _logprobs(tokens[row], chosen[row], second_ids[row], second[row])
         yield Answer(request_id, prompt_id, prompt_crc32, outcome, crc32, tokens[row], found)
 

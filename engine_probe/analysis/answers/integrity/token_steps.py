@@ -104,8 +104,8 @@ class TokenSteps:
     @cached_property
     def _graph_modes(self) -> dict[int, int]:
         first = self.workers.filter(np.asarray(self.workers["rank"]) == 0) if self.workers.num_rows else self.workers
-        told = zip(first["iteration"].to_pylist(), first["graph_mode"].to_pylist(), strict=True)
-        return {iteration: mode for iteration, mode in told if mode is not None}
+        modes = zip(first["iteration"].to_pylist(), first["graph_mode"].to_pylist(), strict=True)
+        return {iteration: mode for iteration, mode in modes if mode is not None}
 
 
 STEP_COLUMNS = ("scheduled_requests", "prefill_tokens", "kv_blocks_scheduled")

@@ -75,10 +75,10 @@ def is_right(text: str, asked: AskedQuestion, last: bool = False) -> Verdict:
             assert key.regex is not None
             return Verdict(matches(key.regex, text), f"expression {key.regex}")
         case "exact":
-            said = words(text)
-            return Verdict(any(said == words(right) for right in key.texts), f"exactly {' or '.join(key.texts)}")
-    said = words(text)
-    return Verdict(any(holds(said, words(right)) for right in key.texts), f"contains {' or '.join(key.texts)}")
+            given = words(text)
+            return Verdict(any(given == words(right) for right in key.texts), f"exactly {' or '.join(key.texts)}")
+    given = words(text)
+    return Verdict(any(holds(given, words(right)) for right in key.texts), f"contains {' or '.join(key.texts)}")
 
 
 def was_cut(finish_reason: str | None) -> Verdict:

@@ -113,6 +113,6 @@ def chosen(text: str, choices: Sequence[str], last: bool = False) -> str | None:
         return announced[-1 if last else 0].letter
     if claims := argued(text, len(choices)):
         return claims[-1].letter
-    said = words(text)
-    held = [letter for letter, choice in zip(ascii_uppercase, choices, strict=False) if holds(said, words(choice))]
+    given = words(text)
+    held = [letter for letter, choice in zip(ascii_uppercase, choices, strict=False) if holds(given, words(choice))]
     return held[0] if len(held) == 1 else None

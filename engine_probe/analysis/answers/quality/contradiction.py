@@ -38,10 +38,10 @@ def contradicts_itself(text: str, choices: Sequence[str]) -> Verdict:
 
 def choice_behind(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter of the longest choice with whose words the text begins. None if it begins with none."""
-    said = words(text)
+    given = words(text)
     fits = [
         (len(form), letter)
         for letter, choice in zip(ascii_uppercase, choices, strict=False)
-        if (form := words(choice)) and said[: len(form)] == form
+        if (form := words(choice)) and given[: len(form)] == form
     ]
     return max(fits)[1] if fits else None

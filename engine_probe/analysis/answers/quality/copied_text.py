@@ -21,19 +21,19 @@ def leaks_system_prompt(text: str, system: str | None, visible: Iterable[str]) -
     """Judge whether the answer repeats a run of the system prompt that what the user wrote (`visible`) lacks."""
     if not system:
         return not_judged("no system prompt")
-    told = words(system)
-    size = min(LEAKED_WORDS, len(told))
+    instructed = words(system)
+    size = min(LEAKED_WORDS, len(instructed))
     if size < FEWEST_LEAKED:
         return not_judged("the system prompt is too short")
-    secret = runs_of(told, size).difference(*(runs_of(words(each), size) for each in visible))
-    said = words(text)
-    places = [at for at in range(len(said) - size + 1) if tuple(said[at : at + size]) in secret]
+    secret = runs_of(instructed, size).difference(*(runs_of(words(each), size) for each in visible))
+    answered = words(text)
+    places = [at for at in range(len(answered) - size + 1) if tuple(answered[at : at + size]) in secret]
     if not places:
         return Verdict(False)
     end = places[0]
     while end + 1 in places:
         end += 1
-    return Verdict(True, f"repeats {' '.join(said[places[0] : end + size])!r}")
+    return Verdict(True, f"repeats {' '.join(answered[places[0] : end + size])!r}")
 
 
 def copies_prompt(text: str, visible: Iterable[str], questions: Iterable[str] = ()) -> Verdict:
@@ -43,26 +43,26 @@ def copies_prompt(text: str, visible: Iterable[str], questions: Iterable[str] = 
     sources = [source for each in visible if len(source := words(each)) >= FEWEST_COPIED]
     if not sources:
         return not_judged("no passage to copy")
-    said = words(text)
-    if not said:
+    answered = words(text)
+    if not answered:
         return not_judged("no words")
     given = set[tuple[str, ...]]().union(*(runs_of(source, COPIED_RUN) for source in sources))
     copied = {
         place
-        for at in range(len(said) - COPIED_RUN + 1)
-        if tuple(said[at : at + COPIED_RUN]) in given
+        for at in range(len(answered) - COPIED_RUN + 1)
+        if tuple(answered[at : at + COPIED_RUN]) in given
         for place in range(at, at + COPIED_RUN)
     }
-    share = len(copied) / len(said)
+    share = len(copied) / len(answered)
     return Verdict(len(copied) >= FEWEST_COPIED and share >= COPIED_SHARE, f"{share:.0%} of its words are copied")
 
 
 def repeated_question(text: str, questions: Iterable[str]) -> str | None:
     """Return the question that the answer begins with and adds little to. None if there is none."""
-    said = words(text)
+    answered = words(text)
     for question in questions:
         asked = words(question)
-        added = len(said) - len(asked)
-        if len(asked) >= FEWEST_ASKED and said[: len(asked)] == asked and added < ADDED_SHARE * len(asked):
+        added = len(answered) - len(asked)
+        if len(asked) >= FEWEST_ASKED and answered[: len(asked)] == asked and added < ADDED_SHARE * len(asked):
             return question
     return None

@@ -37,8 +37,8 @@ class Part(NamedTuple):
 
     def typical_ns(self) -> float:
         counted = {"step": 1.0, "answer token": TYPICAL_BATCH, "answer attention": TYPICAL_BATCH * TYPICAL_CONTEXT}
-        told = sum(price * counted.get(name, 0.0) for name, price in self.prices.items())
-        return told + (interpolated(self.points, TYPICAL_BATCH) if self.points else 0.0)
+        priced = sum(price * counted.get(name, 0.0) for name, price in self.prices.items())
+        return priced + (interpolated(self.points, TYPICAL_BATCH) if self.points else 0.0)
 
 
 class RankEngine(NamedTuple):

@@ -86,13 +86,13 @@ def drift_words(comparison: Comparison, rows: Sequence[Row]) -> str:
     if comparison.drift_is_known:
         return f"{ONE_EACH}. The intervals include the drift between measurements, from {of}."
     no_intervals = all(change.interval is None for pair, change in rows if not pair.is_whole)
-    told = f"{ONE_EACH}, and the drift between measurements on this machine is not known."
+    caution = f"{ONE_EACH}, and the drift between measurements on this machine is not known."
     if comparison.earlier:
-        told = f"{told} {NO_DRIFT.format(of)}"
+        caution = f"{caution} {NO_DRIFT.format(of)}"
     if all(change.interval is None for _, change in rows):
-        return f"{told} There is no interval: {NO_ROUNDS}."
+        return f"{caution} There is no interval: {NO_ROUNDS}."
     alone = f" Single points have none: {NO_ROUNDS}." if no_intervals else ""
-    return f"{told} The intervals are within the sweeps only.{alone}"
+    return f"{caution} The intervals are within the sweeps only.{alone}"
 
 
 def untested_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
@@ -125,8 +125,8 @@ def judged_sentences(rows: Sequence[Row], where: str) -> Iterator[Sentence]:
 def phrases(rows: Sequence[Row]) -> str:
     """Return the metrics that changed most, each at the point at which it changed most."""
     metrics = dict.fromkeys(change.metric for _, change in largest_first(rows))
-    told = [metric_phrase([row for row in rows if row[1].metric == metric]) for metric in metrics]
-    return foremost_of(told)
+    named = [metric_phrase([row for row in rows if row[1].metric == metric]) for metric in metrics]
+    return foremost_of(named)
 
 
 def foremost_of(metrics: Sequence[str]) -> str:

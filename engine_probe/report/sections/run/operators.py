@@ -56,14 +56,14 @@ def parts_section(found: OperatorTimes) -> Section:
 
 def missing_words(facts: dict[str, Any]) -> Iterator[str]:
     window = facts.get("operators")
-    told = [rank["operators"] for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("operators")]
-    if not window or not told:
+    windows = [rank["operators"] for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("operators")]
+    if not window or not windows:
         return
     asked = f"{window['steps']}@{window['first']}"
-    for failure in dict.fromkeys(rank["failure"] for rank in told if rank["failure"]):
+    for failure in dict.fromkeys(rank["failure"] for rank in windows if rank["failure"]):
         yield f"The window of operators {asked} was not recorded: {failure.rstrip('.')}."
-    steps = min(rank["steps"] for rank in told)
-    if not steps and not any(rank["failure"] for rank in told):
+    steps = min(rank["steps"] for rank in windows)
+    if not steps and not any(rank["failure"] for rank in windows):
         yield f"The window of operators {asked} was not reached: the recording ended before step {window['first']:,}."
     elif 0 < steps < window["steps"]:
         yield f"The recording ended within the window of operators: {steps} of {window['steps']} steps were profiled."
@@ -75,8 +75,8 @@ def window_words(facts: dict[str, Any]) -> Iterator[str]:
         "Latencies, throughput, goodput, stalls and phases leave out what the window touches; the bottleneck includes "
         "its steps."
     )
-    told = [rank["operators"] for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("operators")]
-    for reason in dict.fromkeys(rank["layers_missing"] for rank in told if rank["layers_missing"]):
+    windows = [rank["operators"] for rank in facts.get("workers", {}).get("ranks", ()) if rank.get("operators")]
+    for reason in dict.fromkeys(rank["layers_missing"] for rank in windows if rank["layers_missing"]):
         yield f"Layers were not told apart: {reason}."
 
 
