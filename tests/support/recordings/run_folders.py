@@ -73,22 +73,19 @@ class Engine:
         self.waiting = [Request(number, prompt, output, times={"queued_ns": 0}) for number in range(concurrency)]
         self.later = [Request(concurrency + number, prompt, output) for number in range(later)]
         self.running: list[Request] = []
+        self.used = 0  # blocks of the running requests; counted up and down, since a sum for each request takes long
         self.now = 0
         self.iterations: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.preemptions: list[dict[str, Any]] = []
 
-    @property
-    def used(self) -> int:
-        return sum(request.blocks for request in self.running)
-
     def fits(self, request: Request, tokens: int) -> bool:
-        others = sum(other.blocks for other in self.running if other is not request)
+        others = self.used - request.blocks
         return others - (-(request.computed + tokens) // BLOCK) <= self.blocks
 
     def throw_out(self, request: Request, iteration: int) -> None:
         before = self.used
-        self.running.remove(request)
+        self.leave(request)
         self.preemptions.append(
             {
                 "request_id": request.name,
@@ -107,6 +104,10 @@ class Engine:
         request.computed = 0
         self.waiting.insert(0, request)
 
+    def leave(self, request: Request) -> None:
+        self.running.remove(request)
+        self.used -= request.blocks
+
     def give(self, request: Request, row: dict[str, int]) -> None:
         tokens = min(request.known - request.computed, self.budget - row["scheduled_tokens"])
         decode = request.produced > 0 and tokens == 1 and not request.lost
@@ -117,7 +118,9 @@ class Engine:
         row["decode_tokens" if decode else "prefill_tokens"] += tokens
         row["recomputed_tokens"] += again
         request.row["recomputed_tokens"] = request.row.get("recomputed_tokens", 0) + again
+        before = request.blocks
         request.computed += tokens
+        self.used += request.blocks - before
 
     def schedule(self, row: dict[str, int]) -> None:
         for request in list(self.running):
@@ -190,7 +193,7 @@ class Engine:
                 request.times["last_token_ns"] = self.now
                 if request.produced == request.wanted:
                     row["finished_requests"] += 1
-                    self.running.remove(request)
+                    self.leave(request)
                     self.requests.append(self.finished(request))
                     self.follow()
         row["kv_blocks_updated"] = self.used
