@@ -1,13 +1,12 @@
 """A document in a terminal: the sections that are always shown, and all cautions; with `verbose` nearly all of it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from itertools import accumulate, pairwise
 
 from rich import table as rich_table
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, JustifyMethod
 from rich.text import Text
 
 from engine_probe.report.brief_document import KEPT_TONES, brief_document
@@ -37,6 +36,8 @@ KEY_GAP = "   "
 GAP = 2  # cells between two columns
 LONGEST_WORD = 24  # cells; longer words may be broken in a narrow terminal
 
+Line = Sentence | Table | Text
+
 
 def print_document(
     document: Document, console: Console, verbose: bool = False, more: str = "", lines: int | None = None
@@ -45,46 +46,61 @@ def print_document(
     is_shortened, cautions = False, 0
     last = Text(plain(more), "dim")
     if lines is not None and not verbose:
-        room = lines - (height(lambda there: there.print(last), console.width) if more else 0)
-        brief = brief_document(document, partial(document_height, width=console.width), room)
+        heights = Heights(console.width)
+        brief = brief_document(document, heights.document, lines - (heights.line(last) if more else 0))
         document, is_shortened, cautions = brief.document, brief.is_shortened, brief.cautions
-    print_whole(document, console, verbose)
+    for line in document_lines(document, verbose, console.width):
+        print_line(line, console, verbose)
     if cautions:
         console.print(Text(f"{counted(cautions, 'more caution')}: --verbose", STYLES["caution"]))
     if more and not verbose and (is_shortened or any(map(leaves_out, document.all_sections))):
         console.print(last)
 
 
-def document_height(document: Document, width: int) -> int:
-    """Return how many lines a document takes without --verbose."""
-    return height(lambda there: print_whole(document, there, verbose=False), width)
+class Heights:
+    """Counts the lines of a terminal that are filled without --verbose; what several documents share is drawn once."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._known: dict[Sentence | Table | str, int] = {}
+
+    def document(self, document: Document) -> int:
+        return sum(map(self.line, document_lines(document, False, self._width)))
+
+    def line(self, line: Line) -> int:
+        key = line.plain if isinstance(line, Text) else line
+        if key not in self._known:
+            self._known[key] = self._filled(line)
+        return self._known[key]
+
+    def _filled(self, line: Line) -> int:
+        file = StringIO()
+        console = Console(file=file, width=self._width, color_system=None, legacy_windows=False)
+        print_line(line, console, verbose=False)
+        return sum(max(1, -(-cell_len(text) // self._width)) for text in file.getvalue().splitlines())
 
 
-def height(write: Callable[[Console], None], width: int) -> int:
-    """Return how many lines of a terminal are filled by what is written."""
-    file = StringIO()
-    write(Console(file=file, width=width, color_system=None, legacy_windows=False))
-    return sum(max(1, -(-cell_len(line) // width)) for line in file.getvalue().splitlines())
-
-
-def print_whole(document: Document, console: Console, verbose: bool) -> None:
-    console.print(Text(plain(document.title), "bold"))
+def document_lines(document: Document, verbose: bool, width: int) -> Iterator[Line]:
+    yield Text(plain(document.title), "bold")
     if document.origin:
-        console.print(Text(plain(document.origin), "dim"))
+        yield Text(plain(document.origin), "dim")
     shown_before = False
     for section in document.all_sections:
-        lines = list(section_lines(section, verbose, console.width))
+        lines = list(section_lines(section, verbose, width))
         shown = verbose or section.shown == "always"
         if section.title and lines and shown:
-            console.print(Text(f"\n{plain(section.title)}", "bold"))
+            yield Text(f"\n{plain(section.title)}", "bold")
         elif lines and shown_before and not shown:
-            console.print()  # cautions of a section that is not shown do not belong to the one above them
+            yield Text()  # cautions of a section that is not shown do not belong to the one above them
         shown_before = shown if lines else shown_before
-        for line in lines:
-            if isinstance(line, Sentence):
-                console.print(sentence_text(line), soft_wrap=line.command)
-            else:
-                console.print(line)
+        yield from lines
+
+
+def print_line(line: Line, console: Console, verbose: bool) -> None:
+    if isinstance(line, Sentence):
+        console.print(sentence_text(line), soft_wrap=line.command)
+    else:
+        console.print(table_view(line, verbose, console.width) if isinstance(line, Table) else line)
 
 
 def leaves_out(section: Section) -> bool:
@@ -94,7 +110,7 @@ def leaves_out(section: Section) -> bool:
     return section.shown == "verbose" or any(map(leaves_out, (*section.parts, *section.details)))
 
 
-def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sentence | RenderableType]:
+def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Line]:
     """Yield the lines of a section without its title."""
     if section.shown == "page":
         return
@@ -110,7 +126,7 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Sente
     for number, table in enumerate(section.tables):
         if number or section.sentences or section.bars:
             yield Text()
-        yield table_view(table, verbose, width)
+        yield table
         if table.telling and not verbose and (left := len(table.rows) - len(first_rows(table))):
             yield Text(f"{counted(left, f'more {table.row}')}: --verbose", "dim")
         if table.note:
