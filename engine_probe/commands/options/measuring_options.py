@@ -6,7 +6,10 @@ from kernels_bench.options import FILE
 what, engine, output = map(under, ("What is measured", ENGINE, "Output"))
 
 like = what(
-    "--like", metavar="FOLDER", type=FILE, help="Predict times from the earlier sweeps in this folder [default: runs]."
+    "--like",
+    metavar="FOLDER",
+    type=FILE,
+    help="With --dry-run: predict times from the earlier sweeps in this folder [default: runs].",
 )
 device = what(
     "--device",

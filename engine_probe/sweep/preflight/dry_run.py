@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +15,14 @@ from engine_probe.sweep.definition.perplexity_points import texts
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.oversized_points import Reasons, told, without_checkpoint
-from engine_probe.sweep.preflight.duration_estimate import AT_LEAST, DeviceSpeed, Estimate, engine_start, is_small
+from engine_probe.sweep.preflight.duration_estimate import (
+    AT_LEAST,
+    DeviceSpeed,
+    Estimate,
+    engine_count,
+    engine_start,
+    is_small,
+)
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.gpu_memory import GpuMemory, block_size, show_memory
 from engine_probe.sweep.preflight.host_memory_shares import HostMemory, show_host_memory
@@ -78,7 +84,7 @@ def show_times(
 ) -> None:
     """Print how many points there are on how many engines, and how long they will take."""
     all_points = points(sweep)
-    engines = sum(len(specs) for specs, _ in groupby(all_points, key=lambda point: point.engines))
+    engines = engine_count(all_points)
     search = ", of which a search measures as many loads as it needs" if sweep.adaptive else ""
     console.print(f"{counted(len(all_points), 'point')} on {counted(engines, 'engine')}{search}.")
     if (most := max(len(point.engines) for point in all_points)) > 1:

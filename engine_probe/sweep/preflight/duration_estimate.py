@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 from typing import Any, Literal
 
@@ -380,6 +380,11 @@ def speed_here(hardware: dict[str, Any]) -> DeviceSpeed | None:
     return DeviceSpeed(
         max(measured.bytes_per_second, read), doubts, {**multiplied, **highest}, cached_bytes=BUFFER_BYTES
     )
+
+
+def engine_count(found: Sequence[Point]) -> int:
+    """Return how many engines are started for these points: one group after another, as they are ordered."""
+    return sum(len(specs) for specs, _ in groupby(found, key=lambda point: point.engines))
 
 
 def engine_start(points: Sequence[Point], past: Sequence[Past]) -> float | None:

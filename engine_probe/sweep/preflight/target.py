@@ -49,7 +49,7 @@ class Target(NamedTuple):
 
     @property
     def of_datasheet(self) -> bool:
-        """Return whether nothing was measured, or can be, of a device that is only named."""
+        """Return whether the speed is that of a datasheet or of a report of kernels, and was not measured here."""
         return bool(self.speed and self.speed.of)
 
     def beyond(self, found: Sequence[Point]) -> dict[str, str]:

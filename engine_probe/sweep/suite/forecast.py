@@ -1,7 +1,6 @@
 """What a sweep of a suite will ask of this machine, in one row: points, KV pool, time, and what stands against it."""
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from engine_probe.errors import EngineProbeError
@@ -11,7 +10,7 @@ from engine_probe.sweep.definition.request_memory import check_plans
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile, apart, points
 from engine_probe.sweep.execution.oversized_points import Reasons, check_any_left, told, without_checkpoint
 from engine_probe.sweep.preflight.dry_run import missing_files, pool_share, tokens_needed
-from engine_probe.sweep.preflight.duration_estimate import Estimate, engine_start, weights_bytes
+from engine_probe.sweep.preflight.duration_estimate import Estimate, engine_count, engine_start, weights_bytes
 from engine_probe.sweep.preflight.gpu_memory import block_size
 from engine_probe.sweep.preflight.memory_fit import check_fit
 from engine_probe.sweep.preflight.target import Target
@@ -39,7 +38,6 @@ def forecast(sweep: SweepFile, target: Target) -> SweepForecast:
     here = [point for point in found if point.key not in left_out]
     memory, guesses = target.memories(found), target.estimates(here).values()
     known = [guess for guess in guesses if guess is not None]
-    engines = sum(len(specs) for specs, _ in groupby(found, key=lambda point: point.engines))
     weights = [size for point in apart(found) if (size := weights_bytes(point)) is not None]
     tokens = [tokens_needed(point, block_size(point, target.gpu)) for point in found]
     held = zip(tokens, found, strict=True)
@@ -51,7 +49,7 @@ def forecast(sweep: SweepFile, target: Target) -> SweepForecast:
         max((needed for needed in tokens if needed is not None), default=None),
         min(pools, default=None),
         max((share for share in shares if share is not None), default=None),
-        seconds(known, engines, engine_start(here, past)),
+        seconds(known, engine_count(found), engine_start(here, past)),
         any(guess.is_bound for guess in known),
         len(guesses) - len(known),
         against(sweep, found, target, too_large),
