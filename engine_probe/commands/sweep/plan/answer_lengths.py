@@ -25,14 +25,14 @@ class AnswerLengths:
     source: str
     count: int
     mean: float
-    p90: int
+    nine_tenths: int  # the least length that at least 90 % do not exceed, which a p90 between two of them is not
     longest: int
 
     @property
     def words(self) -> str:
         return (
-            f"Answers as in {self.source}: {self.mean:,.0f} tokens on average, 90% have at most {self.p90:,}, the "
-            f"longest of {self.count:,} has {self.longest:,}. The plan is for the average."
+            f"Answers as in {self.source}: {self.mean:,.0f} tokens on average, 90% have at most {self.nine_tenths:,}, "
+            f"the longest of {self.count:,} has {self.longest:,}. The plan is for the average."
         )
 
 
@@ -44,8 +44,8 @@ def answer_lengths(place: Path, model: str) -> AnswerLengths:
     lengths = lengths[lengths > 0]
     if not len(lengths):
         raise InputError(f"--answer-lengths {place} holds no answer")
-    p90 = int(np.quantile(lengths, 0.9, method="higher"))
-    return AnswerLengths(str(place), len(lengths), float(lengths.mean()), p90, int(lengths.max()))
+    nine_tenths = int(np.quantile(lengths, 0.9, method="higher"))
+    return AnswerLengths(str(place), len(lengths), float(lengths.mean()), nine_tenths, int(lengths.max()))
 
 
 def of_recordings(place: Path) -> list[int]:

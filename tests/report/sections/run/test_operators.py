@@ -86,6 +86,11 @@ def test_the_kinds_of_the_forward_add_up_to_it(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_in_one_line_has_no_rate_that_the_profiler_slowed_down(tmp_path: Path) -> None:
+    assert "output tokens/s" not in repr(profiled_run(tmp_path / "run"))
+    assert "output tokens/s" in repr(load(write_run(tmp_path / "other", ran(4))))
+
+
 def test_the_section_says_where_the_time_went(tmp_path: Path) -> None:
     section = section_of(profiled_run(tmp_path / "run"))
     first, second, unknown, *_ = (sentence.text for sentence in section.sentences)
