@@ -172,7 +172,8 @@ def serving_curve(
     """
     by_load = grouped(sorted(points, key=lambda point: point.load), lambda point: point.load)
     apart = apart or in_rounds((point.load, point.started_ns) for point in points)
-    tpots = over_levels([(load, [each.tpot_ns for each in alike]) for load, alike in by_load.items()], apart)
+    # Tokens that all came in one step, in no time, tell no rate.
+    tpots = over_levels([(load, [each.tpot_ns or None for each in alike]) for load, alike in by_load.items()], apart)
     per_gpu = [(load, [each.gpu_rate() for each in alike]) for load, alike in by_load.items()]
     rates = over_levels(per_gpu, apart, throughput=True)
     levels = tuple(

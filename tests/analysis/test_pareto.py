@@ -37,6 +37,12 @@ def test_a_curve_that_trades_one_for_the_other_is_all_frontier() -> None:
     assert [(each.after, each.to) for each in found.stretches] == [(0, 100)]
 
 
+def test_a_level_whose_tokens_took_no_time_has_no_place() -> None:
+    found = serving_curve("", UNIT, [Served(1, 0, 10.0, 0.0, 1), Served(2, 1, 20.0, 5e6, 1)])
+    assert found is not None
+    assert [(level.load, level.per_user.mean) for level in found.levels] == [(2, 200)]
+
+
 def test_more_load_that_gives_less_of_both_is_dominated() -> None:
     found = frontier([curve("", (8, 60, 480), (16, 50, 800), (64, 10, 700))])
     assert statuses(found)["", 64] == "dominated"

@@ -11,6 +11,7 @@ from engine_probe.analysis.statistics.rank_tests import holm
 from engine_probe.analysis.statistics.student import quantile, two_sided_p
 
 LEVEL = 0.05  # of the test over all engines together
+ROUNDING = 1e-9  # a smaller relative difference is none: predicted engines can be exactly equal
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def biased(logs: Reals) -> Iterator[EngineBias]:
     left = list(range(logs.shape[1]))
     while len(left) > 1 and len(logs) > 1:
         tested = each_against_others(logs[:, left])
-        place = min(range(len(left)), key=lambda at: (round(tested[at].p, 9), tested[at].ratio))
+        # The furthest has the least p, since all have the same error; of two, which are as far, the slower.
+        place = max(range(len(left)), key=lambda at: (round(abs(math.log(tested[at].ratio)), 9), -tested[at].ratio))
         if tested[place].p >= LEVEL:
             return
         yield replace(tested[place], engine=left.pop(place))
@@ -69,6 +71,7 @@ def each_against_others(logs: Reals) -> list[EngineBias]:
     variance = float(((within - effects) ** 2).sum()) / freedom
     # An engine against the mean of the others: its effect times n / (n - 1).
     distances = effects * engines / (engines - 1)
+    distances[np.abs(distances) < ROUNDING] = 0.0
     error = math.sqrt(variance * engines / ((engines - 1) * repeats))
     half = quantile(freedom) * error
     found = [two_sided_p(float(distance), error, freedom) for distance in distances]

@@ -20,10 +20,13 @@ class ScalingLevel:
 
 
 def scaling(rates: Mapping[int, Sequence[float]]) -> list[ScalingLevel]:
-    """Return the levels in ascending order, given the throughput of each repeat. Empty without a single engine."""
-    if len(rates) < 2 or not rates.get(1):
+    """Return the levels in ascending order, given the throughput of each repeat.
+
+    Empty without a single engine, and if that gave no tokens.
+    """
+    alone = rates.get(1, ())
+    if len(rates) < 2 or not any(alone):
         return []
-    alone = rates[1]
     levels = []
     for engines in sorted(rates):
         found = repeated(rates[engines])

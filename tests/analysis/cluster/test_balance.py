@@ -27,6 +27,20 @@ def test_a_slow_engine_is_found_although_repeats_differ_more() -> None:
     assert found.means.index(min(found.means)) == 11
 
 
+def test_engines_that_are_exactly_equal_are_none_of_them_accused() -> None:
+    """As predicted ones can be: the mean of equal logarithms is off by a rounding error, which no noise explains."""
+    for engines in range(2, 8):
+        found = balance([[48.21] * engines] * 3)
+        assert found is not None
+        assert found.biased == ()
+
+
+def test_without_noise_the_one_that_differs_is_named() -> None:
+    found = balance([[100.0, 101.0, 100.0]] * 2)
+    assert found is not None
+    assert [bias.engine for bias in found.biased] == [1]
+
+
 def test_of_two_engines_the_slower_is_named() -> None:
     found = balance([[100.0, 90.0], [102.0, 91.0], [99.0, 90.5]])
     assert found is not None

@@ -19,6 +19,6 @@ def test_single_measurements_have_no_interval() -> None:
     assert [level.interval for level in scaling({1: [100.0], 2: [190.0]})] == [None, None]
 
 
-@pytest.mark.parametrize("rates", [{2: [190.0], 4: [350.0]}, {1: [100.0]}, {}])
+@pytest.mark.parametrize("rates", [{2: [190.0], 4: [350.0]}, {1: [100.0]}, {}, {1: [0.0], 2: [1.0]}])
 def test_without_a_single_engine_or_others_there_is_none(rates: dict[int, list[float]]) -> None:
     assert scaling(rates) == []
