@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine_probe.analysis.run.token_times import update_end_ns
+from engine_probe.analysis.run.token_times import TimeSpan, update_end_ns
 from engine_probe.analysis.statistics.arrays import Flags, Integers
 from engine_probe.analysis.step.expected_time import expected_ns
 from engine_probe.record.host_events import COLLECTION, OF_RANK
@@ -88,12 +88,14 @@ def stalls(
         found = np.flatnonzero(excess > least)
     ends = update_end_ns(iterations)
     late = late_workers(iterations, workers, found) if len(found) else {}
+    begun = host_events["start_ns"].to_numpy()
+    events = begun, begun + host_events["duration_ns"].to_numpy()
     rows = []
     for place in found:
         end, over = int(ends[place]), int(excess[place])
         start = end - int(busy[place])
         iteration = iterations["iteration"][place].as_py()
-        causes = [*held_up(host_events, start, end), *([late[iteration]] if iteration in late else [])]
+        causes = [*held_up(host_events, events, (start, end)), *([late[iteration]] if iteration in late else [])]
         causes = [Cause(each.name, min(each.ns, over), each.detail) for each in causes]
         row = {"iteration": iteration, "start_ns": start, "duration_ns": end - start}
         row |= {"expected_ns": round(float(expected[place])), "excess_ns": over}
@@ -116,11 +118,10 @@ def verdict(causes: list[Cause], excess: int, part: str) -> dict[str, str | int]
     return {"cause": name, "explained_ns": ns, "detail": "; ".join(details)}
 
 
-def held_up(host_events: pa.Table, start: int, end: int) -> Iterator[Cause]:
-    """Yield for each kind of event how much of this time it can have held the engine up."""
-    begun = host_events["start_ns"].to_numpy()
-    ended = begun + host_events["duration_ns"].to_numpy()
-    events = host_events.filter(pa.array((ended > start) & (begun < end)))
+def held_up(host_events: pa.Table, moments: tuple[Integers, Integers], span: TimeSpan) -> Iterator[Cause]:
+    """Yield for each kind of event how much of a time it can have held the engine up, given when all begin and end."""
+    (begun, ended), (start, end) = moments, span
+    events = host_events.take(np.flatnonzero((ended > start) & (begun < end)))
     for kind in pc.unique(events["kind"]).to_pylist():
         mine = events.filter(pc.equal(events["kind"], kind))
         begun = mine["start_ns"].to_numpy()
