@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine_probe.analysis.run.gpu_health import devices, rows_of
 from engine_probe.analysis.run.token_times import update_end_ns
 from engine_probe.analysis.statistics.arrays import Integers
 from engine_probe.engine.parallelism import DATA, recorded_rank_count
@@ -47,7 +48,7 @@ class Energy:
 
 def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> Energy | str:
     """Return the energy of a run, or the reason why there is none."""
-    devices = {gpu["device"]: gpu for gpu in facts.get("telemetry", {}).get("devices", ())}
+    told = {gpu["device"]: gpu for gpu in facts.get("telemetry", {}).get("devices", ())}
     rows = telemetry.filter(pc.is_valid(telemetry["device"]))
     if not rows.num_rows:
         return "no GPU was sampled"
@@ -55,17 +56,17 @@ def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> 
     used = used_devices(facts, rows)
     if isinstance(used, str):
         return used
-    sampled = sorted(set(rows["device"].to_pylist()))
-    notes = [f"GPU {device} holds nothing of this engine and is left out" for device in sampled if device not in used]
+    left_out = [device for device in devices(rows) if device not in used]
+    notes = [f"GPU {device} holds nothing of this engine and is left out" for device in left_out]
     for device in used:
-        if devices.get(device, {}).get("mig_instance") or devices.get(device, {}).get("mig_split"):
+        if told.get(device, {}).get("mig_instance") or told.get(device, {}).get("mig_split"):
             return f"GPU {device} is shared (MIG): its power is not this engine's alone"
     gpus = []
     for device in used:
-        gpu = gpu_energy(device, rows.filter(pc.equal(rows["device"], device)), begin, end)
+        gpu = gpu_energy(device, rows_of(rows, device), begin, end)
         if isinstance(gpu, str):
             return f"GPU {device}: {gpu}"
-        window = str(devices.get(device, {}).get("power_window"))
+        window = str(told.get(device, {}).get("power_window"))
         if gpu.source == "power over time" and window.startswith("average"):
             notes.append(f"GPU {device} reports power as an {window}: its energy is that of up to a second earlier")
         gpus.append(gpu)
@@ -74,7 +75,7 @@ def energy(facts: dict[str, Any], iterations: pa.Table, telemetry: pa.Table) -> 
 
 def used_devices(facts: dict[str, Any], rows: pa.Table) -> list[int] | str:
     """Return the sampled GPUs that the engine's ranks run on, or why they cannot be told."""
-    sampled = sorted(set(rows["device"].to_pylist()))
+    sampled = devices(rows)
     ranks = [row["device"] for row in facts.get("memory", ())]
     count = recorded_rank_count(facts)
     # A recording has the ranks of one data-parallel replica.
@@ -87,7 +88,7 @@ def used_devices(facts: dict[str, Any], rows: pa.Table) -> list[int] | str:
             return f"{elsewhere[0]}, on which a rank runs, was not sampled: NVML of this machine or container lacks it"
         return sorted({number[bare(uuid)] for uuid in ranks})
     held = pc.greater(pc.fill_null(rows["process_memory_bytes"], 0), 0)
-    if listed := sorted(set(rows.filter(held)["device"].to_pylist())):
+    if listed := devices(rows.filter(held)):
         return listed
     if len(sampled) in (1, expected):
         return sampled

@@ -54,6 +54,12 @@ def rows_of(table: pa.Table, device: int) -> pa.Table:
     return table.filter(pc.equal(table["device"], device))
 
 
+def first_gpu(runs: Sequence[pa.Table]) -> GpuHealth | None:
+    """Judge the first GPU that was sampled, over all runs. None without a GPU."""
+    sampled = [device for run in runs for device in devices(run)]
+    return gpu_health([rows_of(run, sampled[0]) for run in runs]) if sampled else None
+
+
 def gpu_health(runs: Sequence[pa.Table]) -> GpuHealth:
     """Judge one GPU by its telemetry rows, a table for each run."""
     together = pa.concat_tables(runs)

@@ -81,10 +81,11 @@ def collective_waits(
         return None
     place, forward = (HOST, "forward_ns") if collectives.num_rows else (DEVICE, "device_ns")
     seen = collectives if collectives.num_rows else on_device(facts, workers, slices)
+    if not seen.num_rows:
+        return None
     ranks: list[RankWait] = []
     steps = count = 0
-    last = max(seen["rank"].to_pylist(), default=-1)
-    for first in range(0, last + 1, size):  # the ranks of a group follow one another
+    for first in range(0, pc.max(seen["rank"]).as_py() + 1, size):  # the ranks of a group follow one another
         group = np.arange(first, first + size)
         found = list(of_group(group, workers, seen, forward))
         if found:
@@ -103,7 +104,7 @@ def of_group(group: Integers, workers: pa.Table, seen: pa.Table, forward: str) -
     keys = [pc.add(pc.multiply(rows["iteration"], MOST_RANKS), rows["rank"]) for rows in (seen, timed)]
     rows = seen.filter(pc.and_(pc.is_in(keys[0], keys[1]), pc.is_in(seen["rank"], pa.array(group, pa.int32()))))
     lengths = pc.list_value_length(rows["durations_ns"])
-    for length in sorted(set(lengths.to_pylist()) - {0}):
+    for length in sorted({*pc.unique(lengths).to_pylist()} - {0}):
         alike = of_all_ranks(rows.filter(pc.equal(lengths, length)), len(group))
         if alike.num_rows:
             there = pc.and_(pc.is_in(timed["iteration"], alike["iteration"]), pc.is_in(timed["rank"], alike["rank"]))

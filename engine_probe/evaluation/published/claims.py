@@ -14,7 +14,7 @@ import numpy as np
 
 from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS
 from engine_probe.analysis.compare.load_effect import Effect, Effects
-from engine_probe.analysis.run.gpu_health import GpuHealth, devices, gpu_health, rows_of
+from engine_probe.analysis.run.gpu_health import GpuHealth, first_gpu
 from engine_probe.analysis.statistics.matched_odds import Stratum, matched_odds
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.evaluation.quality import CORRECT, CurveQuality
@@ -185,11 +185,9 @@ def continuous(evidence: Evidence) -> Finding:
 
 def healthy(evidence: Evidence) -> Finding:
     """Judge whether the GPU ran cool, at its highest clocks and below its limit."""
-    tables = [point.run.telemetry for point in evidence.points if point.run]
-    found = [device for table in tables for device in devices(table)]
-    if not found:
+    gpu = first_gpu([point.run.telemetry for point in evidence.points if point.run])
+    if gpu is None:
         return Finding("not measured", "needs a GPU")
-    gpu = gpu_health([rows_of(table, found[0]) for table in tables])
     if gpu.any_reduced is None:
         return Finding("not measured", "reasons for reduced clocks were not recorded")
     return Finding("does not hold" if gpu.any_reduced else "holds", "; ".join(health_words(gpu.any_reduced, gpu)))

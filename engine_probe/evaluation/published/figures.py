@@ -8,7 +8,7 @@ import numpy as np
 
 from engine_probe.analysis.compare.changes import METRICS
 from engine_probe.analysis.curve.levels import makespans, speed_up
-from engine_probe.analysis.run.gpu_health import devices, gpu_health, rows_of
+from engine_probe.analysis.run.gpu_health import GpuHealth, first_gpu
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.run import Run
 
@@ -72,18 +72,17 @@ def burst_speed_up(curve: Curve, _: Sequence[Run], at: float | None) -> float | 
     return speed_up(spans, at) if spans and at in spans and 1 in spans else None
 
 
-def of_gpu(value: Callable[[Any], float | None]) -> Measure:
+def of_gpu(value: Callable[[GpuHealth], float | None]) -> Measure:
     """Return a function for a figure of the first GPU's telemetry over all runs of a curve. None without a GPU."""
 
     def measured(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
-        tables = [run.telemetry for run in runs]
-        found = [device for table in tables for device in devices(table)]
-        return value(gpu_health([rows_of(table, found[0]) for table in tables])) if found else None
+        gpu = first_gpu([run.telemetry for run in runs])
+        return value(gpu) if gpu else None
 
     return measured
 
 
-def first_gpu(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def memory_of_first_gpu(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return the rows of run.json about the memory of the first GPU: one for each rank on it."""
     rows = [row for row in runs[0].facts.get("memory") or () if row["total_bytes"] and row["device"] != "cpu"]
     return [row for row in rows if row["device"] == rows[0]["device"]]
@@ -93,7 +92,7 @@ def of_memory(column: str, of_total: bool = False) -> Measure:
     """Return a function for a part of the first GPU's memory, over all ranks on it: in GiB, or a share of all."""
 
     def measured(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
-        values = [(row[column], row["total_bytes"]) for row in first_gpu(runs)]
+        values = [(row[column], row["total_bytes"]) for row in memory_of_first_gpu(runs)]
         held = [part for part, _ in values]
         if not held or None in held:
             return None
@@ -104,7 +103,7 @@ def of_memory(column: str, of_total: bool = False) -> Measure:
 
 
 def gpu_memory(_: Curve, runs: Sequence[Run], __: float | None) -> float | None:
-    rows = first_gpu(runs)
+    rows = memory_of_first_gpu(runs)
     return rows[0]["total_bytes"] / 2**30 if rows else None
 
 
