@@ -174,9 +174,12 @@ class Run(NotebookView):
     @cached_property
     def _summary(self) -> Summary:
         from engine_probe.analysis.run.summary import summarise
+        from engine_probe.analysis.run.token_times import update_end_ns
 
         if not self.iterations.num_rows:
             raise InputError(f"{self.folder} holds no iteration: nothing ran while it was recorded")
+        if update_end_ns(self.iterations)[-1] == self.iterations["start_ns"][0].as_py():
+            raise InputError(f"{self.folder} holds steps that took no time: the recording is damaged")
         tables = (self.iterations, self.requests, self.answers)
         return summarise(self.facts, self.status, self.notes, *tables, self.gpus)
 

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from engine_probe.errors import InputError
 from engine_probe.recordings.run import load
 from tests.support.recordings.run_folders import ran, write_run
 from tests.support.recordings.small_tables import table
@@ -27,3 +30,10 @@ def test_a_rank_that_recorded_nothing_is_called_out(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps(facts))
     (note,) = load(folder).notes
     assert note.startswith("rank 1 recorded none of ")
+
+
+def test_steps_that_took_no_time_are_refused(tmp_path: Path) -> None:
+    """No rate can be told of them."""
+    run = load(write_run(tmp_path / "run", {"iterations": table("iterations", [{"iteration": 0}])}))
+    with pytest.raises(InputError, match="took no time: the recording is damaged"):
+        run.summary()
