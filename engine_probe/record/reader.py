@@ -22,6 +22,7 @@ from engine_probe.record.run_folder import COMPLETE, RECORDING, RUN_FILE, proces
 from engine_probe.record.run_json import READABLE_TEXT, first_problem
 from engine_probe.record.schema import (
     ADDED_SCHEMAS,
+    RANK_TABLES,
     READABLE_VERSIONS,
     STREAMS,
     TABLE_KEY,
@@ -77,10 +78,17 @@ def run_status(facts: dict[str, Any]) -> str:
 
 
 def read_table(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
-    """Read a table from its closed file if `run.json` has its checksum, else the whole batches of its stream."""
-    if not has_table(folder, table, facts):
+    """Read a table; empty if the recording is older than it. What each rank wrote is sorted by iteration and rank.
+
+    It comes from its closed file if `run.json` has its checksum, else from the whole batches of its stream. The ranks'
+    device times are put on the host's clock.
+    """
+    if table not in RANK_TABLES and not has_table(folder, table, facts):
         return ADDED_SCHEMAS[table].empty_table()
-    return _checked(_read_table(folder, table, facts), table, folder, facts)
+    rows = (_read_ranks if table in RANK_TABLES else _read_table)(folder, table, facts)
+    if problem := first_impossible_value(table, rows, facts):
+        raise InputError(f"{folder}: the table {table} holds an impossible value ({problem}): the recording is damaged")
+    return rows
 
 
 def has_table(folder: Path, table: str, facts: dict[str, Any]) -> bool:
@@ -115,52 +123,34 @@ def _read_closed(path: Path, table: str) -> pa.Table:
         return _validated(pa.Table.from_batches(stream, stream.schema), table)
 
 
-def read_workers(folder: Path, facts: dict[str, Any]) -> pa.Table:
-    """Read the steps of every rank, sorted by iteration and rank, with device times on the host's clock."""
-    ranks = facts.get("workers", {}).get("ranks", ())
-    clocks = {rank["rank"]: rank.get("device_clock") for rank in ranks}
-    tables = _rank_tables(folder, "workers", facts, {rank["rank"]: rank["rows"] for rank in ranks})
-    rows = pa.concat_tables(on_host_clock(rows, clocks.get(rank)) for rank, rows in tables.items())
-    return _checked(_in_order(rows, "iteration"), "workers", folder, facts)
-
-
-def read_operators(folder: Path, facts: dict[str, Any]) -> pa.Table:
-    """Read what the time of each rank's steps in the window of operators went into, sorted by iteration and rank."""
-    return _checked(_in_order(_profiled(folder, "operators", facts, "rows"), "iteration"), "operators", folder, facts)
-
-
-def read_operator_slices(folder: Path, facts: dict[str, Any]) -> pa.Table:
-    """Read the operators and kernels of each rank as they followed one another."""
-    return _checked(_profiled(folder, "operator_slices", facts, "slices"), "operator_slices", folder, facts)
-
-
-def read_collectives(folder: Path, facts: dict[str, Any]) -> pa.Table:
-    """Read the times of each rank's collectives, sorted by iteration and rank."""
-    counts = {rank["rank"]: rank.get("collectives") for rank in facts.get("workers", {}).get("ranks", ())}
-    expected = {rank: rows for rank, rows in counts.items() if rows is not None}
-    rows = pa.concat_tables(_rank_tables(folder, "collectives", facts, expected).values())
-    return _checked(_in_order(rows, "iteration"), "collectives", folder, facts)
-
-
-def _profiled(folder: Path, table: str, facts: dict[str, Any], count: str) -> pa.Table:
-    profiled = {rank["rank"]: rank.get("operators") for rank in facts.get("workers", {}).get("ranks", ())}
-    expected = {rank: window[count] for rank, window in profiled.items() if window is not None}
-    return pa.concat_tables(_rank_tables(folder, table, facts, expected).values())
-
-
-def _rank_tables(folder: Path, table: str, facts: dict[str, Any], expected: dict[int, int]) -> dict[int, pa.Table]:
-    """Read the streams of the ranks, given each rank's number of rows; of a cut recording, those that are there."""
-    paths = {rank: folder / f"{table}-{rank}{STREAM_SUFFIX}" for rank in expected}
+def _read_ranks(folder: Path, table: str, facts: dict[str, Any]) -> pa.Table:
+    """Read the streams of all ranks, in the order of steps; of a cut recording, those that are there."""
+    ranks = {rank["rank"]: rank for rank in facts.get("workers", {}).get("ranks", ())}
+    expected = {number: rows for number, rank in ranks.items() if (rows := _rows_written(rank, table)) is not None}
+    paths = {number: folder / f"{table}-{number}{STREAM_SUFFIX}" for number in expected}
     paths = paths or dict(enumerate(sorted(folder.glob(f"{table}-*{STREAM_SUFFIX}"))))
-    tables = {rank: read_stream(path, table) for rank, path in paths.items()}
+    tables = {number: read_stream(path, table) for number, path in paths.items()}
     total = sum(expected.values())
     if expected and facts["status"] == COMPLETE and sum(rows.num_rows for rows in tables.values()) != total:
         raise InputError(f"{folder}: {RUN_FILE} says {total} rows of {table}, their files hold another number")
-    return {**tables, -1: STREAMS[table].empty_table()}
+    if table == "workers":
+        clocks = {number: rank.get("device_clock") for number, rank in ranks.items()}
+        tables = {number: on_host_clock(rows, clocks.get(number)) for number, rows in tables.items()}
+    rows = pa.concat_tables([*tables.values(), STREAMS[table].empty_table()])
+    in_order = [("iteration", "ascending"), ("rank", "ascending")]
+    return rows.sort_by(in_order) if "iteration" in rows.column_names else rows
 
 
-def _in_order(rows: pa.Table, first: str) -> pa.Table:
-    return rows.sort_by([(first, "ascending"), ("rank", "ascending")])
+def _rows_written(rank: dict[str, Any], table: str) -> int | None:
+    """Return how many rows a rank wrote, by what `run.json` says of it. None if it has no such table."""
+    profiled = rank.get("operators") or {}
+    rows: dict[str, int | None] = {
+        "workers": rank["rows"],
+        "operators": profiled.get("rows"),
+        "operator_slices": profiled.get("slices"),
+        "collectives": rank.get("collectives"),
+    }
+    return rows[table]
 
 
 def read_in_flight(folder: Path, requests: pa.Table, facts: dict[str, Any]) -> pa.Table:
@@ -245,12 +235,6 @@ def _validated(rows: pa.Table, table: str) -> pa.Table:
         if pa.types.is_list(field.type) and any(chunk.flatten().null_count for chunk in rows[field.name].chunks):
             raise ValueError(f"a list in {field.name} holds a null")
     return rows.cast(STREAMS[table])
-
-
-def _checked(rows: pa.Table, table: str, folder: Path, facts: dict[str, Any]) -> pa.Table:
-    if problem := first_impossible_value(table, rows, facts):
-        raise InputError(f"{folder}: the table {table} holds an impossible value ({problem}): the recording is damaged")
-    return rows
 
 
 @contextmanager

@@ -126,22 +126,22 @@ class Run(NotebookView):
     @cached_property
     def workers(self) -> pa.Table:
         """Read every rank's steps, in the order of iterations."""
-        return reader.read_workers(self.folder, self.facts)
+        return reader.read_table(self.folder, "workers", self.facts)
 
     @cached_property
     def operators(self) -> pa.Table:
         """Read where the time of the steps in the window of operators went; empty without a window."""
-        return reader.read_operators(self.folder, self.facts)
+        return reader.read_table(self.folder, "operators", self.facts)
 
     @cached_property
     def operator_slices(self) -> pa.Table:
         """Read the operators and kernels in that window one by one."""
-        return reader.read_operator_slices(self.folder, self.facts)
+        return reader.read_table(self.folder, "operator_slices", self.facts)
 
     @cached_property
     def collectives(self) -> pa.Table:
         """Read how long each collective took each rank; empty but for tensor parallelism on a CPU."""
-        return reader.read_collectives(self.folder, self.facts)
+        return reader.read_table(self.folder, "collectives", self.facts)
 
     @property
     def profiled_span(self) -> tuple[int, int] | None:

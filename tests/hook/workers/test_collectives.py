@@ -12,7 +12,7 @@ import pytest
 from engine_probe.analysis.step.collectives import CollectiveWaits, collective_waits
 from engine_probe.hook.workers.collectives import ON_A_GPU
 from engine_probe.hook.workers.step_rows import attach, detach
-from engine_probe.record.reader import read_collectives, read_workers
+from engine_probe.record.reader import read_table
 from tests.support.devices.planted_collectives import Forward, Group, eager, stand_in
 from tests.support.devices.stand_in_workers import US, Planted, RunnerV1, VirtualClock, Worker, run_step
 from tests.support.recordings.small_tables import table
@@ -55,7 +55,9 @@ def found_in(folder: Path, ranks: list[tuple[Worker, Group]]) -> CollectiveWaits
     assert [report and report["failure"] for report in reports] == [None] * SIZE
     told = {"status": "complete", "kv": {"blocks": 1}, "workers": {"ranks": reports}}
     no_slices = table("operator_slices", [])
-    found = collective_waits(FACTS, read_workers(folder, told), read_collectives(folder, told), no_slices)
+    found = collective_waits(
+        FACTS, read_table(folder, "workers", told), read_table(folder, "collectives", told), no_slices
+    )
     assert found is not None
     return found
 

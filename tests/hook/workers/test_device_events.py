@@ -17,7 +17,7 @@ from engine_probe.analysis.step.losses import straggler
 from engine_probe.analysis.step.phases import DeviceForwards, device_forwards
 from engine_probe.hook.workers import step_rows
 from engine_probe.hook.workers.step_rows import attach, detach
-from engine_probe.record.reader import read_stream, read_workers
+from engine_probe.record.reader import read_stream, read_table
 from tests.support.devices.simulated_device import Device, SimulatedCuda
 from tests.support.devices.stand_in_workers import (
     US,
@@ -104,7 +104,7 @@ def recorded(cuda: SimulatedCuda, folder: Path, ranks: list[Rank]) -> pa.Table:
         choose(cuda, rank)
         reports.append(detach(rank.worker))
     assert [report and report["failure"] for report in reports] == [None] * len(ranks)
-    return read_workers(folder, {"status": "complete", "kv": {"blocks": 1}, "workers": {"ranks": reports}})
+    return read_table(folder, "workers", {"status": "complete", "kv": {"blocks": 1}, "workers": {"ranks": reports}})
 
 
 def truth(rank: Rank) -> tuple[Any, Any]:
@@ -208,7 +208,7 @@ def test_before_the_end_is_known_the_first_anchor_places_the_steps(
     report = detach(rank.worker)
     assert report is not None
     assert report["device_clock"]["end"]["device_ns"] > report["device_clock"]["end"]["host_ns"]
-    cut = read_workers(tmp_path, {"status": "recording", "kv": {"blocks": 1}})
+    cut = read_table(tmp_path, "workers", {"status": "recording", "kv": {"blocks": 1}})
     begins, _ = truth(rank)
     assert np.abs(cut["device_start_ns"].to_numpy() - begins).max() < 80 * US
 

@@ -16,7 +16,7 @@ from engine_probe.hook.workers import operators
 from engine_probe.hook.workers.operator_rows import MARK
 from engine_probe.hook.workers.operators import WindowProfiler
 from engine_probe.hook.workers.step_rows import attach, detach
-from engine_probe.record.reader import read_stream, read_workers
+from engine_probe.record.reader import read_stream, read_table
 from tests.support.devices.planted_collectives import Forward
 from tests.support.devices.simulated_device import Device, SimulatedCuda
 from tests.support.devices.stand_in_workers import US, Planted, RunnerV1, VirtualClock, Worker, run_step
@@ -197,7 +197,7 @@ def test_waiting_in_collectives_is_told_from_work_on_two_devices(
     slices = pa.concat_tables(
         read_stream(tmp_path / f"operator_slices-{rank}.arrows", "operator_slices") for rank in (0, 1)
     )
-    found = collective_waits(told, read_workers(tmp_path, told), table("collectives", []), slices)
+    found = collective_waits(told, read_table(tmp_path, "workers", told), table("collectives", []), slices)
     assert found is not None
     seen = forwards[window[0] :]
     assert (found.place, found.steps, found.collectives) == ("device", len(seen), 5)
