@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -96,18 +96,15 @@ def before_failure(turns: Sequence[TraceRequest]) -> list[TraceRequest]:
     return list(turns[:count])
 
 
-def trace_turns(session: RecordedSession, number: int, trace: Trace, chances: Chances) -> list[Turn]:
+def trace_turns(session: RecordedSession, number: int, trace: Trace, chances: Chances) -> Iterator[Turn]:
     """Draw the tokens of a session. New tokens of later turns are its own: they follow an answer that no other has."""
-    first, *later = session.turns
-    found = [Turn(trace_prompt(first, number, trace.block_tokens, chances), first.output_len)]
-    for place, turn in enumerate(later, 1):
-        if turn.whole:
-            prompt = trace_prompt(turn, number, trace.block_tokens, chances)
-            found.append(Turn(prompt, turn.output_len, pause_seconds=turn.pause_seconds, whole=True))
-            continue
-        tokens = random_tokens(chances.stream(f"prompt {number}.{place}"), turn.input_len)
-        found.append(Turn(tokens, turn.output_len, pause_seconds=turn.pause_seconds))
-    return found
+    for place, turn in enumerate(session.turns):
+        whole = turn.whole and place > 0
+        if whole or place == 0:
+            tokens = trace_prompt(turn, number, trace.block_tokens, chances)
+        else:
+            tokens = random_tokens(chances.stream(f"prompt {number}.{place}"), turn.input_len)
+        yield Turn(tokens, turn.output_len, pause_seconds=turn.pause_seconds, whole=whole)
 
 
 def trace_prompt(request: TraceRequest, number: int, block_tokens: int, chances: Chances) -> list[int]:
