@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ import pytest
 from kernels_bench.output.json_file import write_report
 from tests.support.answers.simulated_answers import normal
 from tests.support.processes.notebooks import NOTEBOOKS as FOLDER
-from tests.support.processes.notebooks import executed, pictures, said, write_elsewhere, write_pools, write_ranks
+from tests.support.processes.notebooks import (
+    Execute,
+    pictures,
+    said,
+    shared_kernel,
+    write_elsewhere,
+    write_pools,
+    write_ranks,
+)
 from tests.support.recordings.hardware_facts import hardware, memory
 from tests.support.recordings.hardware_reports import box
 from tests.support.recordings.run_folders import ran, write_run, write_sweep
@@ -74,8 +83,15 @@ def test_a_recording_is_named_for_each_by_make() -> None:
     assert opened == set(listed.split())
 
 
+@pytest.fixture(scope="module")
+def executed() -> Iterator[Execute]:
+    """Executes notebooks in one kernel: each kernel of its own imports pandas and matplotlib for seconds."""
+    with shared_kernel() as execute:
+        yield execute
+
+
 @pytest.mark.lengthy
-def test_price_of_a_preemption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_price_of_a_preemption(executed: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """12 requests of 88 tokens take 6 blocks of 16 each: 72 hold them all, 30 do not."""
     monkeypatch.setenv("ENGINE_PROBE_POOL", str(write_pools(tmp_path, (30, 72))))
     outputs = executed("price_of_a_preemption")
@@ -85,7 +101,7 @@ def test_price_of_a_preemption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.lengthy
-def test_is_this_hardware_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_this_hardware_healthy(executed: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A box of two cards, and a run that carries the ceilings of one."""
     write_report(box(2), tmp_path / "hardware.json")
     monkeypatch.setenv("ENGINE_PROBE_HARDWARE", str(tmp_path / "hardware.json"))
@@ -96,7 +112,7 @@ def test_is_this_hardware_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.lengthy
-def test_from_concurrency_to_money(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_concurrency_to_money(executed: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """451 tokens/s for 0.08 EUR an hour are 0.049 EUR for a million."""
     prices = (FOLDER / "prices.toml").read_text().replace("1.50", "0.03")
     (tmp_path / "prices.toml").write_text(prices)
@@ -108,7 +124,7 @@ def test_from_concurrency_to_money(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.lengthy
-def test_two_gpus_or_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_gpus_or_one(executed: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE_PROBE_RANKS", str(write_ranks(tmp_path, (1, 4, 12))))
     outputs = executed("two_gpus_or_one")
     assert pictures(outputs) == 4
@@ -116,7 +132,9 @@ def test_two_gpus_or_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.lengthy
-def test_does_the_answer_stay_right_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_does_the_answer_stay_right_under_load(
+    executed: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of 48 answers some change by noise, half of them under preemption, and one is cut short."""
     noise = normal(0.03)
     runs = [Answered(1), Answered(8, noise, damage=cut(5, 20)), Answered(32, noise, blocks=40)]
@@ -128,7 +146,7 @@ def test_does_the_answer_stay_right_under_load(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.lengthy
-def test_what_would_other_hardware_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_would_other_hardware_do(executed: Execute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a twin that is exact, and a pool that takes six requests fewer."""
     write_elsewhere(tmp_path / "elsewhere")
     monkeypatch.setenv("ENGINE_PROBE_ELSEWHERE", str(tmp_path / "elsewhere"))
