@@ -1,4 +1,8 @@
-"""One real engine per configuration: all share `tiny_llm`; others run in processes of their own."""
+"""One real engine per configuration: all share `tiny_llm`; others run in processes of their own.
+
+No file has everyday tests with both, so that no process imports vLLM twice
+(`tests/support/processes/distribution.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engines.forked_engine import answer_of
+from tests.support.engines.forked_engine import answer_of, spare_the_cores
 from tests.support.processes.command import ENGINE_SECONDS
 
 HERE = Path(__file__).parent
@@ -59,9 +63,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_llm() -> Iterator[Any]:
-    """A real `vllm.LLM` in this process, on the embedded tiny."""
+def vllm_here() -> None:
+    """Import vLLM in this process."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    spare_the_cores()
+
+
+@pytest.fixture(scope="session")
+def tiny_llm(vllm_here: None) -> Iterator[Any]:
+    """A real `vllm.LLM` in this process, on the embedded tiny."""
     from engine_probe.engine.build import build_llm
     from engine_probe.engine.spec import EngineSpec
 
@@ -77,7 +87,7 @@ def in_own_process(tmp_path: Path) -> Callable[[str | None, dict[str, object], s
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[Any]:
+def engine(vllm_here: None) -> Iterator[Any]:
     """A real scheduler with prefix caching over an executor that computes nothing: a second to start."""
     from tests.support.engines.scheduler_engine import scheduler_engine
 

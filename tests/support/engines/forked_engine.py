@@ -24,8 +24,10 @@ IMPORTS = (
     "engine_probe.plugin",
     "engine_probe.sweep.engine_process.worker",
     "kernels_bench.timing.rank_process",
+    "pandas",  # by pyarrow, when it first looks for it
     "vllm",
     "vllm.distributed.elastic_ep.elastic_execute",
+    "vllm.entrypoints.launchers.cli_args",
     "vllm.entrypoints.llm",
     "vllm.model_executor.layers.quantization.online.base",
     "vllm.model_executor.models.llama",
@@ -33,13 +35,16 @@ IMPORTS = (
     "vllm.plugins.lora_resolvers.hf_hub_resolver",
     "vllm.renderers.hf",
     "vllm.triton_utils.dispatcher",
+    "vllm.utils.cpu_triton_utils",
     "vllm.v1.attention.backends.cpu_attn",
     "vllm.v1.core.sched.scheduler",
     "vllm.v1.engine.core",
     "vllm.v1.engine.llm_engine",
+    "vllm.v1.pool.flash_maxsim",
     "vllm.v1.structured_output",
     "vllm.v1.worker.cpu_model_runner",
     "vllm.v1.worker.cpu_worker",
+    "tests.support.engines.preloaded",  # after all that it looks through
 )
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(list(IMPORTS))
@@ -102,6 +107,7 @@ def in_new_process(
         os.dup2(descriptor, stream)
     os.environ.clear()
     os.environ.update(environment)
+    spare_the_cores()
     gc.freeze()  # vLLM collects five times while it starts, each time through all that was imported
     try:
         function(*arguments)
@@ -115,10 +121,35 @@ def in_new_process(
         sys.stderr.flush()
 
 
+def spare_the_cores() -> None:
+    """Let engines of this process compute in one thread, and vLLM look at their models' classes in this process.
+
+    A second thread takes a small model longer. To look at a class that it has not seen on this machine, vLLM starts an
+    interpreter, which spares a GPU that no engine of these tests has.
+    """
+    import torch
+    from vllm.model_executor.models import registry
+
+    torch.set_num_threads(1)
+    registry._run_in_subprocess = lambda look: look()
+
+
+def fork_ranks() -> None:
+    """Let vLLM fork its ranks from this process, as it does beside a GPU; on a CPU it starts an interpreter for each.
+
+    Each computes in one thread, as this process does, and not in as many as the interpreter would have been told.
+    """
+    from vllm.v1.executor import multiproc_executor
+
+    multiproc_executor.get_mp_context = lambda: multiprocessing.get_context("fork")
+
+
 def write_answer(path: Path, model: str | None, arguments: dict[str, object], lines: str) -> None:
     from engine_probe.engine.build import build_llm
     from engine_probe.engine.spec import EngineSpec
 
+    if arguments.keys() & {"tensor_parallel_size", "pipeline_parallel_size"}:
+        fork_ranks()
     llm = None if model is None else build_llm(EngineSpec(model, arguments))
     from vllm import SamplingParams
 
