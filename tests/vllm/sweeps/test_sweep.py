@@ -55,13 +55,9 @@ def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def done(folder: Path) -> subprocess.CompletedProcess[str]:
-    return sweep(folder, "mine.toml", "--out", "out")
-
-
-def test_it_ends_well_and_keeps_vllms_noise_in_a_file(done: subprocess.CompletedProcess[str], folder: Path) -> None:
-    assert done.returncode == 0, done.stderr
-    assert "INFO" not in done.stdout + done.stderr
-    assert "INFO" in (folder / "out/engine.log").read_text()
+    found = engine_probe_here("sweep", "mine.toml", "--out", "out", cwd=folder)
+    assert found.returncode == 0, found.stderr
+    return found
 
 
 def test_progress_goes_to_the_error_stream_and_the_result_to_the_other(
@@ -111,16 +107,19 @@ def descendants(process: int) -> list[int]:
 
 
 def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -> None:
+    """What vLLM says is in a file, and nowhere else."""
     command = [sys.executable, "-m", "engine_probe", "sweep", "endless.toml", "--out", "endless"]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     point = folder / "endless/points"
     wait_until(lambda: process.poll() is not None or any(map(holds_steps, point.glob("*"))))
     engines = descendants(process.pid)
     assert engines
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=ENGINE_SECONDS)
+    shown, said = process.communicate(timeout=ENGINE_SECONDS)
     assert process.returncode == 130, said
     assert "interrupted" in said
+    assert "INFO" not in shown + said
+    assert "INFO" in (folder / "endless/engine.log").read_text()
     assert load(next(point.iterdir())).status == "cut"
     assert not [engine for engine in engines if Path(f"/proc/{engine}").exists()]
 
