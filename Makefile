@@ -18,7 +18,8 @@ SWEEP_READY := .venv/.engine-probe-sweep-ready
 READY := .venv/.engine-probe-ready
 SETUP := pyproject.toml tools/environment.py $(wildcard tools/bootstrap/*.py tools/locks/*.txt)
 
-# Two processes, each with whole files, so that a file's fixtures are made once. Three take as long on two cores.
+# Two processes, each with whole files, so that a file's fixtures are made once (those with vLLM all in the same one:
+# tests/support/processes/distribution.py). Three take as long on two cores.
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## show this list

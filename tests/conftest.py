@@ -117,6 +117,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=NO_GPU))
 
 
+@pytest.hookimpl(optionalhook=True)  # there may be no xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Divide the everyday tests so that each process imports only what others do not; others by their files."""
+    if config.getoption("dist") != "loadfile" or "not slow" not in config.getoption("markexpr"):
+        return None
+    from tests.support.processes.distribution import SharedImports
+
+    return SharedImports(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Note how long a test that `make test-fast` runs had a processor, with its child processes, and if it imported."""
