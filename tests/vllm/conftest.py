@@ -54,11 +54,12 @@ def turn(item: pytest.Item) -> tuple[bool, int]:
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
+    is_installed = find_spec("vllm") is not None
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.vllm)
             item.add_marker(pytest.mark.timeout(2 * ENGINE_SECONDS))
-            if find_spec("vllm") is None:
+            if not is_installed:
                 item.add_marker(pytest.mark.skip(reason="no vLLM is installed"))
 
 

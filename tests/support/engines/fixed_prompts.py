@@ -1,6 +1,16 @@
-"""What an engine answers to prompts that are the same each time."""
+"""Prompts that are the same each time, and what an engine answers to them."""
 
 from typing import Any
+
+
+def prompt(seed: int, length: int) -> list[int]:
+    return [10 + (seed * 7 + position * (1 + seed % 3)) % 200 for position in range(length)]
+
+
+def greedy(tokens: int, **more: Any) -> Any:
+    from vllm import SamplingParams
+
+    return SamplingParams(max_tokens=tokens, ignore_eos=more.pop("ignore_eos", True), temperature=0, **more)
 
 
 def generate(llm: Any, count: int = 24, tokens: int = 60) -> list[Any]:

@@ -44,7 +44,7 @@ IMPORTS = (
     "vllm.v1.structured_output",
     "vllm.v1.worker.cpu_model_runner",
     "vllm.v1.worker.cpu_worker",
-    "tests.support.engines.preloaded",  # after all that it looks through
+    "tests.support.processes.preloaded",  # after all that it looks through
 )
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(list(IMPORTS))

@@ -19,6 +19,7 @@ from vllm.v1.core.sched.interface import PauseState
 
 from engine_probe import Probe, load
 from engine_probe.record.schema import WaitingReason
+from tests.support.engines.fixed_prompts import greedy, prompt
 from tests.support.engines.forward_pass_witness import ForwardPassWitness
 from tests.support.engines.witness import (
     Witness,
@@ -28,14 +29,6 @@ from tests.support.engines.witness import (
 )
 
 Request = tuple[str, list[int], SamplingParams]
-
-
-def prompt(seed: int, length: int) -> list[int]:
-    return [10 + (seed * 7 + position * (1 + seed % 3)) % 200 for position in range(length)]
-
-
-def greedy(tokens: int, **more: Any) -> SamplingParams:
-    return SamplingParams(max_tokens=tokens, ignore_eos=more.pop("ignore_eos", True), temperature=0, **more)
 
 
 def drive(

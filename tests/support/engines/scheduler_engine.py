@@ -7,17 +7,14 @@ substitute executor of the package, this one has a worker, in the same process, 
 from __future__ import annotations
 
 import os
-from typing import Any
-
-os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-
-from vllm import EngineArgs, SamplingParams
-from vllm.v1.engine.llm_engine import LLMEngine
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from engine_probe.engine.build import llm_arguments
-from engine_probe.engine.null_executor import SubstituteExecutor
 from engine_probe.engine.spec import EngineSpec
+
+if TYPE_CHECKING:  # vLLM is imported with the first engine: pytest reads the tests in processes that start none
+    from vllm.v1.engine.llm_engine import LLMEngine
 
 # 23 usable blocks of 16 tokens: half of the requests of `generate` are preempted.
 ARGUMENTS = {
@@ -31,50 +28,64 @@ ARGUMENTS = {
 }
 
 
-class Worker:
-    rank = 0
+@cache
+def executor_with_worker() -> type:
+    """Import vLLM, and return an executor that has a worker."""
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    from engine_probe.engine.null_executor import SubstituteExecutor
 
-    def __init__(self, executor: ExecutorWithWorker) -> None:
-        self._executor = executor
+    class Worker:
+        rank = 0
 
-    def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
-        return SubstituteExecutor.execute_model(self._executor, scheduler_output, non_block)
+        def __init__(self, executor: ExecutorWithWorker) -> None:
+            self._executor = executor
 
-    def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
-        return SubstituteExecutor.sample_tokens(self._executor, grammar_output, non_block)
+        def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
+            return SubstituteExecutor.execute_model(self._executor, scheduler_output, non_block)
 
+        def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
+            return SubstituteExecutor.sample_tokens(self._executor, grammar_output, non_block)
 
-class ExecutorWithWorker(SubstituteExecutor):
-    def _init_executor(self) -> None:
-        super()._init_executor()
-        self.worker = Worker(self)
+    class ExecutorWithWorker(SubstituteExecutor):
+        def _init_executor(self) -> None:
+            super()._init_executor()
+            self.worker = Worker(self)
 
-    def collective_rpc(self, method: Any, timeout: float | None = None, args: Any = (), **more: Any) -> Any:
-        if callable(method):
-            return [method(self.worker, *args)]
-        return super().collective_rpc(method, timeout, args, **more)
+        def collective_rpc(self, method: Any, timeout: float | None = None, args: Any = (), **more: Any) -> Any:
+            if callable(method):
+                return [method(self.worker, *args)]
+            return super().collective_rpc(method, timeout, args, **more)
 
-    def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
-        return self.worker.execute_model(scheduler_output, non_block=non_block)
+        def execute_model(self, scheduler_output: Any, non_block: bool = False) -> Any:
+            return self.worker.execute_model(scheduler_output, non_block=non_block)
 
-    def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
-        return self.worker.sample_tokens(grammar_output, non_block=non_block)
+        def sample_tokens(self, grammar_output: Any, non_block: bool = False) -> Any:
+            return self.worker.sample_tokens(grammar_output, non_block=non_block)
+
+    return ExecutorWithWorker
 
 
 KEPT: list[LLMEngine] = []  # vLLM ends the process's groups, which other engines need, when an engine is collected
 
 
 def scheduler_engine(**arguments: Any) -> LLMEngine:
+    executor = executor_with_worker()
+    from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+
     spec = EngineSpec("tiny", {**ARGUMENTS, **arguments})
-    known = {**llm_arguments(spec), "distributed_executor_backend": ExecutorWithWorker}
+    known = {**llm_arguments(spec), "distributed_executor_backend": executor}
     known.pop("kv_cache_memory_bytes", None)  # there is no memory behind these blocks
-    engine = LLMEngine(EngineArgs(**known).create_engine_config(), ExecutorWithWorker, log_stats=False)
+    engine = LLMEngine(EngineArgs(**known).create_engine_config(), executor, log_stats=False)
     KEPT.append(engine)
     return engine
 
 
 def generate(engine: LLMEngine, count: int = 12, tokens: int = 40) -> dict[str, list[int]]:
     """Requests that share prefixes by fours, more than the pool holds; what each of them was answered."""
+    from vllm import SamplingParams
+
     parameters = SamplingParams(max_tokens=tokens, ignore_eos=True, detokenize=False)
     for index in range(count):
         prompt = [10 + index // 4] * 32 + [50 + index] * (8 + index)

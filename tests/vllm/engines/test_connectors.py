@@ -4,18 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vllm import SamplingParams
-from vllm.v1.outputs import KVConnectorOutput
 
 from engine_probe import Probe
 from engine_probe.analysis.run.token_times import token_times
 from engine_probe.record.schema import WaitingReason
-from tests.support.engines.planted_connector import SUPPLIED, engine_with_connector, loaded
 from tests.support.engines.scheduler_engine import core_of
 
 
 def test_tokens_of_a_connector_are_counted_apart(tmp_path: Path) -> None:
     """Prompts of 80 tokens, 16 of them in the prefix cache from the third request on."""
+    from vllm import SamplingParams
+
+    from tests.support.engines.planted_connector import SUPPLIED, engine_with_connector, loaded
+
     engine = engine_with_connector()
     scheduler = core_of(engine).scheduler
     loaded.clear()  # what other tests of this process had it load
@@ -46,6 +47,11 @@ def test_a_load_that_failed_is_said_and_every_count_stays_exact(
     tmp_path: Path, name: str, at: int, block: int, recomputed: int
 ) -> None:
     """A block of a running request turns out invalid in its first or fifth step: it is computed from there on again."""
+    from vllm import SamplingParams
+    from vllm.v1.outputs import KVConnectorOutput
+
+    from tests.support.engines.planted_connector import engine_with_connector
+
     engine = engine_with_connector()
     scheduler = core_of(engine).scheduler
     update, schedule, live = scheduler.update_from_output, scheduler.schedule, []

@@ -15,7 +15,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
-from vllm.v1.request import RequestStatus
 
 from engine_probe import IncompleteRecordingWarning, InputError, Probe, UnavailableError, load, probe
 from engine_probe import recording as recording_module
@@ -233,6 +232,8 @@ def test_entering_and_leaving_while_another_thread_steps_the_engine(engine: Any,
 def test_a_recording_whose_counters_could_not_be_audited_says_so(
     engine: Any, bare: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from vllm.v1.request import RequestStatus
+
     monkeypatch.setattr(between_steps, "LONGEST_WAIT_SECONDS", 0.2)
     scheduler, inside, leave = core_of(engine).scheduler, threading.Event(), threading.Event()
 

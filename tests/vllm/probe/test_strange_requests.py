@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine_probe import Probe, Run
-from tests.support.engines.scenarios import greedy, prompt
+from tests.support.engines.fixed_prompts import greedy, prompt
 
 
 def drive(engine: Any, count: int) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from engine_probe import Probe
 from engine_probe.record.schema import WaitingReason
-from tests.support.engines.planted_connector import engine_with_connector
 from tests.support.engines.scheduler_engine import core_of, scheduler_engine
 from tests.support.engines.witness import Witness
 
@@ -116,6 +115,8 @@ def test_the_encoder_s_budget(roomy: Any, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_connector_that_cannot_tell_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its first four steps the connector does not know how many tokens it holds: vLLM holds the request back."""
+    from tests.support.engines.planted_connector import engine_with_connector
+
     engine = engine_with_connector()
     connector = core_of(engine).scheduler.connector
     answers = iter([(None, False)] * 4)
