@@ -17,6 +17,7 @@ from engine_probe.commands.options.result_location import holds_steps
 from engine_probe.sweep.definition.loader import read_sweep
 from engine_probe.sweep.definition.sweep_file import points
 from tests.support.engines.forked_command import engine_probe_here
+from tests.support.engines.forked_engine import clean_environment
 from tests.support.processes.command import ENGINE_SECONDS, engine_probe
 from tests.support.processes.waiting import wait_until
 
@@ -109,7 +110,8 @@ def descendants(process: int) -> list[int]:
 def test_an_interrupted_sweep_ends_its_engine_and_stays_readable(folder: Path) -> None:
     """What vLLM says is in a file, and nowhere else."""
     command = [sys.executable, "-m", "engine_probe", "sweep", "endless.toml", "--out", "endless"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=folder, env=clean_environment(), stdout=pipe, stderr=pipe, text=True)
     point = folder / "endless/points"
     wait_until(lambda: process.poll() is not None or any(map(holds_steps, point.glob("*"))))
     engines = descendants(process.pid)
