@@ -148,7 +148,7 @@ def write_answer(path: Path, model: str | None, arguments: dict[str, object], li
     from engine_probe.engine.build import build_llm
     from engine_probe.engine.spec import EngineSpec
 
-    if arguments.keys() & {"tensor_parallel_size", "pipeline_parallel_size"}:
+    if "tensor_parallel_size" in arguments:
         fork_ranks()
     llm = None if model is None else build_llm(EngineSpec(model, arguments))
     from vllm import SamplingParams
