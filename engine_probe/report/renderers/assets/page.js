@@ -62,17 +62,18 @@
     if (right - left > u.ctx.measureText(region.label).width) u.ctx.fillText(region.label, (left + right) / 2, u.bbox.top + 5 * devicePixelRatio);
   });
 
-  // All lines first, then the labels, which stay readable over lines and inside the plot.
+  // Labels stand above the plot, where no curve runs through them: the rightmost lowest, so that no line crosses another's label.
+  const MARK = 16;
   const drawMarks = (marks) => (u) => {
-    const right = u.bbox.left + u.bbox.width;
-    const places = marks.map((mark) => u.valToPos(mark.at, "x", true));
-    const shown = (x) => x >= u.bbox.left && x <= right;
+    const right = u.bbox.left + u.bbox.width, space = 4 * devicePixelRatio;
+    const shown = marks.map((mark) => ({ ...mark, x: u.valToPos(mark.at, "x", true) })).filter((mark) => mark.x >= u.bbox.left && mark.x <= right)
+      .sort((one, other) => other.x - one.x).map((mark, row) => ({ ...mark, y: u.bbox.top - (2 + MARK * row) * devicePixelRatio }));
     u.ctx.strokeStyle = colour("c6");
     u.ctx.lineWidth = 1.5 * devicePixelRatio;
     u.ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
-    places.filter(shown).forEach((x) => {
+    shown.forEach(({ x, y }) => {
       u.ctx.beginPath();
-      u.ctx.moveTo(x, u.bbox.top);
+      u.ctx.moveTo(x, y - MARK * devicePixelRatio);
       u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
       u.ctx.stroke();
     });
@@ -84,16 +85,11 @@
     u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
     u.ctx.textAlign = "left";
     u.ctx.textBaseline = "bottom";
-    marks.forEach((mark, number) => {
-      const x = places[number];
-      if (!shown(x)) return;
+    shown.forEach((mark) => {
       const label = mark.names_its_place === false ? mark.label : `${mark.label}: ${mark.at.toLocaleString("en")}`;
-      const wide = u.ctx.measureText(label).width, space = 4 * devicePixelRatio;
-      const late = x > u.bbox.left + u.bbox.width / 2;
-      const left = Math.max(u.bbox.left + space, Math.min(late ? x - space - wide : x + space, right - wide));
-      const y = u.bbox.top + u.bbox.height - (4 + 16 * number) * devicePixelRatio;
-      u.ctx.strokeText(label, left, y);
-      u.ctx.fillText(label, left, y);
+      const left = Math.max(space, Math.min(mark.x + space, right - u.ctx.measureText(label).width));
+      u.ctx.strokeText(label, left, mark.y);
+      u.ctx.fillText(label, left, mark.y);
     });
   };
 
@@ -196,9 +192,10 @@
     const powers = { distr: 3, range: (_, least, most) => [10 ** Math.floor(Math.log10(least || 0.1)), 10 ** Math.ceil(Math.log10(most || 1))] };
     spec.y.forEach((y, number) => { scales[`y${number}`] = y.log ? powers : linear(number); });
     const axes = spec.y.map((y, number) => axis(y, { scale: `y${number}`, side: number ? 1 : 3, size: aligned(spec, width) ? SIDE : room, ...(number ? { grid: { show: false } } : {}) }));
-    const padding = [null, aligned(spec, width) && spec.y.length === 1 ? SIDE + LABEL : null, null, null];
+    const above = MARK * (spec.marks || []).filter((mark) => mark.at <= spec.xs[spec.xs.length - 1]).length;
+    const padding = [above ? above + 8 : null, aligned(spec, width) && spec.y.length === 1 ? SIDE + LABEL : null, null, null];
     return new uPlot({
-      padding, width, height: high(width), scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
+      padding, width, height: high(width) + above, scales, cursor: cursor(spec), legend: { markers: markers(spec) }, axes: [axis(spec.x, { size: 34 }), ...axes],
       series: [{ label: spec.x.label, value: (_, value) => value == null ? "" : shown(value, spec.x.unit) }, ...series],
       hooks: { ...painters({ drawClear: [fillRegions(spec.regions || [])], draw: [drawWhiskers(spec.series), drawMarks(spec.marks || []), nameRegions(spec.regions || [])] }), ...idle, setSeries: [(u, number, options) => {
         if (options.show != null && spec.series[number]?.follows) u.setSeries(number + 1, { show: options.show });
