@@ -107,3 +107,12 @@ def test_a_series_switched_off_takes_its_whiskers_along(sheet: Any) -> None:
 
 def test_a_phone_holds_it(sheet: Any) -> None:
     assert sheet.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_phone_shows_that_a_table_goes_on_and_keeps_its_first_column(sheet: Any) -> None:
+    wide = sheet.locator(".wide").filter(has=sheet.locator("td")).first
+    wider = "table => table.scrollWidth - table.clientWidth"
+    assert wide.evaluate(wider) > 0
+    assert wide.evaluate("table => getComputedStyle(table).backgroundAttachment") == "local, local, scroll, scroll"
+    first = "table => table.querySelector('td').getBoundingClientRect().x - table.getBoundingClientRect().x"
+    assert wide.evaluate(f"table => {{ table.scrollLeft = {wider.partition('=> ')[2]}; return ({first})(table) }}") == 0
