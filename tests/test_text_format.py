@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.text_format import duration, model_name
+from engine_probe.text_format import duration, model_name, rate_words
 
 
 @pytest.mark.parametrize(("given", "shown"), [
@@ -32,3 +32,14 @@ def test_a_model_has_no_path_and_no_digest_in_its_name(given: str, shown: str) -
 )
 def test_three_figures_and_a_unit(ns: float | None, text: str) -> None:
     assert duration(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        *((0.0, "0"), (0.012345, "0.0123"), (4.5678, "4.57"), (38.46, "38.5"), (372.34, "372.3")),
+        *((2130.5, "2,130"), (12_345.6, "12,350"), (1_234_567.0, "1,235,000")),  # never as a power of ten
+    ],
+)
+def test_a_rate_has_at_most_four_figures(rate: float, text: str) -> None:
+    assert rate_words(rate) == text

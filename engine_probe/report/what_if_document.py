@@ -11,7 +11,7 @@ from engine_probe.analysis.statistics.student import Interval
 from engine_probe.recordings.run import Run
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
 from engine_probe.report.sections.load.prediction import with_prediction
-from engine_probe.text_format import duration
+from engine_probe.text_format import duration, rate_words
 
 MANIFOLD = 3.0  # from here on a change is told as a factor
 Figure = Callable[[Summary], float | None]
@@ -32,7 +32,7 @@ def _milliseconds(value: float) -> str:
 
 
 ROWS = (
-    Row("output tokens/s", "output_tokens_per_s", lambda found: found.output_tokens_per_s, "{:,.1f}".format),
+    Row("output tokens/s", "output_tokens_per_s", lambda found: found.output_tokens_per_s, rate_words),
     Row("TTFT p50", "ttft_p50_ms", lambda found: found.ttft.p50_ms, _milliseconds),
     Row("TTFT p90", "ttft_p90_ms", lambda found: found.ttft.p90_ms, _milliseconds),
     Row("TPOT p50", "tpot_p50_ms", lambda found: found.tpot.p50_ms, _milliseconds),
@@ -91,15 +91,15 @@ def verdict_lines(found: WhatIf) -> Iterator[str]:
             yield f"With {name} nothing changes: the scheduler decides the same in every step."
         else:
             change = change_words(base, rate)
-            yield f"With {name}: {rate:,.1f} output tokens/s, {change} against the same engine unchanged."
+            yield f"With {name}: {rate_words(rate)} output tokens/s, {change} against the same engine unchanged."
         if name in found.measured:
             again, real = (found.measured[each].summary().output_tokens_per_s for each in ("", name))
             yield (
-                f"Measured with {name}: {real:,.1f}, {change_words(again, real)} against the same engine unchanged "
-                f"({again:,.1f}), where {change_words(base, rate)} was predicted."
+                f"Measured with {name}: {rate_words(real)}, {change_words(again, real)} against the same engine "
+                f"unchanged ({rate_words(again)}), where {change_words(base, rate)} was predicted."
             )
-    error = change_words(recorded, base)
-    yield f"The run itself: {recorded:,.1f} recorded and {base:,.1f} predicted, {error}: the model's own error."
+    sides = f"{rate_words(recorded)} recorded and {rate_words(base)} predicted"
+    yield f"The run itself: {sides}, {change_words(recorded, base)}: the model's own error."
     yield decision_words(found.decisions())
 
 

@@ -210,7 +210,7 @@ def test_a_sweep_over_a_rate_is_told_in_requests_per_second(tmp_path: Path) -> N
         work = {"num_prompts": 50, "concurrency": None, "arrivals": {"kind": "open_loop", "request_rate": rate}}
         row["point"] = {"workload": work, "repeat": 0}
     (folder / "sweep.json").write_text(json.dumps(document))
-    assert values(said(report(folder)).partition("Highest throughput")[2])[:2] == ["1,393.7", "2"]
+    assert values(said(report(folder)).partition("Highest throughput")[2])[:2] == ["1,394", "2"]
 
 
 def test_telemetry_is_drawn_by_unit_and_owner(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine_probe.analysis.statistics.student import Interval, quantile, welch
+from engine_probe.text_format import rate_words
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,14 @@ class Repeated:
 
 def reach_words(found: Repeated) -> str:
     """Return how far the interval reaches, as a share of the mean: " ± 8%". Empty without an interval."""
-    return "" if found.reach is None else f" ± {found.reach / found.mean:.0%}"
+    if found.reach is None:
+        return ""
+    return f" ± {found.reach / found.mean:.0%}" if found.reach <= abs(found.mean) else " ± over 100%"
+
+
+def rate_and_reach(found: Repeated) -> str:
+    """Return a mean rate with how far its interval reaches: "1,234 ± 8%"."""
+    return rate_words(found.mean) + reach_words(found)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from engine_probe.analysis.curve.levels import PointFigures, by_load, measured_i
 from engine_probe.analysis.statistics.level_noise import over_levels
 from engine_probe.analysis.statistics.repeats import Cells, Repeated, column, repeated
 from engine_probe.report.charts.model import of_levels, short
-from engine_probe.text_format import duration
+from engine_probe.text_format import duration, rate_words
 
 Value = Callable[[PointFigures], float | None]
 
@@ -155,7 +155,7 @@ def rate_and_latencies(curves: Sequence[Sequence[PointFigures]]) -> list[Cells]:
         return column(list(found), duration)
 
     rates = [level for figures in curves for level in throughput(figures)]
-    return [column(rates, "{:,.1f}".format), medians("TTFT"), medians("TPOT")]
+    return [column(rates, rate_words), medians("TTFT"), medians("TPOT")]
 
 
 def limits_cell(same: Sequence[PointFigures]) -> str:

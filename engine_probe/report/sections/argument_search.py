@@ -8,12 +8,12 @@ from typing import Any
 from engine_probe.analysis.compare.argument_trials import ArgumentEffect, ArgumentTrials, Gain, Trial
 from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.run.slo import Slo
-from engine_probe.analysis.statistics.repeats import reach_words, repeated
+from engine_probe.analysis.statistics.repeats import rate_and_reach, repeated
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, spread, sure, table
 from engine_probe.report.sections.compare.change_words import signed
-from engine_probe.text_format import counted
+from engine_probe.text_format import counted, rate_words
 
 MOST_GAIN = 10.0  # the end of an interval beyond which it says nothing
 LONGEST_REASON = 240  # characters
@@ -51,8 +51,8 @@ def figures(found: ArgumentTrials) -> Iterator[Figure]:
         interval = found.gain.interval
         mark = "" if interval is not None and interval[0] > 0 else "not shown"
         yield Figure("gain over the baseline", signed(found.gain.relative, 0), mark)
-        yield Figure(f"best setting, {found.unit}", rate_words(found.gain.after))
-        yield Figure(f"baseline, {found.unit}", rate_words(found.gain.before))
+        yield Figure(f"best setting, {found.unit}", repeats_words(found.gain.after))
+        yield Figure(f"baseline, {found.unit}", repeats_words(found.gain.before))
 
 
 def verdict(found: ArgumentTrials, slo: Slo | None) -> Iterator[Sentence]:
@@ -77,7 +77,7 @@ def verdict(found: ArgumentTrials, slo: Slo | None) -> Iterator[Sentence]:
 
 def alone(found: ArgumentTrials, best: Trial) -> str:
     """Say what single measurements show."""
-    value = f"{best.value:,.1f} {found.unit}"
+    value = f"{rate_words(best.value)} {found.unit}"
     if found.first.score is None:
         return f"It gave {value}; the baseline could not run."
     return (
@@ -87,7 +87,7 @@ def alone(found: ArgumentTrials, best: Trial) -> str:
 
 
 def gain_words(found: ArgumentTrials, name: str, gain: Gain) -> str:
-    after, before = (f"{rate_words(side)} {found.unit}" for side in (gain.after, gain.before))
+    after, before = (f"{repeats_words(side)} {found.unit}" for side in (gain.after, gain.before))
     repeats = f"{len(gain.after)} repeats" if len(gain.after) > 1 else "one repeat"
     change, interval = signed(gain.relative, 0), gain.interval
     if interval is None:
@@ -109,17 +109,17 @@ def as_good_words(found: ArgumentTrials, least: float) -> str:
     named = f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}" if several else str(numbers[0])
     trials = "Trials" if several else "Trial"
     return (
-        f"{trials} {named} measured once at least what the best setting gave in its lowest repeat ({least:,.1f}), and "
-        "may be as good."
+        f"{trials} {named} measured once at least what the best setting gave in its lowest repeat "
+        f"({rate_words(least)}), and may be as good."
     )
 
 
-def rate_words(values: Sequence[float]) -> str:
+def repeats_words(values: Sequence[float]) -> str:
     over = repeated(values)
     assert over is not None
     if over.reach is not None and over.reach > over.mean:
-        return f"{over.mean:,.1f} ({min(values):,.1f} to {max(values):,.1f})"
-    return f"{over.mean:,.1f}{reach_words(over)}"
+        return f"{rate_words(over.mean)} ({rate_words(min(values))} to {rate_words(max(values))})"
+    return rate_and_reach(over)
 
 
 def limit_words(found: ArgumentTrials, best: Trial, slo: Slo | None) -> Sentence | None:
@@ -152,7 +152,7 @@ def doubts(found: ArgumentTrials) -> Iterator[str]:
         yield LOAD_METHOD
     if found.challenger and found.gain:
         kept = sum(found.gain.after) / len(found.gain.after)
-        value, more = f"{found.challenger.value:,.1f}", signed(found.challenger.value / kept - 1, 1)
+        value, more = rate_words(found.challenger.value), signed(found.challenger.value / kept - 1, 1)
         yield f"In the search itself the best setting measured {value}: {more} against its repeats."
 
 
@@ -226,11 +226,11 @@ def row(found: ArgumentTrials, number: int, trial: Trial) -> tuple[Cell | str, .
     return (
         str(number),
         *(value if isinstance(value, str) else json.dumps(value) for value in trial.setting.values()),
-        f"{trial.value:,.1f}" if score else "-",
+        rate_words(trial.value) if score else "-",
         *[trial.load if score else "-"] * bool(first.load),
         signed(trial.value / first.value - 1, 0) if against else "-",
         *[strain] * first.limited,
-        rate_words([each.value for each in repeats]) if repeats else "-",
+        repeats_words([each.value for each in repeats]) if repeats else "-",
         outcome(found, trial),
     )
 
@@ -290,4 +290,4 @@ def effect_words(effect: ArgumentEffect) -> str:
 def effect_cell(effect: ArgumentEffect) -> str:
     if effect.correlation is not None:
         return f"rank correlation {effect.correlation:+.2f}"
-    return ", ".join(f"{choice}: {median:,.1f} ({count})" for choice, (median, count) in effect.medians.items())
+    return ", ".join(f"{choice}: {rate_words(median)} ({count})" for choice, (median, count) in effect.medians.items())

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from engine_probe.analysis.pareto import Frontier, PlacedLevel, ServingCurve, ServingLevel, Stretch, frontier
-from engine_probe.analysis.statistics.repeats import Repeated, reach_words
+from engine_probe.analysis.statistics.repeats import Repeated, rate_and_reach
 from engine_probe.evaluation.pareto import SameWork
 from engine_probe.report.charts.model import Axis, Lines, Series, of_levels
 from engine_probe.report.document import Cell, Column, Section, Sentence, Table, Tone, sure, table
 from engine_probe.report.sections.sweep.levels import short_load
+from engine_probe.text_format import rate_words
 from engine_probe.workload.load import level_words, levels_words
 
 TITLE = "Throughput per {} against speed for each user"
@@ -97,11 +98,6 @@ def both_rates(placed: PlacedLevel, device: str) -> str:
     return f"{rates} at {level_words(level.load, placed.curve.unit)}"
 
 
-def rate_words(tokens_per_s: float) -> str:
-    """Return a rate with three digits, or all of its whole ones, and never as a power of ten."""
-    return f"{tokens_per_s:,.0f}" if tokens_per_s >= 1000 else f"{tokens_per_s:.3g}"
-
-
 def below_words(found: Frontier) -> Iterator[Sentence]:
     """Name the levels that another one beats in both, and what single runs leave open."""
     below: dict[ServingCurve, list[float]] = {}
@@ -146,12 +142,12 @@ def rate_cell(found: Repeated) -> str:
     A rate with a time that may be zero has no upper end.
     """
     if found.low is None or found.high is None:
-        return f"{found.mean:,.1f}"
+        return rate_words(found.mean)
     if math.isinf(found.high):
-        return f"{found.mean:,.1f} (at least {found.low:,.1f})"
+        return f"{rate_words(found.mean)} (at least {rate_words(found.low)})"
     if found.high > 2 * found.mean:
-        return f"{found.mean:,.1f} ({max(found.low, 0.0):,.1f} to {found.high:,.1f})"
-    return f"{found.mean:,.1f}{reach_words(found)}"
+        return f"{rate_words(found.mean)} ({rate_words(max(found.low, 0.0))} to {rate_words(found.high)})"
+    return rate_and_reach(found)
 
 
 def status_words(placed: PlacedLevel) -> str:

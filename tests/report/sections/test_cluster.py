@@ -20,6 +20,7 @@ from engine_probe.report.document import Document, cell_words
 from engine_probe.report.experiment_report import experiment_document
 from engine_probe.report.renderers.html_document import html_page
 from engine_probe.report.sweep_report import sweep_document, sweep_page_document
+from engine_probe.text_format import rate_words
 from tests.support.sweeps.cluster_sweeps import write_cluster_sweep, write_point, write_rows
 
 NOISE = 0.004
@@ -89,9 +90,9 @@ def test_a_mix_is_summed_part_by_part_and_per_gpu(tmp_path: Path) -> None:
     assert level.gpus == 6
     parts = [part.output_tokens_per_s.mean for part in level.parts if part.output_tokens_per_s]
     assert sum(parts) == pytest.approx(level.output_tokens_per_s.mean)
-    assert cell(tmp_path, 0, "output tokens/s per GPU") == f"{level.output_tokens_per_s.mean / 6:,.1f}"
+    assert cell(tmp_path, 0, "output tokens/s per GPU") == rate_words(level.output_tokens_per_s.mean / 6)
     assert [cell(tmp_path, row, "configuration") for row in (1, 2)] == ["of these 2 × small", "of these 2 × big TP 2"]
-    assert cell(tmp_path, 2, "output tokens/s per GPU") == f"{parts[1] / 4:,.1f}"
+    assert cell(tmp_path, 2, "output tokens/s per GPU") == rate_words(parts[1] / 4)
     small, big = (part.mean_ns("TTFT", 50) for part in level.parts)
     assert small is not None
     assert big is not None

@@ -17,7 +17,7 @@ from engine_probe.evaluation.pareto import same_work
 from engine_probe.recordings.curve import curves
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import cell_words
-from engine_probe.report.sections.pareto import pareto_chart, pareto_section, pareto_verdict, rate_cell, rate_words
+from engine_probe.report.sections.pareto import pareto_chart, pareto_section, pareto_verdict, rate_cell
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.sweeps.cluster_sweeps import write_point, write_rows
 from tests.support.sweeps.serving_sweeps import LEVELS, per_gpu, per_user, write_serving_sweep
@@ -47,7 +47,7 @@ def test_every_level_has_its_planted_place(both: Path) -> None:
 def test_the_verdict_says_who_is_best_at_which_speed(both: Path) -> None:
     (sentence,) = pareto_verdict(same_work(load_sweep(both)))
     assert f"{ONE} up to 38.5 tokens/s per user (1,231 at 32 concurrent requests)" in sentence.text
-    assert f"{TWO} from there to 159 (1,026 at 32 concurrent requests, down to 79.4 at 1)" in sentence.text
+    assert f"{TWO} from there to 158.7 (1,026 at 32 concurrent requests, down to 79.4 at 1)" in sentence.text
 
 
 def test_the_table_names_what_beats_a_level(both: Path) -> None:
@@ -203,18 +203,13 @@ def test_engines_that_measured_together_count_the_gpus_of_all(tmp_path: Path) ->
     assert {stretch.name, *stretch.rivals} == {"replicas 1", "replicas 2"}
 
 
-@pytest.mark.parametrize(("rate", "words"), [(17587.31, "17,587"), (1233.9, "1,234"), (298.49, "298"), (0.5, "0.5")])
-def test_a_rate_is_never_written_as_a_power_of_ten(rate: float, words: str) -> None:
-    assert rate_words(rate) == words
-
-
 @pytest.mark.parametrize(
     ("rate", "words"),
     [
         (Repeated(100, 1), "100.0"),
         (Repeated(100, 2, 80, 120), "100.0 ± 20%"),
         (Repeated(100, 2, 50, 900), "100.0 (50.0 to 900.0)"),  # a share of the mean would be 800%
-        (Repeated(100, 2, -50, 250), "100.0 (0.0 to 250.0)"),
+        (Repeated(100, 2, -50, 250), "100.0 (0 to 250.0)"),
         (Repeated(100, 2, 50, math.inf), "100.0 (at least 50.0)"),
     ],
 )

@@ -8,7 +8,7 @@ from engine_probe.evaluation.published.fleets import FleetRow, Range, fleet_rows
 from engine_probe.evaluation.published.reference import Reference
 from engine_probe.recordings.cluster_levels import ClusterLevel
 from engine_probe.report.document import Column, Section, says, table
-from engine_probe.text_format import capitalized
+from engine_probe.text_format import capitalized, rate_words
 
 CLUSTER_COLUMNS = (
     Column("configuration", words=True),
@@ -49,8 +49,8 @@ def cluster_cells(pair: BesideCluster) -> list[str]:
         str(gpus),
         " + ".join(f"{value:,.0f}" for value in pair.values),
         f"{total / gpus:,.0f}",
-        "not measured" if rate is None else f"{rate:,.1f}",
-        "-" if found is None or rate is None else f"{rate / found.gpus:,.1f}" if found.gpus else NO_GPUS,
+        "not measured" if rate is None else rate_words(rate),
+        "-" if found is None or rate is None else rate_words(rate / found.gpus) if found.gpus else NO_GPUS,
         "-" if pair.ratio is None else f"{pair.ratio:.2f}",
         ", ".join(pair.differs) or ("none known" if found else "-"),
     ]

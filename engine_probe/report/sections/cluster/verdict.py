@@ -7,14 +7,14 @@ from statistics import fmean
 
 from engine_probe.analysis.cluster.scaling import ScalingLevel
 from engine_probe.analysis.run.success import summed
-from engine_probe.analysis.statistics.repeats import reach_words
+from engine_probe.analysis.statistics.repeats import rate_and_reach
 from engine_probe.recordings.cluster import wall_clock_ahead
 from engine_probe.recordings.cluster_levels import ClusterLevel, ClusterPart, cluster_levels, scaling_of
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.experiment.cluster import cluster_charts
 from engine_probe.report.document import Column, Figure, Section, Sentence, Table, says, sure, table
 from engine_probe.report.sections.sweep.verdict import sweep_cautions
-from engine_probe.text_format import counted, duration, long_duration
+from engine_probe.text_format import counted, duration, long_duration, rate_words
 from engine_probe.workload.load import CONCURRENCY, level_words
 
 SHORT_SHARE = 0.5  # of the longest run; a shorter common time says little of it
@@ -70,38 +70,36 @@ def cluster_section(swept: Swept, title: str = "Several engines together") -> Se
 def largest_figures(levels: Sequence[ClusterLevel]) -> Iterator[Figure]:
     largest = max(levels, key=lambda level: (level.engines, level.output_tokens_per_s.mean))
     rate = largest.output_tokens_per_s.mean
-    yield Figure(f"output tokens/s of {largest.configuration}", f"{rate:,.1f}")
+    yield Figure(f"output tokens/s of {largest.configuration}", rate_words(rate))
     if largest.gpus:
-        yield Figure("a GPU", f"{rate / largest.gpus:,.1f}")
+        yield Figure("a GPU", rate_words(rate / largest.gpus))
     if scaled := scaling_of(levels):
         yield Figure(f"efficiency of {scaled[-1].engines} engines", f"{scaled[-1].efficiency:.0%}")
 
 
-def rate_words(level: ClusterLevel | ClusterPart) -> str:
+def throughput_words(level: ClusterLevel | ClusterPart) -> str:
     found = level.output_tokens_per_s
-    if found is None:
-        return "-"
-    return f"{found.mean:,.1f}{reach_words(found)}"
+    return "-" if found is None else rate_and_reach(found)
 
 
 def sum_words(level: ClusterLevel) -> str:
     """Return what a configuration adds up to, part by part for a mix."""
-    gpus = f", {level.output_tokens_per_s.mean / level.gpus:,.1f} a GPU" if level.gpus else ""
+    gpus = f", {rate_words(level.output_tokens_per_s.mean / level.gpus)} a GPU" if level.gpus else ""
     parts = ""
     if len(level.parts) > 1:
-        parts = " (" + " + ".join(f"{rate_words(part)} of {part.name}" for part in level.parts) + ")"
+        parts = " (" + " + ".join(f"{throughput_words(part)} of {part.name}" for part in level.parts) + ")"
     loads = {part.load for part in level.parts}
     load = f" at {level_words(*loads.pop())} each" if len(loads) == 1 else ""
-    return f"{level.configuration}{load}: {rate_words(level)} output tokens/s together{parts}{gpus}."
+    return f"{level.configuration}{load}: {throughput_words(level)} output tokens/s together{parts}{gpus}."
 
 
 def scaling_words(scaled: Sequence[ScalingLevel]) -> Iterator[str]:
     for level in scaled[1:]:
         reach = "" if level.interval is None else f" ({level.interval[0]:.0%} to {level.interval[1]:.0%})"
-        times = level.efficiency * level.engines
+        rate, times = rate_words(level.output_tokens_per_s.mean), level.efficiency * level.engines
         yield (
-            f"{level.engines} engines: {level.output_tokens_per_s.mean:,.1f} output tokens/s together, {times:.2f} "
-            f"times one engine's: an efficiency of {level.efficiency:.0%}{reach}."
+            f"{level.engines} engines: {rate} output tokens/s together, {times:.2f} times one engine's: an efficiency "
+            f"of {level.efficiency:.0%}{reach}."
         )
 
 
@@ -170,7 +168,7 @@ def cluster_rows(level: ClusterLevel, efficiencies: dict[int, float]) -> Iterato
 def total_cells(level: ClusterLevel) -> list[str]:
     return [
         str(level.engines),
-        rate_words(level),
+        throughput_words(level),
         per_gpu(level),
         "-",
         "-",
@@ -185,9 +183,9 @@ def part_cells(part: ClusterPart) -> list[str]:
     return [
         f"{load:g}{'' if unit == CONCURRENCY else f' {unit}'}",
         str(len(part.engines)),
-        rate_words(part),
+        throughput_words(part),
         per_gpu(part),
-        "-" if found is None else f"{min(found.means):,.1f} to {max(found.means):,.1f}",
+        "-" if found is None else f"{rate_words(min(found.means))} to {rate_words(max(found.means))}",
         "-" if found is None else f"{found.spread:.1%}",
         *latency_cells(part),
         *goodput_cells(part),
@@ -196,7 +194,7 @@ def part_cells(part: ClusterPart) -> list[str]:
 
 def per_gpu(found: ClusterLevel | ClusterPart) -> str:
     rate = found.output_tokens_per_s
-    return f"{rate.mean / found.gpus:,.1f}" if found.gpus and rate else "-"
+    return rate_words(rate.mean / found.gpus) if found.gpus and rate else "-"
 
 
 def latency_cells(found: ClusterLevel | ClusterPart) -> Iterator[str]:

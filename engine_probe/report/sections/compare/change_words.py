@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from engine_probe.analysis.compare.changes import PERPLEXITY, Change, Metric, Verdict
 from engine_probe.evaluation.comparison import Pair
 from engine_probe.report.document import Cell, Tone
-from engine_probe.text_format import duration
+from engine_probe.text_format import duration, rate_words
 
 TONES: dict[Verdict, Tone] = {
     "better": "good",
@@ -30,7 +30,7 @@ def value_words(metric: Metric, value: float) -> str:
         return f"{value:.1%}"
     if metric is PERPLEXITY:
         return f"{value:.4f}"
-    return f"{value:,.1f}" if metric.unit == "tokens/s" else f"{value:,.4g}"
+    return rate_words(value) if metric.unit == "tokens/s" else f"{value:,.4g}"
 
 
 def change_words(change: Change) -> str:

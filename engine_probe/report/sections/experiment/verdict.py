@@ -5,14 +5,14 @@ from functools import partial
 
 from engine_probe.analysis.curve.levels import PointFigures
 from engine_probe.analysis.curve.saturation import KvSaturation, Level
-from engine_probe.analysis.statistics.repeats import reach_words
+from engine_probe.analysis.statistics.repeats import rate_and_reach
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.level_means import intervals, limits_cell, throughput_at
 from engine_probe.report.document import Cell, Column, Picture, Section, Sentence, Table, says, table
 from engine_probe.report.sections.sweep.verdict import failure_words, sweep_cautions
-from engine_probe.text_format import byte_size, capitalized, duration
+from engine_probe.text_format import byte_size, capitalized, duration, rate_words
 from engine_probe.workload.load import level_words
 
 COLUMNS = (
@@ -57,13 +57,12 @@ def outcome(curve: Curve) -> Iterator[str]:
     yield pool_words(found.kv, curve.unit)
     if found.best is None:
         for level in found.levels[:1]:
-            rate = f"{level.output_tokens_per_s:,.1f} output tokens/s"
+            rate = f"{rate_words(level.output_tokens_per_s)} output tokens/s"
             yield f"the only level, {level_words(level.load, curve.unit)}, gives {rate}"
         return
     if found.saturation:
         yield f"saturation point {found.saturation.load:,.4g}"
-    over_repeats = throughput_at(curve.figures, found.best.load)
-    rate = f"{over_repeats.mean:,.1f}{reach_words(over_repeats)} output tokens/s"
+    rate = f"{rate_and_reach(throughput_at(curve.figures, found.best.load))} output tokens/s"
     highest = found.best is found.levels[-1]
     above = ", the highest load measured" if highest else ""
     yield f"throughput is highest at {found.best.load:g} ({rate}){above}"
@@ -106,7 +105,7 @@ def outcome_row(curve: Curve, run: Run | None) -> list[Cell | str]:
         *size_cells(run),
         pool_cell(found.kv),
         "-" if found.saturation is None else f"{found.saturation.load:,.4g}",
-        "-" if best is None else f"{best.output_tokens_per_s:,.1f}",
+        "-" if best is None else rate_words(best.output_tokens_per_s),
         "-" if best is None else f"{best.load:g}",
         *(median_cell(curve, latency) for latency in ("TTFT", "TPOT")),
         limits_cell(at_best(curve)) or "-",

@@ -8,6 +8,7 @@ from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.level_means import over_loads
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
 from engine_probe.report.document import Cell, Column, Section, Table, says, table
+from engine_probe.text_format import rate_words
 from engine_probe.workload.load import CONCURRENCY
 
 TITLE = "Bursts"
@@ -47,15 +48,11 @@ def burst_table(curve: Curve) -> Table | None:
             Cell(f"{span.mean:,.3g}", below="" if span.reach is None else f"± {span.reach:.2g}"),
             f"{load * alone:,.3g}",
             f"{speed_up(spans, load):.2f}",
-            per_minute(60 * load / span.mean),
+            rate_words(60 * load / span.mean),
         )
         for load, span in spans.items()
     ]
     return table(COLUMNS, rows, title=curve.label)
-
-
-def per_minute(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def burst_charts(curves: Sequence[Curve]) -> Iterator[Lines]:

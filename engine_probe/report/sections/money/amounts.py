@@ -11,11 +11,6 @@ def amount(value: float | None, currency: str) -> str:
     return f"{digits} {currency}".rstrip()
 
 
-def rate(value: float) -> str:
-    """Return a rate with four significant figures, or as a whole number from 1,000 on."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
-
-
 def sum_or_rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 

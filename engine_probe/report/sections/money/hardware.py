@@ -16,8 +16,8 @@ from engine_probe.analysis.money.hardware_options import (
 from engine_probe.evaluation.money.compared_options import CheapestByDemand, ComparedHardware
 from engine_probe.report.charts.model import Axis, Lines, Mark, Series, numbers
 from engine_probe.report.document import Column, Document, Section, Table, says, table
-from engine_probe.report.sections.money.amounts import amount, band, rate
-from engine_probe.text_format import capitalized
+from engine_probe.report.sections.money.amounts import amount, band
+from engine_probe.text_format import capitalized, rate_words
 
 TITLE = "Hardware options"
 LOWER = "by the lower ends of rates"
@@ -54,7 +54,8 @@ def hardware_verdicts(found: ComparedHardware) -> Iterator[str]:
         others = [other for other in found.offered if other is not option and other.serves == option.serves]
         least = option.must_sustain(others)
         if option.rate is None and least is not None:
-            yield f"{option.name} pays if one of it sustains more than {rate(least)} {option.unit} ({option.how})."
+            most = f"{rate_words(least)} {option.unit}"
+            yield f"{option.name} pays if one of it sustains more than {most} ({option.how})."
 
 
 def choice_verdicts(found: ComparedHardware) -> Iterator[str]:
@@ -104,9 +105,9 @@ def step_verdicts(steps: CheapestByDemand, options: Sequence[Offered], found: Co
     for step, after in list(pairwise(steps.sure))[:MOST_STEPS]:
         most = hoped.get(step.words, step.up_to)
         up_to = "up to" if serves else "Up to"
-        perhaps = f", perhaps up to {rate(most)}" if most > step.up_to else ""
+        perhaps = f", perhaps up to {rate_words(most)}" if most > step.up_to else ""
         yield (
-            f"{serves}{up_to} {rate(step.up_to)} {steps.unit}{perhaps}, {step.words} is the cheapest "
+            f"{serves}{up_to} {rate_words(step.up_to)} {steps.unit}{perhaps}, {step.words} is the cheapest "
             f"({amount(step.per_month, currency)} a month); beyond that, {after.words} "
             f"({amount(after.per_month, currency)})."
         )

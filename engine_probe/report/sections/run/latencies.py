@@ -7,7 +7,7 @@ from engine_probe.analysis.run.latency_figures import PERCENTILES
 from engine_probe.analysis.run.near_peak import PARTS, NearPeak
 from engine_probe.analysis.run.summary import Summary
 from engine_probe.report.document import Cell, Column, Sentence, Table, table
-from engine_probe.text_format import duration, figures
+from engine_probe.text_format import counted, duration, figures, rate_words
 
 FIRST = 5  # rows a terminal shows without --verbose: step, TTFT, TPOT, ITL, E2EL
 
@@ -85,22 +85,31 @@ def probe_cost_line(summary: Summary) -> str:
 
 
 def near_peak_line(peak: NearPeak) -> str:
+    median, reach = rate_words(peak.median_per_s), rate_words(peak.median_per_s * peak.spread)
     return (
         f"{'UNSTABLE' if peak.unstable else 'Stable'} near peak concurrency ({peak.seconds:.1f} s): "
-        f"{peak.output_tokens_per_s:,.1f} tokens/s; median of {PARTS} equal parts {peak.median_per_s:,.1f} ± "
-        f"{peak.median_per_s * peak.spread:.1f} (half the interquartile range, {peak.spread:.1%})"
+        f"{rate_words(peak.output_tokens_per_s)} tokens/s; median of {PARTS} equal parts {median} ± {reach} (half the "
+        f"interquartile range, {peak.spread:.1%})"
     )
 
 
 def after_warm_up_line(later: AfterWarmUp, summary: Summary) -> str:
     """Return the throughput after the warm-up beside that of the whole run."""
-    known = f" ± {figures(later.half_width)}" if later.half_width is not None else ""
     return (
         f"Between warm-up and the last arrival, {later.since_start_s:.1f} to "
-        f"{later.since_start_s + later.seconds:.1f} s: {later.output_tokens_per_s:,.1f}{known} tokens/s, "
-        f"{figures(later.requests_per_s)} requests/s (the whole run: {summary.output_tokens_per_s:,.1f} and "
+        f"{later.since_start_s + later.seconds:.1f} s: {rate_words(later.output_tokens_per_s)}{interval_words(later)}, "
+        f"{figures(later.requests_per_s)} requests/s (the whole run: {rate_words(summary.output_tokens_per_s)} and "
         f"{figures(summary.requests_per_s)}){changing_words(later)}"
     )
+
+
+def interval_words(later: AfterWarmUp) -> str:
+    """Return the interval and the unit of a throughput; an interval wider than the figure is only said to be so."""
+    if later.half_width is None:
+        return " tokens/s"
+    if later.half_width < later.output_tokens_per_s:
+        return f" ± {rate_words(later.half_width)} tokens/s"
+    return f" tokens/s (of {counted(later.arrivals, 'arrival')}; the interval is wider than the figure)"
 
 
 def changing_words(later: AfterWarmUp) -> str:

@@ -1,6 +1,6 @@
 """The verdict of a run: its throughput and what limited it, in a few sentences and then in detail."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from engine_probe.analysis.run.goodput import Goodput
 from engine_probe.analysis.run.prefix_cache import PrefixCache
@@ -12,7 +12,9 @@ from engine_probe.analysis.step.losses import PreemptionCost, Straggler
 from engine_probe.report.document import ANSWER, ASKED, EXTRA, Figure, Section, Sentence, Table, says, table
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
 from engine_probe.report.sections.run.roofline import roofline_figures
-from engine_probe.text_format import capitalized, counted, duration, figures
+from engine_probe.text_format import capitalized, counted, duration, figures, rate_words
+
+OVERLAP = 1.005  # sum of the shares from which on steps are in flight together, as in asynchronous scheduling
 
 
 def run_verdict(found: RunAnalysis) -> Section:
@@ -26,7 +28,7 @@ def run_verdict(found: RunAnalysis) -> Section:
 
 def run_figures(found: RunAnalysis) -> Iterator[Figure]:
     summary = found.summary
-    yield Figure("output tokens/s", f"{summary.output_tokens_per_s:,.1f}", throughput_mark(summary))
+    yield Figure("output tokens/s", rate_words(summary.output_tokens_per_s), throughput_mark(summary))
     medians = {latency.name: latency.percentiles_ns[50] for latency in summary.latencies}
     yield from (Figure(f"{name}, median", duration(medians[name])) for name in ("TTFT", "TPOT"))
     yield Figure("KV blocks in use, peak", f"{summary.peak_kv_share:.0%}")
@@ -50,13 +52,13 @@ def headlines(summary: Summary) -> Iterator[Sentence]:
     several = summary.sequences_answered > summary.requests_answered
     sequences = f" ({summary.sequences_answered:,} sequences, whose latencies follow)" if several else ""
     yield Sentence(
-        f"{summary.output_tokens_per_s:,.1f} output tokens/s over {summary.seconds:.1f} s: "
+        f"{rate_words(summary.output_tokens_per_s)} output tokens/s over {summary.seconds:.1f} s: "
         f"{counted(summary.output_tokens, 'token')}, {counted(summary.requests_answered, 'request')} answered"
         f"{sequences}{others}.",
         rank=ANSWER,
     )
     if summary.highest_output_tokens_per_s is not None:
-        highest = f"Highest throughput in any 0.2 s: {summary.highest_output_tokens_per_s:,.1f} output tokens/s."
+        highest = f"Highest throughput in any 0.2 s: {rate_words(summary.highest_output_tokens_per_s)} output tokens/s."
         yield Sentence(highest, rank=EXTRA)
     if summary.success and summary.success.any_failed:
         yield Sentence(f"Success rate: {summary.success.words}.", rank=ANSWER)
@@ -98,9 +100,7 @@ def goodput_line(found: Goodput) -> str:
 def limit_sentences(found: RunAnalysis) -> Iterator[str]:
     """Yield where the time of the steps went, apart from the limits."""
     summary = found.summary
-    names = {"outside": "gaps between steps"}
-    parts = ", ".join(f"{names.get(name, name)} {share:.1%}" for name, share in summary.shares.items())
-    yield f"{summary.iterations:,} steps; share of the time: {parts}."
+    yield f"{summary.iterations:,} steps; {time_words(summary.shares)}."
     if found.kv_fragmentation is not None:
         yield f"{found.kv_fragmentation:.1%} of the token slots in used KV blocks were empty (fragmentation)."
     if cache := summary.prefix_cache:
@@ -110,6 +110,16 @@ def limit_sentences(found: RunAnalysis) -> Iterator[str]:
         yield f"An average step processed {step.mean_tokens:.1f} tokens of {step.mean_requests:.1f} requests: {shares}."
     if found.straggler:
         yield straggler_verdict(found.straggler)
+
+
+def time_words(shares: Mapping[str, float]) -> str:
+    """Say where the time went; where steps overlap, how many execute at the same time in place of a share."""
+    overlap = sum(shares.values()) > OVERLAP
+    names = {"outside": "gaps between steps"}
+    apart = {name: share for name, share in shares.items() if not (overlap and name == "execute")}
+    parts = ", ".join(f"{names.get(name, name)} {share:.1%}" for name, share in apart.items())
+    executing = f"; steps overlap: {shares['execute']:.2f} execute at the same time on average" if overlap else ""
+    return f"share of the time: {parts}{executing}"
 
 
 def cache_sentence(cache: PrefixCache) -> str:

@@ -12,6 +12,7 @@ from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.level_means import limits_cell, rate_and_latencies
 from engine_probe.report.document import Cell, Column, Table, Tone, spread, table
 from engine_probe.report.sections.sweep.prefix_cache import cache_cell
+from engine_probe.text_format import rate_words
 
 MEANS = (("output tokens/s", "tokens/s"), ("TTFT p50", "TTFT p50"), ("TPOT p50", "TPOT p50"))
 WHOLE_RUN = Column("whole run, output tokens/s", short="whole\nrun", room="page")
@@ -123,7 +124,7 @@ def whole_run_cell(repeats: Sequence[PointFigures]) -> str:
     """Return the rate over the whole run; of a prediction also how far a measurement may lie from it."""
     rate = mean(map(whole_run_rate, repeats))
     found = repeats[0].summary.interval(RATE, rate)
-    return f"{rate:,.1f}" + (f" ± {found[1] / rate - 1:.0%}" if found and rate else "")
+    return rate_words(rate) + (f" ± {found[1] / rate - 1:.0%}" if found and rate else "")
 
 
 def load_cell(repeats: Sequence[PointFigures], unit: str) -> Cell:
@@ -146,7 +147,7 @@ def level_figures(repeats: Sequence[PointFigures]) -> tuple[str, ...]:
     highest = [repeat.summary.highest_output_tokens_per_s for repeat in repeats]
     peaks = [value for value in highest if value is not None]
     return (
-        f"{mean(peaks):,.1f}" if len(peaks) == len(repeats) else "-",
+        rate_words(mean(peaks)) if len(peaks) == len(repeats) else "-",
         f"{mean(repeat.summary.mean_running for repeat in repeats):.1f}",
         f"{max(repeat.summary.peak_waiting for repeat in repeats):,}",
         f"{max(repeat.summary.peak_kv_share for repeat in repeats):.0%}",

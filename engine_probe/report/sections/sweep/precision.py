@@ -20,7 +20,7 @@ from engine_probe.report.sections.compare.change_words import (
     interval_words,
     signed,
 )
-from engine_probe.text_format import byte_size
+from engine_probe.text_format import byte_size, rate_words
 
 LEAST = 0.001  # to either side of no change: a tenth of a percent of perplexity is a difference
 HEAD = "Effect of precision"
@@ -92,7 +92,7 @@ def row(each: ScoredEngine) -> tuple[Cell | str, ...]:
         Cell(f"{perplexity.value:.4f}", below=plus_minus(perplexity.reach)) if perplexity else "-",
         "-" if text.word_perplexity is None else f"{text.word_perplexity:.4f}",
         Cell(*change_cell(change)) if change else "-",
-        Cell(f"{rate.mean:,.1f}", below=below_rate) if rate else "-",
+        Cell(rate_words(rate.mean), below=below_rate) if rate else "-",
         "-" if each.weights_bytes is None else Cell(byte_size(each.weights_bytes), below=times(each.relative_weights)),
         "-" if each.kv_tokens is None else f"{each.kv_tokens:,}",
     )
@@ -127,7 +127,7 @@ def sentences(found: Sequence[ScoredEngine]) -> Iterator[str]:
             yield f"{each.name} is not compared with {base.name}: {each.why_not}."
             continue
         weights = "" if each.relative_weights is None else f"; weights × {each.relative_weights:.2f}"
-        yield f"{each.name} against {base.name}: {quality_words(each.change)}{rate_words(each)}{weights}."
+        yield f"{each.name} against {base.name}: {quality_words(each.change)}{throughput_words(each)}{weights}."
 
 
 def quality_words(change: Change) -> str:
@@ -136,7 +136,7 @@ def quality_words(change: Change) -> str:
     return f"perplexity is {change.verdict}, {change_words(change)}{ends(change)}"
 
 
-def rate_words(each: ScoredEngine) -> str:
+def throughput_words(each: ScoredEngine) -> str:
     if each.relative_rate is None:
         return ""
     if each.rate_p is None:

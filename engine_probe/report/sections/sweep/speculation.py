@@ -9,8 +9,9 @@ from engine_probe.analysis.curve.drafts_gain import drafts_gain
 from engine_probe.analysis.curve.levels import PointFigures, by_load
 from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.document import Column, Section, Table, says, sure, table
+from engine_probe.report.document import Cell, Column, Section, Table, says, sure, table
 from engine_probe.report.sections.sweep.raised_limits import change
+from engine_probe.text_format import rate_words
 from engine_probe.workload.load import level_words
 
 TITLE = "Speculative decoding over the load"
@@ -39,10 +40,10 @@ def speculation_sections(curves: Sequence[Curve]) -> Iterator[Section]:
 def gain_section(name: str, gained: Sequence[ChangedThroughput]) -> Section:
     """Return the gain at each load, and from which load on drafts cost more than they give."""
     unit = gained[0].unit
-    rows = [
-        (f"{each.load:g}", f"{np.mean(each.before):,.1f}", f"{np.mean(each.after):,.1f}", change(each))
-        for each in gained
-    ]
+    rows: list[tuple[Cell | str, ...]] = []
+    for each in gained:
+        sides = (rate_words(float(np.mean(side))) for side in (each.before, each.after))
+        rows.append((f"{each.load:g}", *sides, change(each)))
     columns = (
         Column(unit, short=unit.replace(" ", "\n", 1)),
         Column("output tokens/s without drafts", short="tokens/s\nwithout"),
@@ -94,7 +95,7 @@ def level_rows(points: Sequence[PointFigures]) -> Iterator[tuple[str, ...]]:
         if len(found) < len(level):
             continue
         rate = sum(point.summary.output_tokens_per_s for point in level) / len(level)
-        yield (f"{level[0].load:g}", *level_cells(found), f"{rate:,.1f}")
+        yield (f"{level[0].load:g}", *level_cells(found), rate_words(rate))
 
 
 def level_cells(found: Sequence[Speculation]) -> tuple[str, ...]:

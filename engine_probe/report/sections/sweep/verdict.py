@@ -8,7 +8,7 @@ from engine_probe.analysis.curve.regions import beyond_sentence, ends_sentence
 from engine_probe.analysis.curve.saturation import WITHIN, KvSaturation, Level, Saturation
 from engine_probe.analysis.run.success import Success, summed
 from engine_probe.analysis.statistics.level_noise import FEWEST
-from engine_probe.analysis.statistics.repeats import reach_words
+from engine_probe.analysis.statistics.repeats import rate_and_reach
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.level_means import repeats_note, throughput_at
@@ -80,7 +80,7 @@ def curve_figures(curve: Curve) -> Iterator[Figure]:
     found = curve.found
     if found.best:
         label, rate = f"highest output tokens/s, at {found.best.load:g}", throughput_at(curve.figures, found.best.load)
-        yield Figure(label, f"{rate.mean:,.1f}{reach_words(rate)}", "no repeats" if has_no_repeats(found) else "")
+        yield Figure(label, rate_and_reach(rate), "no repeats" if has_no_repeats(found) else "")
     if found.saturation:
         low, high = found.saturation.low, found.saturation.high
         load = f"up to {high:g}" if not low else f"{low:g} to {high:g}" if high > low else f"{found.saturation.load:g}"
@@ -119,7 +119,7 @@ def highest_verdict(curve: Curve) -> str:
     rate = throughput_at(curve.figures, best.load)
     recommended = ", the recommended load" if found.operating is best and found.noise is not None else ""
     at = f"at {best.load:g} {curve.unit}{recommended}"
-    return f"Highest throughput: {rate.mean:,.1f}{reach_words(rate)} output tokens/s {at}."
+    return f"Highest throughput: {rate_and_reach(rate)} output tokens/s {at}."
 
 
 def operating_verdict(found: Saturation, unit: str) -> Iterator[str]:

@@ -10,8 +10,8 @@ import pytest
 from engine_probe.analysis.run.after_warm_up import AfterWarmUp
 from engine_probe.analysis.run.near_peak import NearPeak
 from engine_probe.analysis.run.summary import UncountedCost
-from engine_probe.report.sections.run.latencies import changing_words, near_peak_line, probe_cost_line
-from engine_probe.report.sections.run.verdict import headlines, throughput_mark
+from engine_probe.report.sections.run.latencies import changing_words, interval_words, near_peak_line, probe_cost_line
+from engine_probe.report.sections.run.verdict import headlines, throughput_mark, time_words
 from engine_probe.report.sections.sweep.levels import load_cell
 from tests.support.values import has_values
 
@@ -49,8 +49,30 @@ def test_the_spread_of_the_parts_stands_at_their_median_and_not_at_the_mean() ->
     """Tokens that come in a few bursts: the median of the parts is far below the mean."""
     line = near_peak_line(UNSTABLE)
     assert "12.4 tokens/s" in line
-    assert "3.0 ± 7.5 " in line
+    assert "median of 10 equal parts 3 ± 7.5 " in line
     assert "31" not in line
+
+
+@pytest.mark.parametrize(
+    ("half_width", "words"),
+    [
+        (20.0, " ± 20.0 tokens/s"),
+        (1500.0, " tokens/s (of 100 arrivals; the interval is wider than the figure)"),
+        (None, " tokens/s"),
+    ],
+)
+def test_an_interval_wider_than_its_figure_is_no_figure(half_width: float | None, words: str) -> None:
+    assert interval_words(later(half_width=half_width)) == words
+
+
+def test_steps_that_overlap_have_no_share_above_the_whole() -> None:
+    """Asynchronous scheduling: the next step is scheduled while this one executes."""
+    shares = {"schedule": 0.03, "execute": 1.99, "update": 0.02, "outside": 0.0}
+    told = "share of the time: schedule 3.0%, update 2.0%, gaps between steps 0.0%; steps overlap: 1.99 execute"
+    assert time_words(shares) == f"{told} at the same time on average"
+    one_by_one = time_words(shares | {"execute": 0.95})
+    assert "execute 95.0%" in one_by_one
+    assert "overlap" not in one_by_one
 
 
 @pytest.mark.parametrize(

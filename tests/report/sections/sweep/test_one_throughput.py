@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine_probe.analysis.pareto import served_by, serving_curve
-from engine_probe.analysis.statistics.repeats import reach_words
+from engine_probe.analysis.statistics.repeats import rate_and_reach, reach_words
 from engine_probe.recordings.curve import Curve, curves
 from engine_probe.recordings.sweep import open_sweep
 from engine_probe.report.charts.sweep import throughput_charts
@@ -40,15 +40,12 @@ def test_the_highest_was_chosen_from_several(curve: Curve) -> None:
 def test_sentences_and_the_table_have_it(curve: Curve) -> None:
     assert curve.found.best is not None
     best = curve.found.best
-    words = f"{best.output_tokens_per_s:,.1f}{reach_words(curve.found.interval(best))}"
+    words = rate_and_reach(curve.found.interval(best))
     assert any(f"Highest throughput: {words} " in line.text for line in sweep_verdicts(curve))
     assert any(f"({words} " in line for line in outcome(curve))
     (table,) = level_tables([curve])
     rates = {cell_words(row[0]): cell_words(row[1]) for row in table.rows}
-    assert rates == {
-        f"{level.load:g}": f"{level.output_tokens_per_s:,.1f}{reach_words(curve.found.interval(level))}"
-        for level in curve.found.levels
-    }
+    assert rates == {f"{level.load:g}": rate_and_reach(curve.found.interval(level)) for level in curve.found.levels}
 
 
 def test_the_chart_json_and_the_frontier_have_it(curve: Curve) -> None:
