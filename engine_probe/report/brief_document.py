@@ -196,6 +196,7 @@ def all_cautions(document: Document) -> list[Sentence]:
 
 
 def cautions_of(section: Section) -> Iterator[Sentence]:
+    """Yield the cautions and problems of a section and of all that is in it, but not of what only pages show."""
     if section.shown != "page":
         yield from (each for each in section.sentences if each.tone in KEPT_TONES)
         for part in (*section.parts, *section.details):

@@ -6,13 +6,14 @@ notebook or as Markdown. A section is read in the order figures, sentences, char
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 from engine_probe.analysis.compare.changes import Change
 from engine_probe.report.charts.model import Lines, Spans
+from engine_probe.text_format import duration
 
 # soft: in a pale colour; caution and problem: shown in a terminal even if their section is not.
 Tone = Literal["plain", "soft", "good", "caution", "problem"]
@@ -86,6 +87,12 @@ class Bar:
     name: str
     total: str
     parts: tuple[Part, ...]
+
+
+def time_bar(name: str, spent_ns: Mapping[str, float], paints: Mapping[str, str], longest_ns: float) -> Bar:
+    """Return how a time is divided; `longest_ns` has the full length."""
+    parts = (Part(part, duration(ns), ns / longest_ns, paints[part]) for part, ns in spent_ns.items() if ns > 0)
+    return Bar(name, duration(sum(spent_ns.values())), tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,13 @@ def table(
     return Table(tuple(columns), tuple(map(tuple, rows)), title, note, first)
 
 
+def without_empty(made: Table) -> Table:
+    """Return a table without the columns that have a value in no row."""
+    kept = [place for place in range(len(made.columns)) if any(row[place] != "-" for row in made.rows)]
+    rows = tuple(tuple(row[place] for place in kept) for row in made.rows)
+    return replace(made, columns=tuple(made.columns[place] for place in kept), rows=rows)
+
+
 def spread(count: int, telling: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the places of so many rows: the ends, those that are known to be telling, then the middles of gaps."""
     found = dict.fromkeys([0, count - 1, *telling])
@@ -171,6 +185,6 @@ def spread(count: int, telling: Sequence[int] = ()) -> tuple[int, ...]:
     return tuple(found)
 
 
-def sure(*texts: str, title: str = SURE) -> tuple[Section, ...]:
+def sure(*texts: str) -> tuple[Section, ...]:
     """Return a folded section of sentences about how certain the figures are. Empty if there are no sentences."""
-    return (Section(title, sentences=says(texts)),) if texts else ()
+    return (Section(SURE, sentences=says(texts)),) if texts else ()

@@ -1,34 +1,28 @@
 """The report of several sweeps as one experiment: what each curve comes to, common charts, published figures, costs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.published.published_comparison import beside
-from engine_probe.recordings.cluster_levels import cluster_levels
 from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.report.charts.experiment.across_curves import across_charts
-from engine_probe.report.charts.model import Chart, Lines
-from engine_probe.report.charts.money import money_charts
-from engine_probe.report.charts.published import drawn_beside
+from engine_probe.report.charts.published import all_beside
 from engine_probe.report.charts.sweep import charts_over_load, slo_charts, throughput_charts
 from engine_probe.report.document import Document, Section
-from engine_probe.report.sections.cluster.published import published_clusters
 from engine_probe.report.sections.cluster.verdict import cluster_section
 from engine_probe.report.sections.experiment.verdict import experiment_verdict
 from engine_probe.report.sections.load.prediction import document_title, with_prediction
-from engine_probe.report.sections.money.section import money_section
 from engine_probe.report.sections.pareto import pareto_section, pareto_verdict
 from engine_probe.report.sections.run.gpu_health import health_section
 from engine_probe.report.sections.settings import LOADS, settings_section
 from engine_probe.report.sections.sweep.lengths.growth import growth_section
 from engine_probe.report.sections.sweep.lengths.streaming import streaming_section
 from engine_probe.report.sections.sweep.levels import level_tables
-from engine_probe.report.sections.sweep.published import reference_section
 from engine_probe.report.sections.sweep.raised_limits import raised_section
-from engine_probe.report.sweep_report import Evaluation
+from engine_probe.report.sweep_report import Evaluation, evaluation_sections
 from engine_probe.text_format import counted
 
 ALONE = Evaluation()  # without costs and published figures
@@ -36,14 +30,11 @@ ALONE = Evaluation()  # without costs and published figures
 
 def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluation: Evaluation = ALONE) -> Document:
     """Return the report; the points themselves are in the reports of the sweeps."""
-    swept, money, reference = experiment.together, evaluation.money, evaluation.reference
+    swept, reference = experiment.together, evaluation.reference
     if swept.clusters:  # points of several engines make no curve of one
         curves = [curve for curve in curves if curve.figures]
     published = beside(reference, swept, curves) if reference else []
-
-    def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
-        yield from (drawn_beside(chart, published) for chart in charts)
-
+    with_published = partial(all_beside, published)
     runs, works, growth = swept.first_runs, same_work(swept), growth_section(curves)
     sections = (
         *([cluster_section(swept)] if swept.clusters else []),
@@ -52,12 +43,10 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
         streaming_section(curves),
         pareto_section(works),
         raised_section(curves),
-        Section("Over the load", charts=lambda: with_published(load_charts(curves))),
+        Section("Over the load", charts=lambda: with_published((*slo_charts(curves), *charts_over_load(curves)))),
         Section(details=(Section("Each level", tables=level_tables(curves)),)),
         health_section(swept.runs),
-        *([reference_section(reference, published, curves, swept.runs)] if reference else []),
-        *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
-        *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
+        *evaluation_sections(evaluation, published, swept, curves),
         *([settings_section(runs, LOADS)] if runs else []),
     )
     notable = [curve for curve in curves if curve.worth_words or not growth.sentences]
@@ -65,12 +54,6 @@ def experiment_document(experiment: Experiment, curves: Sequence[Curve], evaluat
     verdict = replace(verdict, sentences=(*verdict.sentences, *growth.sentences, *pareto_verdict(works)))
     verdict = with_prediction(verdict, swept.runs)
     return Document(document_title(experiment.title, swept.runs), experiment_origin(experiment), verdict, sections)
-
-
-def load_charts(curves: Sequence[Curve]) -> Iterator[Lines]:
-    """Yield the charts over the load, except the verdict's."""
-    yield from slo_charts(curves)
-    yield from charts_over_load(curves)
 
 
 def experiment_origin(experiment: Experiment) -> str:

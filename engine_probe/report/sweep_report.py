@@ -1,6 +1,6 @@
 """The report of a sweep: where growth ends, advice, and the evidence; on pages also each point."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +11,7 @@ from engine_probe.evaluation.integrity import integrity, sampled_runs
 from engine_probe.evaluation.money.costs import Money
 from engine_probe.evaluation.pareto import same_work
 from engine_probe.evaluation.published.claims import Evidence, judged_claims
-from engine_probe.evaluation.published.published_comparison import beside
+from engine_probe.evaluation.published.published_comparison import Beside, beside
 from engine_probe.evaluation.published.reference import Reference
 from engine_probe.evaluation.quality import CurveQuality, curve_qualities, with_accuracy
 from engine_probe.evaluation.scores import Scores
@@ -23,7 +23,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.experiment.across_curves import across_charts
 from engine_probe.report.charts.model import Chart
 from engine_probe.report.charts.money import money_charts
-from engine_probe.report.charts.published import drawn_beside
+from engine_probe.report.charts.published import all_beside
 from engine_probe.report.charts.sweep import slo_charts, sweep_charts, throughput_charts
 from engine_probe.report.document import Document, Section, says
 from engine_probe.report.run_report import POINTS, recorded_words, run_sections
@@ -69,14 +69,11 @@ class Evaluation:
 def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation = Evaluation()) -> Document:
     if (found := trials_of(swept)) is not None:
         return search_document(swept, found)
-    money, reference = evaluation.money, evaluation.reference
+    reference = evaluation.reference
     if swept.clusters:  # points of several engines make no curve of one
         curves = [curve for curve in curves if curve.figures]
     published = beside(reference, swept, curves) if reference else []
-
-    def with_published(charts: Iterable[Chart]) -> Iterator[Chart]:
-        yield from (drawn_beside(chart, published) for chart in charts)
-
+    with_published = partial(all_beside, published)
     qualities = curve_qualities(swept)
     scores = with_accuracy(evaluation.scores, qualities)
     tested = {curve.label: load_effects(swept.curves[curve.label], scores) for curve in curves}
@@ -102,9 +99,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
         *speculation_sections(curves),
         sessions_section([(name, each.run) for name, each in named_levels(swept.points) if each.analysis]),
         health_section(swept.runs),
-        *([reference_section(reference, published, curves, swept.runs)] if reference else []),
-        *(published_clusters(reference, cluster_levels(swept)) if reference else ()),
-        *([replace(money_section(money), charts=partial(money_charts, money))] if money else []),
+        *evaluation_sections(evaluation, published, swept, curves),
     )
     if swept.clusters:
         verdict = cluster_verdict(swept)
@@ -116,6 +111,17 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     analysed = [point.run for point in swept.points if point.run is not None and point.analysis is not None]
     title, verdict = document_title(swept.question, analysed), with_prediction(verdict, analysed)
     return Document(title, sweep_origin(swept), verdict, sections)
+
+
+def evaluation_sections(
+    evaluation: Evaluation, published: Sequence[Beside], swept: Swept, curves: Sequence[Curve]
+) -> Iterator[Section]:
+    """Yield what is published of the same, and what it costs; nothing that was not asked for."""
+    if (reference := evaluation.reference) is not None:
+        yield reference_section(reference, published, curves, swept.runs)
+        yield from published_clusters(reference, cluster_levels(swept))
+    if (money := evaluation.money) is not None:
+        yield replace(money_section(money), charts=partial(money_charts, money))
 
 
 def search_document(swept: Swept, found: ArgumentTrials) -> Document:
@@ -162,10 +168,7 @@ def sweep_origin(swept: Swept) -> str:
 
 def load_charts(swept: Swept, curves: Sequence[Curve]) -> Iterator[Chart]:
     """Yield the charts over the load, except the verdict's."""
-    yield from slo_charts(curves)
-    yield from sweep_charts(swept, curves)
-    yield from burst_charts(curves)
-    yield from across_charts(swept, curves)
+    yield from (*slo_charts(curves), *sweep_charts(swept, curves), *burst_charts(curves), *across_charts(swept, curves))
 
 
 def each_point(swept: Swept) -> Section:

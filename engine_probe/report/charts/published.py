@@ -1,6 +1,6 @@
 """Published figures in the charts of a sweep: always labelled as published, and in a colour of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +10,10 @@ from engine_probe.report.charts.model import Chart, Lines, Mark, Series
 
 PUBLISHED_COLOUR = 6
 Value = TypeVar("Value")
+
+
+def all_beside(found: Sequence[Beside], charts: Iterable[Chart]) -> Iterator[Chart]:
+    yield from (drawn_beside(chart, found) for chart in charts)
 
 
 def drawn_beside(chart: Chart, found: Sequence[Beside]) -> Chart:

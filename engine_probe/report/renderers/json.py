@@ -11,7 +11,6 @@ from engine_probe.analysis.compare.changes import METRICS, PERPLEXITY, Metric
 from engine_probe.analysis.compare.engine_metrics import ENGINE_METRICS
 from engine_probe.analysis.curve.held_load import HELD_RATE
 from engine_probe.analysis.curve.levels import PointFigures, by_load, held_rate, measured_in_rounds, while_held
-from engine_probe.analysis.curve.next_levels import sharpen_saturation, sharpen_slo
 from engine_probe.analysis.curve.regions import MEANINGS
 from engine_probe.analysis.curve.slo_capacity import most_load
 from engine_probe.analysis.money.metrics import MONEY
@@ -42,6 +41,7 @@ from engine_probe.report.charts.lengths import OverLength, fitted_lines
 from engine_probe.report.charts.level_means import intervals, throughput
 from engine_probe.report.renderers.json_parts import accounted, picked, run_quality, sweep_quality
 from engine_probe.report.sections.run.ceilings import ceiling_warnings
+from engine_probe.report.sections.slo import curve_offers
 
 JSON_NAMES = {"near_peak": "steadiness", "after_warm_up": "steady", "after_warm_up_latencies": "steady_latencies"}
 WHOLE_RUN_RATE = "output_tokens_per_s"  # the name of its metric
@@ -301,7 +301,6 @@ def predicted(engine: ScoredEngine) -> dict[str, Any]:
 
 
 def curve_figures(curve: Curve) -> dict[str, Any]:
-    limit = most_load(curve.figures)
     figures = {metric.name: metric_over_levels(metric, curve.figures) for metric in METRICS}
     figures[HELD_RATE[0]] = intervals(curve.figures, held_rate)
     figures[HELD_RATE[0] if while_held(curve.figures) else WHOLE_RUN_RATE] = throughput(curve.figures)
@@ -323,12 +322,8 @@ def curve_figures(curve: Curve) -> dict[str, Any]:
         "operating_load": found.operating.load if found.operating and found.noise else None,
         **picked(found, "kv", "notes"),
         "slo": curve.slo,
-        "most_load": limit,
-        "measure_next": [
-            offer for offer in (sharpen_saturation(found), sharpen_slo(limit) if limit else None) if offer is not None
-        ]
-        if curve.worth_words
-        else [],
+        "most_load": most_load(curve.figures),
+        "measure_next": curve_offers(curve),
     }
 
 

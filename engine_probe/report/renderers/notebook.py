@@ -13,7 +13,7 @@ from engine_probe.errors import EngineProbeError
 from engine_probe.evaluation.comparison import Comparison
 from engine_probe.evaluation.trend import TrendOver
 from engine_probe.record.schema import TABLES
-from engine_probe.recordings.curve import Curve, curves
+from engine_probe.recordings.curve import curves
 from engine_probe.recordings.experiment import Experiment, experiment
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.recordings.run import Run
@@ -23,7 +23,7 @@ from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.charts.compare import compare_charts
 from engine_probe.report.charts.experiment.across_curves import SATURATION_TITLES, across_charts
 from engine_probe.report.charts.model import Lines, numbers
-from engine_probe.report.charts.sweep import regions
+from engine_probe.report.charts.sweep import throughput_charts
 from engine_probe.report.charts.time_units import in_seconds
 from engine_probe.report.document import Figure, Section, Sentence, Table, Tone, cell_words, says
 from engine_probe.report.sections.compare.change_words import short_names
@@ -38,7 +38,6 @@ from engine_probe.report.sections.run.latencies import judgements, latency_table
 from engine_probe.report.sections.run.verdict import headlines, run_verdict
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
 from engine_probe.text_format import counted
-from engine_probe.workload.load import RATE
 from page_kit.html import Html, element, joined
 from page_kit.line_chart import Frame, Series, chart
 from page_kit.scale import Scale
@@ -70,12 +69,12 @@ def html_of(shown: object) -> str:
 def run_html(run: Run) -> str:
     """Return a run's view; a damaged or empty run is described, because a notebook cell must not end in a traceback."""
     title = document_title(run.model_name, [run])
-    head = element("div", element("b", title), element("span", f"  {run.status}, {run.folder}", style=SOFT))
+    place = f"{run.status}, {run.folder}"
     try:
-        return page_of(head, *run_parts(run, run.analysis()))
+        return page_of(head(title, place), *run_parts(run, run.analysis()))
     except EngineProbeError as error:
         notes = (element("div", note, style=STYLES["problem"]) for note in run.notes)
-        return page_of(head, *notes, element("div", str(error)))
+        return page_of(head(title, place), *notes, element("div", str(error)))
 
 
 def run_parts(run: Run, found: RunAnalysis) -> Iterator[Html]:
@@ -108,9 +107,12 @@ def recomputed(summary: Summary) -> Iterator[str]:
 @html_of.register
 def point_html(point: SweptPoint) -> str:
     """Return the view of a point's run, or the reason why it has none."""
-    name = element("b", point.name)
     shown = element("div", point.reason) if point.run is None else Html(run_html(point.run))
-    return page_of(element("div", name), shown)
+    return page_of(element("div", element("b", point.name)), shown)
+
+
+def head(title: str, below: str) -> Html:
+    return element("div", element("b", title), element("div", below, style=SOFT))
 
 
 def section_parts(section: Section, pictures: Iterable[Html] = ()) -> Iterator[Html]:
@@ -168,30 +170,27 @@ def series(label: str, xs: Sequence[float], values: Sequence[float | None], colo
 @html_of.register
 def sweep_html(swept: Swept) -> str:
     title = document_title(swept.question, swept.runs)
-    head = element("div", element("b", title), element("div", str(swept.folder), style=SOFT))
     measured = curves(swept.points)
     verdict = with_prediction(sweep_verdict(swept, measured, tuple), swept.runs)
-    return page_of(head, *section_parts(verdict, throughput_charts(measured)))
+    charts = map(lines_chart, throughput_charts(measured))
+    return page_of(head(title, str(swept.folder)), *section_parts(verdict, charts))
 
 
 @html_of.register
 def experiment_html(found: Experiment) -> str:
     """Return what each curve of an experiment comes to, and all of them in the charts that have room in a notebook."""
     runs = found.together.runs
-    title = document_title(found.title, runs)
-    head = element("div", element("b", title), element("div", ", ".join(found.sweeps), style=SOFT))
     swept, measured = found.together, found.curves
     sizes = (chart for chart in across_charts(swept, measured) if chart.title in SATURATION_TITLES)
-    charts = joined((*throughput_charts(measured), *map(lines_chart, sizes)))
+    charts = map(lines_chart, (*throughput_charts(measured), *sizes))
     verdict = with_prediction(experiment_verdict(found, measured, swept.first_runs, tuple), runs)
-    return page_of(head, *section_parts(verdict, [charts]))
+    return page_of(head(document_title(found.title, runs), ", ".join(found.sweeps)), *section_parts(verdict, charts))
 
 
 @html_of.register
 def suite_html(suite: Suite) -> str:
     """Return what is measured of a suite, and its sweeps in the order of its document."""
-    head = element("div", element("b", suite.state.shown_title), element("div", suite.state.source, style=SOFT))
-    body = [head, *section_parts(suite_verdict(suite))]
+    body = [head(suite.state.shown_title, suite.state.source), *section_parts(suite_verdict(suite))]
     for number, section in enumerate(suite.state.sections):
         sweeps = suite.of_section(number)
         together = section.together and len(sweeps) > 1
@@ -200,55 +199,36 @@ def suite_html(suite: Suite) -> str:
     return page_of(*body)
 
 
-def throughput_charts(curves: Sequence[Curve]) -> Iterator[Html]:
-    for unit in dict.fromkeys(curve.unit for curve in curves):
-        alike = [curve for curve in curves if curve.unit == unit and curve.worth_words]
-        if not alike:
-            continue
-        xs = sorted({level.load for curve in alike for level in curve.found.levels})
-        lines = []
-        for number, curve in enumerate(alike):
-            rates = {level.load: level.output_tokens_per_s for level in curve.found.levels}
-            lines.append(series(curve.label or "output tokens/s", xs, [rates.get(x) for x in xs], number, "both"))
-        shaded = regions(alike[0]) if len(alike) == 1 else []
-        load, rate = Scale(unit, from_zero=True, whole=unit != RATE), Scale("tokens/s")
-        yield chart("throughput over the load", lines, load, rate, shaded, FRAME, hover=True)
-
-
 @html_of.register
 def comparison_html(comparison: Comparison) -> str:
     """Return what differs and what changed, with the curves of both sides if there are several loads."""
-    head = element("b", f"{comparison.after} against {comparison.before}")
-    charts = map(lines_chart, islice(compare_charts([comparison], short_names(both(comparison))), MOST_CHARTS))
+    names = short_names([comparison.before, comparison.after])
+    charts = map(lines_chart, islice(compare_charts([comparison], names), MOST_CHARTS))
     changes = section_parts(changes_section(comparison), charts)
-    return page_of(head, *section_parts(compare_verdict(comparison, ())), *changes)
+    title = element("b", f"{comparison.after} against {comparison.before}")
+    return page_of(title, *section_parts(compare_verdict(comparison, ())), *changes)
 
 
 @html_of.register
 def trend_html(found: TrendOver) -> str:
     """Return what changed over the occasions, and the figures over them."""
-    head = element("b", f"{len(found.occasions)} measurements")
+    charts = map(lines_chart, islice(trend_charts(found), MOST_CHARTS))
     return page_of(
-        head, *section_parts(trend_verdict(found, ()), map(lines_chart, islice(trend_charts(found), MOST_CHARTS)))
+        element("b", f"{len(found.occasions)} measurements"), *section_parts(trend_verdict(found, ()), charts)
     )
-
-
-def both(comparison: Comparison) -> list[str]:
-    return [comparison.before, comparison.after]
 
 
 def lines_chart(data: Lines) -> Html:
     """Draw a chart of a report in its plainest form: without intervals and repeats."""
     data = in_seconds(data)
     xs = [x for x in data.xs if x is not None]
-    drawn = [series(each.label, xs, each.values, each.colour, "both") for each in data.series]
+    drawn = [series(each.label, xs, each.values, each.colour, each.style) for each in data.series]
     (axis, *_) = data.y
     y = Scale(axis.unit or axis.label)
-    x = f"{data.x.label} ({data.x.unit})" if data.x.unit else data.x.label
+    label = f"{data.x.label} ({data.x.unit})" if data.x.unit else data.x.label
+    x = Scale(label, from_zero=True, whole=data.x.whole)
     title = element("div", data.title, style=TITLE)
-    return joined(
-        (title, chart(data.title, drawn, Scale(x, from_zero=True, whole=data.x.whole), y, frame=FRAME, hover=True))
-    )
+    return joined((title, chart(data.title, drawn, x, y, data.regions, FRAME, hover=True)))
 
 
 def table(data: Table) -> Html:
@@ -262,11 +242,11 @@ def table(data: Table) -> Html:
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
     title = element("div", data.title, style=TITLE) if data.title else Html()
-    head = line("th", [data.columns[place].title for place in places_shown])
+    titles = line("th", [data.columns[place].title for place in places_shown])
     body = (line("td", [cell_words(row[place]) for place in places_shown]) for row in data.rows[:MOST_ROWS])
     more = len(data.rows) - MOST_ROWS
     rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()
-    return joined((title, element("table", head, *body, style="border-collapse:collapse;font-size:13px"), rest))
+    return joined((title, element("table", titles, *body, style="border-collapse:collapse;font-size:13px"), rest))
 
 
 def page_of(*parts: str) -> Html:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.text import Text
 
-from engine_probe.report.brief_document import KEPT_TONES, brief_document
+from engine_probe.report.brief_document import brief_document, cautions_of
 from engine_probe.report.document import SURE, Bar, Cell, Column, Document, Section, Sentence, Table
 from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.text_format import counted, plain
@@ -115,7 +115,7 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Line]
     if section.shown == "page":
         return
     if not verbose and section.shown != "always":
-        yield from cautions(section)
+        yield from cautions_of(section)
         return
     yield from section.sentences
     for bars in section.bars:
@@ -137,13 +137,6 @@ def section_lines(section: Section, verbose: bool, width: int) -> Iterator[Line]
         if lines and titled and (verbose or part.shown == "always"):
             yield Text(f"\n{plain(part.title)}", "bold")
         yield from lines
-
-
-def cautions(section: Section) -> Iterator[Sentence]:
-    """Yield the cautions and problems of a section that is not shown otherwise."""
-    yield from (sentence for sentence in section.sentences if sentence.tone in KEPT_TONES)
-    for part in (*section.parts, *section.details):
-        yield from cautions(part)
 
 
 def sentence_text(sentence: Sentence) -> Text:

@@ -12,7 +12,7 @@ from engine_probe.recordings.cluster import wall_clock_ahead
 from engine_probe.recordings.cluster_levels import ClusterLevel, ClusterPart, cluster_levels, scaling_of
 from engine_probe.recordings.sweep import Swept
 from engine_probe.report.charts.experiment.cluster import cluster_charts
-from engine_probe.report.document import Column, Figure, Section, Sentence, Table, says, sure, table
+from engine_probe.report.document import Column, Figure, Section, Sentence, Table, says, sure, table, without_empty
 from engine_probe.report.sections.sweep.verdict import sweep_cautions
 from engine_probe.text_format import counted, duration, long_duration, rate_words
 from engine_probe.workload.load import CONCURRENCY, level_words
@@ -148,10 +148,8 @@ def bias_sentence(part: ClusterPart) -> Sentence | None:
 def cluster_table(levels: Sequence[ClusterLevel]) -> Table:
     """Return a row for each configuration and load, without columns that are empty for all."""
     efficiencies = {level.engines: level.efficiency for level in scaling_of(levels)}
-    rows = [row for level in levels for row in cluster_rows(level, efficiencies)]
-    filled = [place for place in range(len(COLUMNS)) if any(row[place] != "-" for row in rows)]
-    note = NOTE + (OF_EFFICIENCY if efficiencies else "")
-    return table([COLUMNS[place] for place in filled], [[row[place] for place in filled] for row in rows], note=note)
+    rows = (row for level in levels for row in cluster_rows(level, efficiencies))
+    return without_empty(table(COLUMNS, rows, note=NOTE + (OF_EFFICIENCY if efficiencies else "")))
 
 
 def cluster_rows(level: ClusterLevel, efficiencies: dict[int, float]) -> Iterator[list[str]]:
@@ -166,15 +164,8 @@ def cluster_rows(level: ClusterLevel, efficiencies: dict[int, float]) -> Iterato
 
 
 def total_cells(level: ClusterLevel) -> list[str]:
-    return [
-        str(level.engines),
-        throughput_words(level),
-        per_gpu(level),
-        "-",
-        "-",
-        *latency_cells(level),
-        *goodput_cells(level),
-    ]
+    rate = throughput_words(level)
+    return [str(level.engines), rate, per_gpu(level), "-", "-", *latency_cells(level), *goodput_cells(level)]
 
 
 def part_cells(part: ClusterPart) -> list[str]:

@@ -10,7 +10,7 @@ from engine_probe.recordings.curve import Curve
 from engine_probe.recordings.experiment import Experiment
 from engine_probe.recordings.run import Run
 from engine_probe.report.charts.level_means import intervals, limits_cell, throughput_at
-from engine_probe.report.document import Cell, Column, Picture, Section, Sentence, Table, says, table
+from engine_probe.report.document import Cell, Column, Picture, Section, Sentence, Table, says, table, without_empty
 from engine_probe.report.sections.sweep.verdict import failure_words, sweep_cautions
 from engine_probe.text_format import byte_size, capitalized, duration, rate_words
 from engine_probe.workload.load import level_words
@@ -92,9 +92,8 @@ def at_best(curve: Curve) -> list[PointFigures]:
 
 def outcome_table(curves: Sequence[Curve], runs: dict[str, Run]) -> Table:
     """Return a row for each curve, without the columns that are empty for all."""
-    rows = [outcome_row(curve, runs.get(curve.label)) for curve in curves]
-    filled = [place for place in range(len(COLUMNS)) if place == 0 or any(row[place] != "-" for row in rows)]
-    return table([COLUMNS[place] for place in filled], [[row[place] for place in filled] for row in rows], note=NOTE)
+    rows = (outcome_row(curve, runs.get(curve.label)) for curve in curves)
+    return without_empty(table(COLUMNS, rows, note=NOTE))
 
 
 def outcome_row(curve: Curve, run: Run | None) -> list[Cell | str]:

@@ -9,7 +9,7 @@ import numpy as np
 from engine_probe.engine.twin.capacity_plan import CapacityPlan, least_terms
 from engine_probe.engine.twin.engine_choice import Candidate
 from engine_probe.report.charts.model import Axis, Lines, Series, numbers, placed
-from engine_probe.report.document import Cell, Column, Document, Section, Table, says
+from engine_probe.report.document import Cell, Column, Document, Section, Table, says, table
 from engine_probe.report.sections.load.engine_choice import (
     EngineChoice,
     choice_json,
@@ -125,7 +125,6 @@ def row(plan: CapacityPlan) -> tuple[Cell | str, ...]:
 
 def terms_table(plan: CapacityPlan) -> Table:
     memory = plan.memory
-    columns = (Column("term", words=True), Column("GiB"), Column("derivation", words=True))
     share = ("vLLM's share", f"{memory.budget / GIB:.1f}", f"{memory.share:g} of {memory.device_bytes / GIB:.1f} GiB")
     rows = [
         (
@@ -135,14 +134,13 @@ def terms_table(plan: CapacityPlan) -> Table:
         )
         for term in memory.terms
     ]
-    return Table(columns, (share, *rows), title=named(plan))
+    return table(("term", "GiB", "derivation"), (share, *rows), words=(0, 2), title=named(plan))
 
 
 def step_table(plan: CapacityPlan) -> Table:
     """Return the terms of the least times, each with its formula and figures."""
-    columns = (Column("term", words=True), Column("formula", words=True), Column("figures", words=True))
-    rows = [(source.part, source.formula, source.figures) for source in least_terms(plan)]
-    return Table(columns, tuple(rows), title=named(plan))
+    rows = ((source.part, source.formula, source.figures) for source in least_terms(plan))
+    return table(("term", "formula", "figures"), rows, words=range(3), title=named(plan))
 
 
 def plan_json(found: Planned, choice: EngineChoice | None = None) -> dict[str, Any]:
@@ -202,7 +200,6 @@ def bounds_chart(plans: Sequence[CapacityPlan]) -> Lines | None:
     for number, plan in enumerate(held):
         mine = loads[loads <= plan.concurrency]
         rates = np.array([plan.bounds(int(load)).output_tokens_per_s for load in mine])
-        label = plan.device if plan.gpus == 1 else f"{plan.gpus} x {plan.device}"
-        series.append(Series(label, placed(loads, mine, rates), colour=number))
+        series.append(Series(named(plan), placed(loads, mine, rates), colour=number))
     x = Axis("concurrent requests", whole=True, log=True)
     return Lines("Throughput at most", NOTE, x, [Axis("output tokens/s")], numbers(loads), series)

@@ -6,7 +6,8 @@ from typing import Any
 
 from engine_probe.engine.twin.capacity_plan import CapacityPlan
 from engine_probe.engine.twin.engine_choice import Candidate, cheapest
-from engine_probe.report.document import Cell, Column, Section, Sentence, Table
+from engine_probe.report.document import Cell, Column, Section, Sentence, Table, table
+from engine_probe.text_format import counted
 
 COLUMNS = (
     Column("GPUs", words=True),
@@ -75,9 +76,8 @@ def nearest(choice: EngineChoice) -> str:
 
 
 def engine_words(each: Candidate) -> str:
-    plural = "engine" if each.engines == 1 else "engines"
     shared = "" if each.plan.gpus == 1 else f" with tensor_parallel_size={each.plan.gpus}"
-    return f"{each.engines} {plural}{shared}"
+    return f"{counted(each.engines, 'engine')}{shared}"
 
 
 def short_words(each: Candidate) -> str:
@@ -125,8 +125,8 @@ def cost_table(engines: Sequence[Candidate], currency: str | None) -> tuple[Tabl
         if each.joules_per_token is not None:
             power = f"{each.plan.gpus} x {each.offer.watts:,.0f} W / {rate:,.0f} tokens/s ({each.offer.source})"
             rows.append((named(each.plan), "energy of an output token", f"{each.joules_per_token:,.3g} J", power))
-    titles = (Column("device", words=True), Column("figure", words=True), Column("at least"))
-    return (Table((*titles, Column("derivation", words=True)), tuple(rows), title="Cost and energy"),) if rows else ()
+    titles = ("device", "figure", "at least", "derivation")
+    return (table(titles, rows, words=(0, 1, 3), title="Cost and energy"),) if rows else ()
 
 
 def costs_json(each: Candidate) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from engine_probe.analysis.statistics.student import quantile
 from engine_probe.engine.twin.drafts.acceptance import GIVEN
 from engine_probe.engine.twin.step_times import REQUEST_TERMS, TERMS
 from engine_probe.recordings.run import Run
-from engine_probe.report.document import Column, Section, Sentence, Table
+from engine_probe.report.document import Section, Sentence, Table, table
 from engine_probe.text_format import duration
 
 WIDE = 1.25  # an interval from which on it is told as a factor
@@ -96,22 +96,13 @@ def sources_section(runs: Sequence[Run]) -> Section:
     times = predicted[0]
     tables = [fitted_table(times)] if times.get("recordings") and not times.get("sources") else []
     if times.get("sources"):
-        columns = (Column("term", words=True), Column("formula", words=True), Column("from", words=True))
-        rows = tuple((each["part"], each["formula"], each["figures"]) for each in times["sources"])
-        tables.append(Table(columns, rows))
+        rows = ((each["part"], each["formula"], each["figures"]) for each in times["sources"])
+        tables.append(table(("term", "formula", "from"), rows, words=range(3)))
     return Section(SOURCES, tables=tuple(tables))
 
 
 def fitted_table(times: dict[str, Any]) -> Table:
     """Return the fitted prices of both parts of a step, with their 95 % intervals, and those of requests."""
-    columns = (
-        Column("term", words=True),
-        Column("device"),
-        Column("±"),
-        Column("host"),
-        Column("±"),
-        Column("for", words=True),
-    )
     device, host = times.get("prices", {}), times.get("host", {})
     rows = [
         (name, *price_cells(device.get(name)), *price_cells(host.get(name)), meaning)
@@ -124,9 +115,8 @@ def fitted_table(times: dict[str, Any]) -> Table:
         for name, meaning in REQUEST_TERMS.items()
         if (requests.get(name) or {}).get("ns")
     ]
-    return Table(
-        columns, tuple(rows), note="Terms that were not seen apart share their time: their intervals are wide."
-    )
+    note = "Terms that were not seen apart share their time: their intervals are wide."
+    return table(("term", "device", "±", "host", "±", "for"), rows, words=(0, 5), note=note)
 
 
 def price_cells(price: dict[str, Any] | None) -> tuple[str, str]:

@@ -5,12 +5,13 @@ from typing import Any
 
 from engine_probe.analysis.step.collectives import CollectiveWaits
 from engine_probe.analysis.step.operators import DEVICE
-from engine_probe.report.document import Bar, Bars, Part, Section, Sentence, Table, says, table
+from engine_probe.report.document import Bars, Section, Sentence, Table, says, table, time_bar
 from engine_probe.text_format import counted, duration
 
 TITLE = "Waiting inside collectives"
 NAMED = 0.02  # of the forwards' time; less waiting has no straggler
 CAUTION = 0.1
+PAINTS = {"work": "c1", "communication": "c3", "waiting": "c7 pale"}
 
 
 def collectives_section(found: CollectiveWaits | None, facts: dict[str, Any]) -> Section:
@@ -77,27 +78,27 @@ def straggler_words(found: CollectiveWaits) -> Iterator[Sentence]:
 
 def rank_bars(found: CollectiveWaits) -> Bars:
     longest = max(rank.forward_ns for rank in found.ranks)
-    bars = []
-    for rank in found.ranks:
-        parts = {"work": (rank.work_ns, "c1"), "communication": (rank.communicating_ns, "c3")}
-        parts["waiting"] = (rank.waiting_ns, "c7 pale")
-        shown = tuple(Part(name, duration(ns), ns / longest, paint) for name, (ns, paint) in parts.items() if ns > 0)
-        bars.append(Bar(f"rank {rank.rank}", duration(rank.forward_ns), shown))
+    bars = (
+        time_bar(
+            f"rank {rank.rank}",
+            {"work": rank.work_ns, "communication": rank.communicating_ns, "waiting": rank.waiting_ns},
+            PAINTS,
+            longest,
+        )
+        for rank in found.ranks
+    )
     note = "Means over the steps. The rank that begins a collective last does not wait in it, and the others do."
     return Bars("A forward on each rank", note, tuple(bars))
 
 
 def rank_table(found: CollectiveWaits) -> Table:
-    rows = [
+    rows = (
         (
             str(rank.rank),
-            duration(rank.forward_ns),
-            duration(rank.work_ns),
-            duration(rank.communicating_ns),
-            duration(rank.waiting_ns),
+            *map(duration, (rank.forward_ns, rank.work_ns, rank.communicating_ns, rank.waiting_ns)),
             f"{rank.waiting_ns / rank.forward_ns:.1%}",
             duration(rank.caused_ns),
         )
         for rank in found.ranks
-    ]
+    )
     return table(("rank", "forward", "work", "communication", "waiting", "share", "waiting of others for it"), rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine_probe.analysis.statistics.sample import Sample
 from engine_probe.analysis.step.phases import LAUNCHED, OUTSIDE, PHASES, DeviceForwards, StepPhases, phases_over_load
-from engine_probe.report.document import Bar, Bars, Part, Section, Table, says, table
+from engine_probe.report.document import Bars, Section, Table, says, table, time_bar
 from engine_probe.text_format import capitalized, counted, duration
 
 TITLE = "Inside the step"
@@ -77,11 +77,8 @@ def load_bars(found: StepPhases) -> Bars:
     longest = max(sum(load.mean_ns.values()) for load in loads)
     bars = []
     for load in loads:
-        total = sum(load.mean_ns.values())
-        parts = [Part(name, duration(ns), ns / longest, PAINTS[name]) for name, ns in load.mean_ns.items() if ns]
         span = f"{load.least:,}" if load.least == load.most else f"{load.least:,} to {load.most:,}"
-        name = f"{span} running ({counted(load.steps, 'step')})"
-        bars.append(Bar(name, duration(total), tuple(parts)))
+        bars.append(time_bar(f"{span} running ({counted(load.steps, 'step')})", load.mean_ns, PAINTS, longest))
     return Bars("Phases of a step over the load", "Means of the steps with as many running requests.", tuple(bars))
 
 
