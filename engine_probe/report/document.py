@@ -53,11 +53,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    title: str
+    title: str  # with a line break where a terminal has one
     words: bool = False  # text: aligned left and wrapped if necessary; figures are aligned right and never wrapped
-    short: str = ""  # the title in a terminal
+    short: str = ""  # another title in a terminal
     room: Room = "always"
     is_name: bool = False  # where it has to be cut, its middle is left out: names that begin alike end differently
+
+    @property
+    def name(self) -> str:
+        """Return the title in one line."""
+        return self.title.replace("\n", " ")
 
 
 @dataclass(frozen=True)

@@ -245,4 +245,4 @@ def test_published_figures_stand_beside_predicted_ones(tmp_path: Path) -> None:
         swept = engine_probe.load_sweep(folder)
         lines = curves(swept.points)
         section = reference_section(reference, beside(reference, swept, lines), lines, swept.runs)
-        assert section.tables[0].columns[3].title == word
+        assert section.tables[0].columns[3].name == word

@@ -112,7 +112,7 @@ def bars_html(bars: Bars, level: int) -> Html:
 
 
 def table_html(table: Table, level: int) -> Html:
-    titles = [column.title.replace("\n", " ") for column in table.columns]
+    titles = [column.name for column in table.columns]
     rows = ([cell_html(cell) for cell in row] for row in table.rows)
     body = grid(titles, rows, text=[place for place, column in enumerate(table.columns) if column.words])
     head = [element(tag(level), table.title)] if table.title else []

@@ -69,7 +69,7 @@ def table_lines(table: Table) -> Iterator[str]:
     yield ""
     if table.title:
         yield from (f"**{quoted(table.title)}**", "")
-    yield row(quoted(column.title.replace("\n", " ")) for column in table.columns)
+    yield row(quoted(column.name) for column in table.columns)
     yield row(map(alignment, table.columns))
     yield from (row(map(cell, cells)) for cells in table.rows)
     if table.note:

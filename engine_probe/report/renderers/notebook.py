@@ -242,7 +242,7 @@ def table(data: Table) -> Html:
         return element("tr", *(element(tag, cell, style=place) for cell, place in zip(cells, places, strict=True)))
 
     title = element("div", data.title, style=TITLE) if data.title else Html()
-    titles = line("th", [data.columns[place].title for place in places_shown])
+    titles = line("th", [data.columns[place].name for place in places_shown])
     body = (line("td", [cell_words(row[place]) for place in places_shown]) for row in data.rows[:MOST_ROWS])
     more = len(data.rows) - MOST_ROWS
     rest = element("div", f"and {more:,} more: .to_pandas() has all", style=SOFT) if more > 0 else Html()

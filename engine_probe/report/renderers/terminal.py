@@ -150,12 +150,11 @@ def table_view(table: Table, verbose: bool, width: int) -> rich_table.Table:
     widths = column_widths(table, rows, width)
     title = Text(plain(table.title), "bold") if table.title else None
     view = plain_table(title=title)
-    titles = headings([table.columns[place] for place in widths])
-    for title_text, (place, cells) in zip(titles, widths.items(), strict=True):
+    for place, cells in widths.items():
         column = table.columns[place]
         justify: JustifyMethod = "left" if column.words else "right"
         no_wrap = table.one_line or not column.words
-        view.add_column(title_text, justify=justify, no_wrap=no_wrap, width=cells)
+        view.add_column(heading(column), justify=justify, no_wrap=no_wrap, width=cells)
     for row in rows:
         texts = {place: cell_text(row[place], table.one_line) for place in widths}
         names = {place for place in texts if table.one_line and table.columns[place].is_name}
@@ -202,13 +201,6 @@ def natural_width(table: Table, rows: Sequence[Sequence[Cell | str]], place: int
 
 def column_texts(table: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> list[str]:
     return [heading(table.columns[place]).plain, *(cell_text(row[place], table.one_line).plain for row in rows)]
-
-
-def headings(columns: Sequence[Column]) -> list[Text]:
-    """Return the titles of columns; where each fits into one line, without the empty line above some of them."""
-    titles = [heading(column) for column in columns]
-    is_low = all("\n" not in title.plain.strip() for title in titles)
-    return [Text(title.plain.strip()) for title in titles] if is_low else titles
 
 
 def heading(column: Column) -> Text:

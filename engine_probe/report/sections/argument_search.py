@@ -12,7 +12,7 @@ from engine_probe.analysis.statistics.repeats import rate_and_reach, repeated
 from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.report.charts.model import Axis, Lines, Series
 from engine_probe.report.document import Cell, Column, Figure, Section, Sentence, Table, says, spread, sure, table
-from engine_probe.report.sections.compare.change_words import signed
+from engine_probe.report.sections.compare.change_words import chance, signed
 from engine_probe.text_format import counted, rate_words
 
 MOST_GAIN = 10.0  # the end of an interval beyond which it says nothing
@@ -207,7 +207,7 @@ def trials_table(found: ArgumentTrials) -> Table:
     columns = (
         Column("trial"),
         *(Column(name, words=True, short=name.replace("_", "_\n", 2)) for name in found.first.setting),
-        Column(found.unit, short=found.unit.replace(" ", "\n", 1)),
+        Column(found.unit.replace(" ", "\n", 1)),
         *[Column("best load", words=True)] * bool(found.first.load),
         Column("against the baseline", short="against\nbaseline", room="spare"),
         *[Column("of the tightest limit", short="of the\nlimit")] * limited,
@@ -265,19 +265,14 @@ def effects_section(found: ArgumentTrials) -> Section:
     sentences = [*map(effect_words, known)]
     if unknown:
         sentences.append(f"No effect of {', '.join(unknown)} is shown by these trials.")
-    columns = (Column("argument", words=True), Column("effect", words=True), Column("p"))
     rows = ((each.argument, effect_cell(each), chance(each.p)) for each in found.effects)
     return Section(
         "Effect of each argument",
         sentences=says(sentences),
-        tables=(table(columns, rows),),
+        tables=(table(("argument", "effect", "p"), rows, words=(0, 1)),),
         details=sure(EFFECT_METHOD),
         shown="always",
     )
-
-
-def chance(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def effect_words(effect: ArgumentEffect) -> str:

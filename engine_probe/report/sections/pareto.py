@@ -116,12 +116,12 @@ def below_words(found: Frontier) -> Iterator[Sentence]:
 def level_table(found: Frontier, several: bool) -> Table:
     load = Column(found.placed[0].curve.unit, short=short_load(found.placed[0].curve.unit))
     columns = (
-        *[Column("setting", words=True, short="\nsetting")] * several,
+        *[Column("setting", words=True)] * several,
         load,
-        Column("tokens/s per user", short="tokens/s\nper user"),
+        Column("tokens/s\nper user"),
         Column(f"tokens/s per {found.device}", short=f"tokens/s\nper {found.device}"),
         Column(f"{found.device}s"),
-        Column("on the frontier", words=True, short="\non the frontier"),
+        Column("on the frontier", words=True),
     )
     rows = ([*[placed.curve.name or "-"] * several, *cells(placed)] for placed in found.placed)
     return table(columns, rows)

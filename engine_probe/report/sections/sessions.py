@@ -21,6 +21,7 @@ IDEAL = (
     "token, whose KV no step computes. It is derived from the plan and the lengths. What is missing of a history was "
     "evicted between the answer and the next turn."
 )
+HITS = (Column("found in the prefix cache", short="found"), "without\nlimits")  # columns
 Found = tuple[str, Sessions]
 
 
@@ -120,16 +121,9 @@ def levels_words(found: Sequence[Found]) -> Iterator[Sentence]:
 
 
 def turns_table(found: Sessions) -> Table:
-    columns = (
-        Column("turn"),
-        Column("requests"),
-        Column("prompt tokens, mean", short="prompt\ntokens"),
-        Column("TTFT p50", short="TTFT\np50"),
-        Column("found in the prefix cache", short="found"),
-        Column("without limits", short="without\nlimits"),
-        Column("turns that lost history", short="lost\nhistory"),
-        Column("pause, mean", short="pause"),
-    )
+    prompts, pause = Column("prompt tokens, mean", short="prompt\ntokens"), Column("pause, mean", short="pause")
+    lost = Column("turns that lost history", short="lost\nhistory")
+    titles = ("turn", "requests", prompts, "TTFT\np50", *HITS, lost, pause)
     rows = (
         (
             f"{number + 1}",
@@ -142,14 +136,12 @@ def turns_table(found: Sessions) -> Table:
         )
         for number, turns in found.by_number.items()
     )
-    return table(columns, rows, first=SHOWN_TURNS)
+    return table(titles, rows, words=(), first=SHOWN_TURNS)
 
 
 def levels_table(found: Sequence[Found]) -> Table:
     columns = (
-        Column("level", words=True),
-        Column("found in the prefix cache", short="found"),
-        Column("without limits", short="without\nlimits"),
+        *("level", *HITS),
         Column("later turns that lost history", short="lost\nhistory"),
         Column("TTFT p50, first turn", short="TTFT,\nfirst"),
         Column("TTFT p50, later turns", short="TTFT,\nlater"),

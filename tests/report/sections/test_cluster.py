@@ -37,7 +37,7 @@ def told(folder: Path) -> str:
 
 def cell(folder: Path, row: int, title: str) -> str:
     (table,) = document(folder).verdict.tables
-    place = next(at for at, column in enumerate(table.columns) if column.title == title)
+    place = next(at for at, column in enumerate(table.columns) if column.name == title)
     return cell_words(table.rows[row][place])
 
 
@@ -56,7 +56,7 @@ def test_each_number_of_engines_is_held_against_one(tmp_path: Path) -> None:
 def test_efficiency_is_explained_only_where_it_stands(tmp_path: Path) -> None:
     write_cluster_sweep(tmp_path, {2: [1.0, 1.0]})
     (table,) = document(tmp_path).verdict.tables
-    assert "efficiency" not in [column.title for column in table.columns]
+    assert "efficiency" not in [column.name for column in table.columns]
     assert "Efficiency" not in table.note
 
 

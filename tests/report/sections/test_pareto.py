@@ -131,7 +131,7 @@ def test_on_cpus_it_is_per_rank_unless_a_gpu_is_predicted(
         file.write_text(json.dumps(told | {"hardware": {"gpus": []}} | predicted))
     section = pareto_section(same_work(load_sweep(tmp_path)))
     assert section.title == f"Throughput per {device} against speed for each user"
-    assert [column.title for column in section.tables[0].columns][2:4] == [f"tokens/s per {device}", f"{device}s"]
+    assert [column.name for column in section.tables[0].columns][2:4] == [f"tokens/s per {device}", f"{device}s"]
 
 
 @pytest.mark.lengthy

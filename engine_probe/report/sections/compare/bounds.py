@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from engine_probe.evaluation.comparison import ANSWERS, GateResult, Outcome, after_words
-from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, table
+from engine_probe.report.document import Cell, Section, Sentence, Tone, table
 from engine_probe.report.sections.compare.change_words import change_words, enumerated, point_names
 
 TONES: dict[Outcome, Tone] = {"broken": "problem", "not measured": "problem", "open": "caution", "holds": "good"}
@@ -40,7 +40,6 @@ def bounds_table(held: Sequence[GateResult]) -> tuple[Section, ...]:
     """Fold a table of every answer; nothing where a single one has its sentence already."""
     if len(held) <= 1:
         return ()
-    columns = (Column("bound", words=True), Column("at", words=True), Column("change"), Column("one-sided p"))
     rows = (
         (
             each.gate.text,
@@ -51,5 +50,5 @@ def bounds_table(held: Sequence[GateResult]) -> tuple[Section, ...]:
         )
         for each in held
     )
-    made = table((*columns, Column("answer", words=True)), rows)
+    made = table(("bound", "at", "change", "one-sided p", "answer"), rows, words=(0, 1, 4))
     return (Section("Every bound at every point", tables=(made,)),)

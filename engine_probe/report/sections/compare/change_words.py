@@ -69,9 +69,11 @@ def interval_words(change: Change) -> str:
 
 
 def chance_words(change: Change) -> str:
-    if change.p is None:
-        return "-"
-    return "<0.001" if change.p < 0.001 else f"{change.p:.3f}"
+    return "-" if change.p is None else chance(change.p)
+
+
+def chance(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

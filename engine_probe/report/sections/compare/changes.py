@@ -143,7 +143,7 @@ def interval_column(changes: Sequence[Change]) -> tuple[Column, ...]:
     if not untested(changes) or all(change.interval is None for change in changes):
         return ()
     if any(change.earlier for change in changes):
-        return (Column("95% interval with drift", short="95% interval\nwith drift"),)
+        return (Column("95% interval\nwith drift"),)
     return (Column("95% interval within the sweeps", short="95% interval\nwithin sweeps"),)
 
 

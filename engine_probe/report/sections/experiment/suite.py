@@ -7,14 +7,7 @@ from engine_probe.report.document import Cell, Column, Section, Sentence, Table,
 from engine_probe.report.sections.load.prediction import VIRTUAL_CLOCK, step_time_source
 from engine_probe.text_format import counted, long_duration
 
-COLUMNS = (
-    Column("sweep", words=True),
-    Column("section", words=True, room="page"),
-    Column("status", words=True),
-    Column("points"),
-    Column("time"),
-    Column("folder", words=True),
-)
+TITLES = ("sweep", Column("section", words=True, room="page"), "status", "points", "time", "folder")
 TONES: dict[str, Tone] = {COMPLETE: "good", PARTIAL: "caution", RUNNING: "caution", WAITING: "soft"}
 WORDS = {RUNNING: "interrupted"}
 
@@ -58,4 +51,4 @@ def sweep_table(suite: Suite) -> Table:
         section = suite.state.sections[row.section].title
         status = Cell(WORDS.get(row.status, row.status), TONES.get(row.status, "problem"))
         rows.append((row.name, section, status, points, long_duration(row.seconds) if row.seconds else "-", row.folder))
-    return table(COLUMNS, rows)
+    return table(TITLES, rows, words=(0, 2, 5))

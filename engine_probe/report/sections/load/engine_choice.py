@@ -16,7 +16,7 @@ COLUMNS = (
     Column("TTFT at least", short="TTFT ≥"),
     Column("TPOT at least", short="TPOT ≥"),
     Column("requests/s at most", short="requests/s\n≤"),
-    Column("cost per hour", short="cost\nper hour"),
+    Column("cost\nper hour"),
 )
 NOTE = (
     "By the least times of the datasheets: what they exclude is surely excluded; what they leave may need more GPUs. "

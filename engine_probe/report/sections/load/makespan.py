@@ -7,7 +7,7 @@ from engine_probe.analysis.statistics.repeats import Repeated
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.level_means import over_loads
 from engine_probe.report.charts.model import Axis, Lines, Series, load_axis
-from engine_probe.report.document import Cell, Column, Section, Table, says, table
+from engine_probe.report.document import Cell, Section, Table, says, table
 from engine_probe.text_format import rate_words
 from engine_probe.workload.load import CONCURRENCY
 
@@ -16,13 +16,7 @@ MEANING = (
     "Makespan: first arrival to last answer of requests that come at once. Speed-up: makespan of one x how many they "
     "are / their makespan; 1 if they are answered one after another."
 )
-COLUMNS = (
-    Column("requests at once", short="requests\nat once"),
-    Column("makespan, s"),
-    Column("one after another, s", short="one after\nanother, s"),
-    Column("speed-up"),
-    Column("requests/min"),
-)
+TITLES = ("requests\nat once", "makespan, s", "one after\nanother, s", "speed-up", "requests/min")
 MAKESPAN = "Makespan of a burst"
 
 
@@ -52,7 +46,7 @@ def burst_table(curve: Curve) -> Table | None:
         )
         for load, span in spans.items()
     ]
-    return table(COLUMNS, rows, title=curve.label)
+    return table(TITLES, rows, words=(), title=curve.label)
 
 
 def burst_charts(curves: Sequence[Curve]) -> Iterator[Lines]:

@@ -17,18 +17,13 @@ PACES = (10.0, 40.0, 120.0)  # seconds from one request of a user to the next, a
 WRITTEN = ("dataset", "questions", "texts", "conversations")  # kinds of prompts that stand for people
 LAW = "Little's law: requests in flight = users x mean answer time / time from one request of a user to the next."
 ANSWER = Column("mean answer time, s", short="mean\nanswer, s")
-FOR_CONCURRENCY = (
-    Column("concurrent requests", short="concurrent\nrequests"),
-    ANSWER,
+FOR_CONCURRENCY: tuple[Column | str, ...] = (
+    *("concurrent\nrequests", ANSWER),
     *(Column(f"users who ask every {pace:g} s", short=f"users,\nevery {pace:g} s") for pace in PACES),
 )
-FOR_USERS = (
-    Column("users"),
-    ANSWER,
-    Column("a user waits", short="a user\nwaits"),
-    Column("in flight, by their habit", short="in flight,\nby habit"),
-    Column("requests/s x answer time", short="requests/s x\nanswer time"),
-    Column("ran, on average", short="ran,\non average"),
+FOR_USERS: tuple[Column | str, ...] = (
+    *("users", ANSWER, "a user\nwaits", Column("in flight, by their habit", short="in flight,\nby habit")),
+    *("requests/s x\nanswer time", "ran,\non average"),
 )
 
 
@@ -44,9 +39,9 @@ def users_table(swept: Swept, curve: Curve) -> Table | None:
     if not levels:
         return None
     if curve.unit == USERS and (habit := habit_of(work)):
-        return table(FOR_USERS, [user_row(level, habit) for level in levels], title=curve.label)
+        return table(FOR_USERS, [user_row(level, habit) for level in levels], (), title=curve.label)
     if curve.unit == CONCURRENCY and (work.get("prompts") or {}).get("kind") in WRITTEN:
-        return table(FOR_CONCURRENCY, [concurrency_row(level) for level in levels], title=curve.label)
+        return table(FOR_CONCURRENCY, [concurrency_row(level) for level in levels], (), title=curve.label)
     return None
 
 

@@ -165,11 +165,11 @@ def option_table(found: ComparedHardware, unit: Rate) -> Table:
     columns = (
         Column("option", words=True),
         *[Column("serves", words=True)] * several,
-        Column("cost per month", short="cost per\nmonth"),
+        Column("cost per\nmonth"),
         Column(unit, short=unit.replace(" ", "\n").replace("/min", "\n/min")),
-        *[Column("s per answer", short="s per\nanswer")] * any(option.latency_s for option in options),
+        *[Column("s per\nanswer")] * any(option.latency_s for option in options),
         Column(f"cost per {item}", short=f"cost per\n{item.replace('1,000', '1k').replace('million output', '1M')}"),
-        *[Column("needed", short="needed"), Column("in time", words=True)] * asked,
+        *[Column("needed"), Column("in time", words=True)] * asked,
         Column("basis", words=True),
     )
     rows = [list(option_cells(found, option, several, columns, asked)) for option in options]
@@ -184,7 +184,7 @@ def option_cells(
         yield option.serves
     yield band(option.per_month)
     yield band(option.rate)
-    if any(column.title == "s per answer" for column in columns):
+    if any(column.name == "s per answer" for column in columns):
         yield band(option.latency_s)
     yield band(option.cost_of_batch(found.prices.hours_per_month))
     if asked:

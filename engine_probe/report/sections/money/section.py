@@ -59,7 +59,7 @@ def load_column(curves: Sequence[Costed]) -> Column:
 
 def load_cell(curve: Costed, level: LevelCosts, column: Column) -> str:
     """Return the load, with its unit unless the column's title has it. Empty for a single run."""
-    if column.title == curve.unit:
+    if column.name == curve.unit:
         return f"{level.load:g}"
     return level_words(level.load, curve.unit) if curve.unit else ""
 

@@ -8,13 +8,7 @@ from engine_probe.evaluation.published.reference import Reference
 from engine_probe.report.document import Cell, Column, Section, Sentence, Tone, sure, table
 from engine_probe.text_format import counted
 
-COLUMNS = (
-    Column("claim", words=True),
-    Column("published", words=True),
-    Column("measured here", words=True),
-    Column("verdict", words=True),
-    Column("doubts", words=True, room="page"),
-)
+TITLES = ("claim", "published", "measured here", "verdict", Column("doubts", words=True, room="page"))
 TONES: dict[Holds, Tone] = {"holds": "problem", "not shown": "plain", "does not hold": "good", "not measured": "soft"}
 HOW = (
     "A claim about load holds if the test of its measure over the loads is significant in the claim's direction, "
@@ -41,7 +35,7 @@ def claims_section(reference: Reference, found: Sequence[JudgedClaim], label: st
     return Section(
         f"Published claims: {reference.title}{f', {label}' if label else ''}",
         sentences=(Sentence(tally(found)),),
-        tables=(table(COLUMNS, rows),),
+        tables=(table(TITLES, rows, words=range(4)),),
         details=sure(HOW),
         shown="always",
         asked=True,

@@ -191,14 +191,9 @@ def charts(curve: CurveIntegrity) -> Iterator[Lines]:
 
 def level_table(curve: CurveIntegrity) -> Table:
     kinds = [kind for kind in Kind if kind is Kind.IDENTICAL or curve.count(kind)]
-    columns = (
-        Column(curve.unit, short=curve.unit.replace(" ", "\n", 1)),
-        Column("compared"),
-        *(Column(kind.value, short=kind.value.replace(" ", "\n", 1)) for kind in kinds),
-        Column("changed"),
-        Column("preempted"),
-    )
-    return table(columns, (level_row(level, kinds) for level in curve.levels))
+    names = (name.replace(" ", "\n", 1) for name in (curve.unit, "compared", *(kind.value for kind in kinds)))
+    rows = (level_row(level, kinds) for level in curve.levels)
+    return table((*names, "changed", "preempted"), rows, words=())
 
 
 def level_row(level: LevelIntegrity, kinds: Sequence[Kind]) -> tuple[Cell | str, ...]:
@@ -211,25 +206,17 @@ def level_row(level: LevelIntegrity, kinds: Sequence[Kind]) -> tuple[Cell | str,
 
 def request_section(curve: CurveIntegrity) -> Section:
     """Return a row for each request that changed, with the step that made its first divergent token."""
-    columns = (
-        Column("prompt"),
-        Column(curve.unit, short="load"),
-        Column("what", words=True),
-        Column("token"),
-        Column("shift needed", short="shift\nneeded"),
-        Column("batch"),
-        Column("prefill tokens beside", short="prefill\nbeside"),
-        Column("KV"),
-        Column("preempted"),
-        Column("recomputed tokens", short="recom-\nputed"),
-        Column("CUDA graph", room="page", words=True),
+    beside = Column("prefill tokens beside", short="prefill\nbeside")
+    recomputed = Column("recomputed tokens", short="recom-\nputed")
+    titles = (
+        *("prompt", Column(curve.unit, short="load"), "what", "token", "shift\nneeded", "batch", beside, "KV"),
+        *("preempted", recomputed, Column("CUDA graph", room="page", words=True)),
         Column("looks like", words=True, room="spare"),
     )
     ordered = sorted(curve.changes, key=lambda each: (not each.comparison.is_fault, each.load))
     note = "Batch, prefill and KV are of the step that made the first divergent token; preemptions came before it."
-    return Section(
-        "Each changed request", tables=(table(columns, map(request_row, ordered), note=note, first=FIRST_ROWS),)
-    )
+    made = table(titles, map(request_row, ordered), words=(2,), note=note, first=FIRST_ROWS)
+    return Section("Each changed request", tables=(made,))
 
 
 def request_row(change: ChangedAnswer) -> tuple[str, ...]:

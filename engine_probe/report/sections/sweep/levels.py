@@ -19,12 +19,12 @@ WHOLE_RUN = Column("whole run, output tokens/s", short="whole\nrun", room="page"
 COUNTS = (
     Column("highest, output tokens/s", short="highest", room="page"),
     Column("running mean", room="page"),
-    Column("waiting peak", short="waiting\npeak", room="spare"),
-    Column("KV peak", short="KV\npeak", room="spare"),
+    Column("waiting\npeak", room="spare"),
+    Column("KV\npeak", room="spare"),
     Column("preempted", room="page"),
     Column("recomputed", short="re-\ncomputed", room="spare"),
 )
-SUCCESS = Column("success rate", short="success\nrate")
+SUCCESS = Column("success\nrate")
 CACHED = Column("prefix cache hit rate", short="cache\nhits", room="spare")
 TONES: dict[str, Tone] = {
     "spare": "good",
@@ -78,15 +78,15 @@ def level_table(curves: Sequence[Curve], labelled: bool) -> Table:
     units = list(dict.fromkeys(curve.unit for curve in curves))
     load = units[0] if len(units) == 1 else "load"
     columns = (
-        *[Column("settings", words=True, short="\nsettings", is_name=True)] * labelled,
+        *[Column("settings", words=True, is_name=True)] * labelled,
         Column(load, words=len(units) > 1, short=short_load(load)),
         *(mean_column(*names, mean.reach) for names, mean in means),
         *[WHOLE_RUN] * held,
         *[SUCCESS] * failed,
         *COUNTS,
         *[CACHED] * cached,
-        Column("bottleneck", words=True, short="\nbottleneck"),
-        *[Column("region", words=True, short="\nregion")] * regions,
+        Column("bottleneck", words=True),
+        *[Column("region", words=True)] * regions,
     )
     levels = [(curve, repeats) for curve in curves for repeats in by_load(curve.figures)]
     rows = (

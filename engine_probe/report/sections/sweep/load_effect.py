@@ -208,26 +208,13 @@ def effect_section(found: Effects, label: str = "") -> Section:
 
 
 def effect_table(found: Effects) -> Table:
-    columns = (
-        Column("measure", words=True),
-        Column("lowest load", short="lowest\nload"),
-        Column("highest load", short="highest\nload"),
-        Column("effect"),
-        Column("Cliff's delta", room="page"),
-        Column("p"),
-        Column("verdict", words=True),
-    )
-    return table(columns, map(effect_row, found.tested))
+    delta = Column("Cliff's delta", room="page")
+    titles = ("measure", "lowest\nload", "highest\nload", "effect", delta, "p", "verdict")
+    return table(titles, map(effect_row, found.tested), words=(0, 6))
 
 
 def effect_row(effect: Effect) -> tuple[str, ...]:
     ends = value_text(effect, effect.lowest), value_text(effect, effect.highest)
     delta = "-" if effect.delta is None else f"{effect.delta:+.2f}"
-    return (
-        capitalized(effect.outcome.name),
-        *ends,
-        f"rho {effect.size:+.2f}",
-        delta,
-        f"{effect.p:.2g}",
-        verdict(effect),
-    )
+    name, rho = capitalized(effect.outcome.name), f"rho {effect.size:+.2f}"
+    return (name, *ends, rho, delta, f"{effect.p:.2g}", verdict(effect))

@@ -24,17 +24,11 @@ from engine_probe.text_format import byte_size, rate_words
 
 LEAST = 0.001  # to either side of no change: a tenth of a percent of perplexity is a difference
 HEAD = "Effect of precision"
-COLUMNS = (
-    Column("engine", words=True),
-    Column("computes in", words=True),
-    Column("perplexity"),
-    Column("per word"),
-    Column("change"),
-    Column("output tokens/s", short="output\ntokens/s"),
-    Column("weights"),
-    Column("KV tokens", short="KV\ntokens", room="spare"),
+TITLES: tuple[Column | str, ...] = (
+    *("engine", "computes in", "perplexity", "per word", "change", "output\ntokens/s", "weights"),
+    Column("KV\ntokens", room="spare"),
 )
-PER_WORD = [column.title for column in COLUMNS].index("per word")
+PER_WORD = TITLES.index("per word")
 NOT_JUDGED = {"not shown to differ": VERDICTS["not shown to differ"], "not tested": "not tested, a single window"}
 
 
@@ -43,15 +37,15 @@ def precision_section(swept: Swept, reference: Reference | None) -> Section:
     if not found:
         return Section(sentences=says(nothing_beside(reference)), shown="always", asked=True)
     rows = [*map(row, found), *published_rows(reference)]
-    columns = list(COLUMNS)
+    titles = list(TITLES)
     if all(each.text.word_perplexity is None for each in found):
-        del columns[PER_WORD]
+        del titles[PER_WORD]
         rows = [(*cells[:PER_WORD], *cells[PER_WORD + 1 :]) for cells in rows]
     return Section(
         HEAD,
         sentences=says(sentences(found)),
         charts=partial(precision_charts, found, reference),
-        tables=(table(columns, rows),),
+        tables=(table(titles, rows, words=(0, 1)),),
         details=sure(*text_definition(swept.texts), JUDGED, *source(reference)),
         shown="always",
         asked=True,

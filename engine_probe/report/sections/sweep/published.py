@@ -12,16 +12,9 @@ from engine_probe.report.document import Column, Section, says, table
 MEASURED, PREDICTED = "measured", "predicted"
 
 
-def columns(how: str) -> tuple[Column, ...]:
-    return (
-        Column("figure", words=True),
-        Column("at"),
-        Column("published"),
-        Column(how),
-        Column(f"{how} / published", short="ratio"),
-        Column("settings that differ", words=True, short="differs in"),
-        Column("doubts", words=True),
-    )
+def titles(how: str) -> tuple[Column | str, ...]:
+    ratio, differs = Column(f"{how} / published", short="ratio"), Column("settings that differ", True, "differs in")
+    return ("figure", "at", "published", how, ratio, differs, "doubts")
 
 
 def reference_rows(found: Sequence[Beside], how: str = MEASURED) -> list[list[str]]:
@@ -91,7 +84,7 @@ def reference_section(
     others = other_units(reference, curves)
     nothing = says([unit_words(reference, others)] if others else [], "caution")
     nothing += says([] if found or others else [nothing_beside(reference, how)])
-    tables = (table(columns(how), reference_rows(found, how)),) if found else ()
+    tables = (table(titles(how), reference_rows(found, how), words=(0, 6)),) if found else ()
     return Section(
         f"Published: {reference.title}", sentences=(*source, *nothing), tables=tables, shown="always", asked=True
     )

@@ -5,17 +5,10 @@ from collections.abc import Sequence
 from engine_probe.analysis.curve.curve_settings import curve_name
 from engine_probe.analysis.curve.raised_limits import ChangedThroughput, MeasuredCurve, Raised, raised_limits
 from engine_probe.recordings.curve import Curve
-from engine_probe.report.document import Cell, Column, Section, Tone, sure, table
+from engine_probe.report.document import Cell, Section, Tone, sure, table
 from engine_probe.workload.load import level_words
 
-COLUMNS = (
-    Column("setting raised", words=True),
-    Column("from"),
-    Column("to"),
-    Column("at", words=True),
-    Column("time waited at the lower value", short="time waited at\nthe lower value"),
-    Column("output tokens/s", short="output\ntokens/s"),
-)
+TITLES = ("setting raised", "from", "to", "at", "time waited at\nthe lower value", "output\ntokens/s")
 METHOD = (
     "Each row is at the load at which requests waited longest for the setting, in % of the busy time at its lower "
     "value. Intervals are Welch's over repeats, with 95%; they do not include what changes from sweep to sweep."
@@ -27,9 +20,8 @@ def raised_section(curves: Sequence[Curve]) -> Section:
     found = list(raised_limits([MeasuredCurve(curve.settings, curve.unit, curve.figures) for curve in curves]))
     if not found:
         return Section()
-    return Section(
-        "Effect of raising a limit", tables=(table(COLUMNS, map(row, found)),), details=sure(METHOD), shown="always"
-    )
+    tables = (table(TITLES, map(row, found), words=(0, 3)),)
+    return Section("Effect of raising a limit", tables=tables, details=sure(METHOD), shown="always")
 
 
 def row(each: Raised) -> tuple[Cell | str, ...]:

@@ -44,16 +44,12 @@ def gain_section(name: str, gained: Sequence[ChangedThroughput]) -> Section:
     for each in gained:
         sides = (rate_words(float(np.mean(side))) for side in (each.before, each.after))
         rows.append((f"{each.load:g}", *sides, change(each)))
-    columns = (
-        Column(unit, short=unit.replace(" ", "\n", 1)),
-        Column("output tokens/s without drafts", short="tokens/s\nwithout"),
-        Column("with drafts"),
-        Column("gain"),
-    )
+    without = Column("output tokens/s without drafts", short="tokens/s\nwithout")
+    titles = (unit.replace(" ", "\n", 1), without, "with drafts", "gain")
     return Section(
         f"{GAIN_TITLE} ({name})",
         sentences=says(gain_words(gained)),
-        tables=(table(columns, rows),),
+        tables=(table(titles, rows, words=()),),
         details=sure(METHOD),
         shown="always",
     )
@@ -77,15 +73,9 @@ def gain_words(gained: Sequence[ChangedThroughput]) -> Iterator[str]:
 
 
 def levels_table(unit: str, rows: list[tuple[str, ...]]) -> Table:
-    columns = (
-        Column(unit, short=unit.replace(" ", "\n", 1)),
-        Column("draft tokens accepted", short="draft tokens\naccepted"),
-        Column("accepted length", short="accepted\nlength"),
-        Column("first position accepted", short="at first\nposition"),
-        Column("tokens per decode step", short="tokens per\ndecode step"),
-        Column("output tokens/s", short="output\ntokens/s"),
-    )
-    return table(columns, rows)
+    first = Column("first position accepted", short="at first\nposition")
+    accepted = ("draft tokens\naccepted", "accepted\nlength", first, "tokens per\ndecode step")
+    return table((unit.replace(" ", "\n", 1), *accepted, "output\ntokens/s"), rows, words=())
 
 
 def level_rows(points: Sequence[PointFigures]) -> Iterator[tuple[str, ...]]:

@@ -255,11 +255,11 @@ def test_perplexity_per_word_stands_beside_that_per_token(tmp_path: Path) -> Non
     per_word = float(np.exp(BASE.sum() / 3000))
     assert [text.word_perplexity for text in swept.texts] == pytest.approx([per_word] * 2)
     (table,) = precision_section(swept, None).tables
-    at = [column.title for column in table.columns].index("per word")
+    at = [column.name for column in table.columns].index("per word")
     assert [row[at] for row in table.rows] == [f"{per_word:.4f}"] * 2
 
 
 def test_without_words_there_is_no_column_for_them(sweep: Path) -> None:
     (table,) = precision_section(load_sweep(sweep), read_reference("l40s_precision")).tables
-    assert "per word" not in [column.title for column in table.columns]
+    assert "per word" not in [column.name for column in table.columns]
     assert {len(row) for row in table.rows} == {len(table.columns)}

@@ -31,7 +31,7 @@ def test_each_level_shows_its_success_rate_once_a_request_failed(tmp_path: Path)
     swept = sweep(tmp_path, {1: 0, 5: 4, 8: 2})
     found = curves(swept.points)
     (levels,) = level_tables(found)
-    place = [column.title for column in levels.columns].index("success rate")
+    place = [column.name for column in levels.columns].index("success rate")
     assert [(row[place].text, row[place].tone) for row in levels.rows] == [
         ("100.0%", "plain"),
         ("20.0%", "problem"),
@@ -56,6 +56,6 @@ def test_no_failure_needs_no_words(tmp_path: Path) -> None:
     swept = sweep(tmp_path, {1: 0, 5: 0})
     found = curves(swept.points)
     (levels,) = level_tables(found)
-    assert "success rate" not in [column.title for column in levels.columns]
+    assert "success rate" not in [column.name for column in levels.columns]
     assert "Success rate" not in [chart.title for chart in sweep_charts(swept, found)]
     assert not [each for each in sweep_verdict(swept, found, tuple).sentences if "fail" in each.text]

@@ -14,13 +14,8 @@ from engine_probe.text_format import duration
 from engine_probe.workload.load import level_words
 
 STREAM = "stream"
-COLUMNS = (
-    Column("load", words=True),
-    Column("streaming", words=True),
-    Column("first token in the engine (TTFT)", short="first token\n(TTFT)"),
-    Column("whole answer (E2EL)", short="whole answer\n(E2EL)"),
-    Column("the user reads after", short="the user\nreads after"),
-)
+FIRST = Column("first token in the engine (TTFT)", short="first token\n(TTFT)")
+TITLES = ("load", "streaming", FIRST, "whole answer\n(E2EL)", "the user\nreads after")
 METHOD = (
     "Medians over the requests of a point, the mean over its repeats and its 95% interval. With streaming a user "
     "reads from the first token on; without it nothing before the answer is whole. The times are the engine's: what a "
@@ -50,7 +45,7 @@ def streaming_section(curves: Sequence[Curve]) -> Section:
         return Section()
     rows = [row(one) for pair in pairs for one in pair]
     sentences = tuple(sentence(*pair) for pair in pairs)
-    tables = (table(COLUMNS, rows),)
+    tables = (table(TITLES, rows, words=(0, 1)),)
     return Section("What streaming changes", sentences=sentences, tables=tables, details=sure(METHOD), shown="always")
 
 
