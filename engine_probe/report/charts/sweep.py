@@ -188,14 +188,17 @@ def cache_hits(xs: Sequence[float], curves: Sequence[Curve]) -> Iterator[Lines]:
 def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
     """Yield the throughput of every point over time, and against KV occupancy."""
     paces: dict[str, list[Pace]] = {}
-    for point in sorted(points, key=lambda point: point.load):
+    curve_of: dict[str, int] = {}
+    places = {label: place for place, label in enumerate(dict.fromkeys(point.label for point in points))}
+    for point in sorted(points, key=lambda point: (places[point.label], point.load)):
         assert point.run is not None
         if output := pace(point.run.iterations, point.run.facts["kv"]["blocks"], PARTS_PER_LEVEL):
             paces.setdefault(point.name, []).append(output)
+            curve_of[point.name] = places[point.label]
     if not paces:
         return
     xs = np.linspace(0, max(run.seconds[-1] for runs in paces.values() for run in runs), COMMON_MOMENTS)
-    shades = {label: number / max(1, len(paces) - 1) for number, label in enumerate(paces)}
+    shades = shades_apart(curve_of)
     repeats = " Repeats of a level have its colour." if any(len(runs) > 1 for runs in paces.values()) else ""
     yield Lines(
         "Throughput over time, by level",
@@ -223,6 +226,14 @@ def over_time(points: Sequence[SweptPoint]) -> Iterator[Chart]:
         shares,
         [Series(label, values, style="dots", shade=shades[label]) for label, values in rates.items()],
     )
+
+
+def shades_apart(curve_of: Mapping[str, int]) -> dict[str, float]:
+    """Return the shade of each level, from 0 to 1: those of a curve follow each other, and curves lie apart."""
+    apart = len(curve_of) // (1 + max(curve_of.values()))  # shades that are left out between two curves
+    places = {name: number + apart * curve for number, (name, curve) in enumerate(curve_of.items())}
+    most = max(1, *places.values())
+    return {name: place / most for name, place in places.items()}
 
 
 def rates_by_occupancy(paces: Mapping[str, list[Pace]]) -> tuple[list[float | None], dict[str, list[float | None]]]:
