@@ -30,6 +30,13 @@ def duration(ns: float | None) -> str:
     return f"{figures(ns / 1e3)} µs" if ns >= 10 or ns <= 0 else f"{ns:.2g} ns"
 
 
+def milliseconds(ms: float | None) -> str:
+    """Return milliseconds as `duration` writes nanoseconds, also those below zero."""
+    if ms is None:
+        return "-"
+    return f"-{duration(-ms * 1e6)}" if ms < 0 else duration(ms * 1e6)
+
+
 def long_duration(seconds: float) -> str:
     """Return seconds as `0.5 s`, `42 s`, `1.5 min` or `2.5 h`."""
     if seconds < 60:

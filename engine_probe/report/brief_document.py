@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from typing import Any
 
 from engine_probe.report.document import EXTRA, USUAL, Document, Section, Sentence, Table, spread
 
@@ -78,7 +79,7 @@ def cuts_of(document: Document) -> Iterator[Cut]:
     yield first_others
     yield first_rows
     yield from map(without, reversed(extra))
-    yield from (partial(hide, place=place) for place in reversed(unasked))
+    yield from (partial(with_section, place=place, shown="verbose") for place in reversed(unasked))
     yield partial(in_verdict, change=with_overview)
     yield partial(map_sections, change=with_one_line)
     yield from fewer_others
@@ -93,9 +94,9 @@ def cuts_of(document: Document) -> Iterator[Cut]:
     yield partial(in_verdict, change=with_one_table)
     yield from map(without, reversed(cautions[1:FEW]))
     yield fewer_rows[2]
-    yield from (partial(without_tables, place=place) for place in reversed(asked))
+    yield from (partial(with_section, place=place, tables=(), bars=()) for place in reversed(asked))
     yield from map(without, reversed([*answers, *usual][1:]))
-    yield from (partial(hide, place=place) for place in reversed(asked))
+    yield from (partial(with_section, place=place, shown="verbose") for place in reversed(asked))
 
 
 def map_sections(document: Document, change: Callable[[Section], Section]) -> Document:
@@ -110,15 +111,11 @@ def in_sections(document: Document, change: Callable[[Section], Section]) -> Doc
     return replace(document, sections=tuple(map(change, document.sections)))
 
 
-def hide(document: Document, place: int) -> Document:
-    hidden = replace(document.sections[place], shown="verbose")
-    return replace(document, sections=(*document.sections[:place], hidden, *document.sections[place + 1 :]))
-
-
-def without_tables(document: Document, place: int) -> Document:
-    """Return the document with the sentences of a section alone."""
-    section = replace(document.sections[place], tables=(), bars=())
-    return replace(document, sections=(*document.sections[:place], section, *document.sections[place + 1 :]))
+def with_section(document: Document, place: int, **changes: Any) -> Document:
+    """Return the document with these fields of one section replaced."""
+    sections = list(document.sections)
+    sections[place] = replace(sections[place], **changes)
+    return replace(document, sections=tuple(sections))
 
 
 def without(sentence: Sentence) -> Cut:

@@ -48,7 +48,7 @@ from engine_probe.report.sections.sweep.lengths.streaming import streaming_secti
 from engine_probe.report.sections.sweep.load_effect import effect_section, load_effects
 from engine_probe.report.sections.sweep.precision import precision_section
 from engine_probe.report.sections.sweep.published import reference_section
-from engine_probe.report.sections.sweep.quality import quality_sections
+from engine_probe.report.sections.sweep.quality import curve_quality_section
 from engine_probe.report.sections.sweep.raised_limits import raised_section
 from engine_probe.report.sections.sweep.speculation import speculation_sections
 from engine_probe.report.sections.sweep.verdict import sweep_verdict
@@ -83,7 +83,7 @@ def sweep_document(swept: Swept, curves: Sequence[Curve], evaluation: Evaluation
     sections = (
         *(replace(section, asked=True) for section in answers if for_answers),
         *claim_sections(swept, reference, tested, qualities),
-        *quality_sections(qualities),
+        *(curve_quality_section(found, label) for label, found in qualities.items()),
         replace(growth, sentences=()),
         streaming_section(curves),
         raised_section(curves),

@@ -11,7 +11,7 @@ from engine_probe.analysis.statistics.student import Interval
 from engine_probe.recordings.run import Run
 from engine_probe.report.document import Cell, Column, Document, Section, Table, says
 from engine_probe.report.sections.load.prediction import with_prediction
-from engine_probe.text_format import duration, rate_words
+from engine_probe.text_format import milliseconds, rate_words
 
 MANIFOLD = 3.0  # from here on a change is told as a factor
 Figure = Callable[[Summary], float | None]
@@ -27,17 +27,13 @@ class Row:
     words: Callable[[float], str]
 
 
-def _milliseconds(value: float) -> str:
-    return duration(value * 1e6)
-
-
 ROWS = (
     Row("output tokens/s", "output_tokens_per_s", lambda found: found.output_tokens_per_s, rate_words),
-    Row("TTFT p50", "ttft_p50_ms", lambda found: found.ttft.p50_ms, _milliseconds),
-    Row("TTFT p90", "ttft_p90_ms", lambda found: found.ttft.p90_ms, _milliseconds),
-    Row("TPOT p50", "tpot_p50_ms", lambda found: found.tpot.p50_ms, _milliseconds),
-    Row("E2EL p50", "e2el_p50_ms", lambda found: found.e2el.p50_ms, _milliseconds),
-    Row("E2EL p90", "e2el_p90_ms", lambda found: found.e2el.p90_ms, _milliseconds),
+    Row("TTFT p50", "ttft_p50_ms", lambda found: found.ttft.p50_ms, milliseconds),
+    Row("TTFT p90", "ttft_p90_ms", lambda found: found.ttft.p90_ms, milliseconds),
+    Row("TPOT p50", "tpot_p50_ms", lambda found: found.tpot.p50_ms, milliseconds),
+    Row("E2EL p50", "e2el_p50_ms", lambda found: found.e2el.p50_ms, milliseconds),
+    Row("E2EL p90", "e2el_p90_ms", lambda found: found.e2el.p90_ms, milliseconds),
     Row("running at peak", "peak_running", lambda found: found.peak_running, "{:,.0f}".format),
     Row("waiting at peak", "peak_waiting", lambda found: found.peak_waiting, "{:,.0f}".format),
     Row("KV blocks at peak", "peak_kv_share", lambda found: found.peak_kv_share, "{:.0%}".format),

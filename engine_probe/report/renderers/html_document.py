@@ -102,13 +102,13 @@ def sentences_html(sentences: Iterable[Sentence]) -> Iterator[Html]:
 def chart_html(page: Page, chart: Picture, level: int) -> Html:
     if isinstance(chart, Forest):
         plot = forest(chart.rows, chart.title, chart.least)
-        return element("figure", element(tag(level), chart.title), element("figcaption", chart.note), plot)
+        return figure(chart.title, chart.note, plot, heading=tag(level))
     return page.figure(chart, tag(level))
 
 
 def bars_html(bars: Bars, level: int) -> Html:
-    title, note = element(tag(level), bars.title), element("figcaption", bars.note)
-    return element("figure", title, note, *(piece for bar in bars.bars for piece in bar_html(bar)), key(bars))
+    pieces = (piece for bar in bars.bars for piece in bar_html(bar))
+    return figure(bars.title, bars.note, *pieces, key(bars), heading=tag(level))
 
 
 def table_html(table: Table, level: int) -> Html:

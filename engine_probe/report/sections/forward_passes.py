@@ -6,7 +6,7 @@ from engine_probe.analysis.forward_passes.passes_summary import PassSummary
 from engine_probe.recordings.forward_passes import ForwardPasses
 from engine_probe.report.charts.run import pass_charts
 from engine_probe.report.document import Document, Section, Table, says, table
-from engine_probe.text_format import counted, duration, long_duration
+from engine_probe.text_format import counted, long_duration, milliseconds
 
 KINDS = ("steps", "time", "wall time p50", "p99", "prompt tokens", "decoding", "KV tokens read")
 WITHOUT = (
@@ -42,8 +42,8 @@ def kinds_table(found: PassSummary) -> Table:
             kind.name,
             f"{kind.steps:,}",
             long_duration(kind.seconds),
-            "–" if kind.median_ms is None else duration(kind.median_ms * 1e6),
-            "–" if kind.p99_ms is None else duration(kind.p99_ms * 1e6),
+            milliseconds(kind.median_ms),
+            milliseconds(kind.p99_ms),
             f"{kind.prefill_tokens:.4g}",
             f"{kind.decode_requests:.4g}",
             f"{kind.kv_tokens:,.0f}",

@@ -158,14 +158,10 @@ def cluster_rows(level: ClusterLevel, efficiencies: dict[int, float]) -> Iterato
     if len(level.parts) == 1:
         yield [level.configuration, *part_cells(level.parts[0]), efficiency]
         return
-    yield [level.configuration, "-", *total_cells(level), efficiency]
+    sums = (str(level.engines), throughput_words(level), per_gpu(level), "-", "-")
+    yield [level.configuration, "-", *sums, *latency_cells(level), *goodput_cells(level), efficiency]
     for part in level.parts:
         yield [f"of these {part.name}", *part_cells(part), "-"]
-
-
-def total_cells(level: ClusterLevel) -> list[str]:
-    rate = throughput_words(level)
-    return [str(level.engines), rate, per_gpu(level), "-", "-", *latency_cells(level), *goodput_cells(level)]
 
 
 def part_cells(part: ClusterPart) -> list[str]:

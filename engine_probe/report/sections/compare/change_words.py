@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from engine_probe.analysis.compare.changes import PERPLEXITY, Change, Metric, Verdict
 from engine_probe.evaluation.comparison import Pair
 from engine_probe.report.document import Cell, Tone
-from engine_probe.text_format import duration, rate_words
+from engine_probe.text_format import milliseconds, rate_words
 
 TONES: dict[Verdict, Tone] = {
     "better": "good",
@@ -25,7 +25,7 @@ PERPLEXITY_DIGITS = 2  # of a change in percent: a tenth of a percent of perplex
 
 def value_words(metric: Metric, value: float) -> str:
     if metric.unit == "ms":
-        return duration(value * 1e6)
+        return milliseconds(value)
     if metric.name.endswith("_share"):
         return f"{value:.1%}"
     if metric is PERPLEXITY:

@@ -28,7 +28,7 @@ from engine_probe.record.run_folder import ANSWERS_FILE
 from engine_probe.record.schema import AnswerOutcome
 from engine_probe.recordings.sweep_point import SweptPoint
 from engine_probe.report.document import Column, Section, Sentence, Table, says, sure, table
-from engine_probe.text_format import capitalized, duration
+from engine_probe.text_format import capitalized, milliseconds
 
 FAILURES = OutcomeFigure("requests not answered", "", share=True)
 ANSWERS = OutcomeFigure("answers that changed", "", share=True)
@@ -127,7 +127,7 @@ def answers_in_file(path: Path) -> dict[str, Checksums]:
 
 def value_text(effect: Effect, value: float) -> str:
     if effect.outcome.unit == "ms":
-        return duration(value * 1e6)
+        return milliseconds(value)
     return f"{value:.1%}" if effect.outcome.share else f"{value:,.4g}"
 
 

@@ -1,6 +1,6 @@
 """The quality of answers over the load: is accuracy kept, and which faults come with load?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from engine_probe.analysis.answers.quality.answer_verdicts import FAULTS
@@ -18,12 +18,8 @@ TESTED = (
 )
 
 
-def quality_sections(found: Mapping[str, CurveQuality]) -> tuple[Section, ...]:
-    """Return a section for each curve. Empty if no questions of a set were asked."""
-    return tuple(quality_section(quality, label) for label, quality in found.items())
-
-
-def quality_section(found: CurveQuality, label: str) -> Section:
+def curve_quality_section(found: CurveQuality, label: str) -> Section:
+    """Return what load does to the answers of one curve."""
     title = f"{TITLE}{f': {label}' if label else ''}"
     if found.notes == (NO_TEXT,):
         return Section(title, sentences=says(found.notes))  # as asked, and no caution

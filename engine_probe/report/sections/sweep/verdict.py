@@ -66,7 +66,7 @@ def curve_section(curve: Curve, noisy: bool) -> Section:
     """Return what a curve shows; one that is predicted is not noisy, and has no repeats to ask for."""
     verdicts = (
         *sweep_verdicts(curve),
-        *(Sentence(words, rank=EXTRA) for words in graphs_verdict(curve)),
+        *([Sentence(left_graphs_words(left, curve.unit), rank=EXTRA)] if (left := curve.left_graphs) else ()),
         *says(cache_verdict(curve)),
         *slo_verdicts(curve),
     )
@@ -224,11 +224,6 @@ def kv_verdict(kv: KvSaturation, unit: str) -> Iterator[str]:
     elif kv.reached is not None:
         after = f"but not at {kv.after:g}" if kv.after is not None else "the lowest load measured"
         yield f"Requests waited for KV blocks or were preempted from {kv.reached:g} {unit} on, {after}."
-
-
-def graphs_verdict(curve: Curve) -> Iterator[str]:
-    if found := curve.left_graphs:
-        yield left_graphs_words(found, curve.unit)
 
 
 def left_graphs_words(found: LeftGraphs, unit: str) -> str:

@@ -12,7 +12,7 @@ from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.document import Section, cell_words
 from engine_probe.report.renderers.json_parts import run_quality, sweep_quality
 from engine_probe.report.sections.run.quality import quality_section
-from engine_probe.report.sections.sweep.quality import quality_sections
+from engine_probe.report.sections.sweep.quality import curve_quality_section
 from engine_probe.report.sweep_report import sweep_document
 from tests.support.sweeps.judged_sweeps import ENGLISH, write_judged_run, write_judged_sweep
 
@@ -21,8 +21,8 @@ MALAY = "Peristiwa itu berlaku di sebuah kampung yang kecil di tepi sungai, dan 
 
 
 def section_of(folder: Path) -> Section:
-    (section,) = quality_sections(curve_qualities(load_sweep(folder)))
-    return section
+    ((label, found),) = curve_qualities(load_sweep(folder)).items()
+    return curve_quality_section(found, label)
 
 
 def texts(section: Section) -> list[str]:

@@ -8,7 +8,7 @@ from engine_probe.analysis.statistics.student import SIGNIFICANT
 from engine_probe.recordings.curve import Curve
 from engine_probe.report.charts.lengths import TTFT, OverLength, fitted_lines, length_charts
 from engine_probe.report.document import Section, Sentence, sure
-from engine_probe.text_format import duration, percent
+from engine_probe.text_format import milliseconds, percent
 
 METHOD = (
     "Each fit minimises the squared relative errors over all points; its intervals have 95%. A parabola is preferred "
@@ -50,15 +50,15 @@ def fit_words(name: str, line: OverLength, fit: LineOrParabola) -> str:
     if grows(fit):
         return f"{name} is {formula(line, fit.best)}: {form_words(fit, max(line.by_length))}."
     slope = fit.line.coefficients[1]
-    ends = f"{time(slope.low * 1e3)} to {time(slope.high * 1e3)} per 1,000 {line.side.name} tokens"
+    ends = f"{milliseconds(slope.low * 1e3)} to {milliseconds(slope.high * 1e3)} per 1,000 {line.side.name} tokens"
     return f"{name} is not shown to grow with the {line.side.name}: {ends} (95% interval, {p_words(slope.p)})."
 
 
 def formula(line: OverLength, fit: Polynomial) -> str:
     """Return the fit as a sum: what is fixed, what 1,000 tokens add, and what the square of 1,000 tokens adds."""
     fixed, each, *square = (coefficient.value for coefficient in fit.coefficients)
-    terms = [time(fixed), f"{time(each * 1e3)} per 1,000 {line.side.name} tokens"]
-    terms += [f"{time(value * 1e6)} per square of 1,000 tokens" for value in square]
+    terms = [milliseconds(fixed), f"{milliseconds(each * 1e3)} per 1,000 {line.side.name} tokens"]
+    terms += [f"{milliseconds(value * 1e6)} per square of 1,000 tokens" for value in square]
     return " + ".join(terms).replace("+ -", "- ")
 
 
@@ -79,12 +79,13 @@ def form_words(fit: LineOrParabola, longest: float) -> str:
 
 def overhead_words(fixed: Coefficient) -> str:
     """Say whether the time at zero tokens differs from zero."""
-    interval = f"95% interval {time(fixed.low)} to {time(fixed.high)}, {p_words(fixed.p)}"
+    interval = f"95% interval {milliseconds(fixed.low)} to {milliseconds(fixed.high)}, {p_words(fixed.p)}"
+    time = milliseconds(fixed.value)
     if fixed.low > 0:
-        return f"Of it {time(fixed.value)} are overhead, whatever the prompt ({interval})."
+        return f"Of it {time} are overhead, whatever the prompt ({interval})."
     if fixed.high < 0:
-        return f"At zero tokens the fit gives {time(fixed.value)} ({interval}): it holds for these lengths alone."
-    return f"No overhead is shown: at zero tokens the fit gives {time(fixed.value)} ({interval})."
+        return f"At zero tokens the fit gives {time} ({interval}): it holds for these lengths alone."
+    return f"No overhead is shown: at zero tokens the fit gives {time} ({interval})."
 
 
 def rejected_words(line: OverLength, fit: LineOrParabola) -> str | None:
@@ -95,12 +96,8 @@ def rejected_words(line: OverLength, fit: LineOrParabola) -> str | None:
     name = f"{line.measure.name} ({line.label})" if line.label else line.measure.name
     return (
         f"A straight line explains {fit.line.explained:.1%} of the differences in {name} and would give "
-        f"{time(fixed.value)} at zero tokens ({time(fixed.low)} to {time(fixed.high)})."
+        f"{milliseconds(fixed.value)} at zero tokens ({milliseconds(fixed.low)} to {milliseconds(fixed.high)})."
     )
-
-
-def time(ms: float) -> str:
-    return f"-{duration(-ms * 1e6)}" if ms < 0 else duration(ms * 1e6)
 
 
 def p_words(p: float) -> str:
