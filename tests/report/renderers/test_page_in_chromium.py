@@ -151,15 +151,15 @@ def test_a_zoom_leaves_the_words_of_the_axes_their_colour(opened: Open) -> None:
 
 
 SPIED = """() => { const told = []; const draw = CanvasRenderingContext2D.prototype.fillText;
-CanvasRenderingContext2D.prototype.fillText = function (text, x, ...rest) {
-    told.push({ text, left: x, right: x + this.measureText(text).width, canvas: this.canvas.width });
-    return draw.call(this, text, x, ...rest);
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
+    told.push({ text, left: x, right: x + this.measureText(text).width, bottom: y, canvas: this.canvas.width });
+    return draw.call(this, text, x, y, ...rest);
 }; return told; }"""
 REDRAWN = """place => { const told = (%s)(); place.plot.redraw();
 return new Promise(done => setTimeout(() => done(told), 100)); }"""
 
 
-def test_the_label_of_a_mark_stays_inside_a_narrow_plot(window: Any, tmp_path: Path) -> None:
+def test_the_label_of_a_mark_stays_on_a_narrow_page_and_above_the_plot(window: Any, tmp_path: Path) -> None:
     sweep, reference = write_sweep(tmp_path / "sweep", (1, 2, 4, 8, 12, 20)), tmp_path / "toy.toml"
     figures = "".join(f'[[figures]]\nmodel = "tiny"\nwhat = "kv_saturation"\nvalue = {load}\n' for load in (7, 12, 19))
     reference.write_text(f'title = "A toy"\nsource = "a paper"\n[setting]\ngpu = "L40S"\n{figures}')
@@ -171,8 +171,10 @@ def test_the_label_of_a_mark_stays_inside_a_narrow_plot(window: Any, tmp_path: P
     kv = sheet.locator("figure", has=sheet.get_by_role("heading", name="KV occupancy", exact=True))
     drawn = kv.locator(".plot").evaluate(REDRAWN % SPIED)
     labels = [each for each in drawn if each["text"].startswith("published")]
+    top = kv.locator(".plot").evaluate("place => place.plot.bbox.top")
     sheet.close()
-    assert [label["text"].rpartition(": ")[2] for label in labels] == ["7", "12", "19"]
+    assert [label["text"].rpartition(": ")[2] for label in labels] == ["19", "12", "7"]
+    assert top > labels[0]["bottom"] > labels[1]["bottom"] > labels[2]["bottom"] > 0
     assert all(label["left"] >= 0 and label["right"] <= label["canvas"] for label in labels)
 
 
