@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from engine_probe.analysis.step.bottleneck import waiting_reasons
 from engine_probe.analysis.step.waiting import Waiting, waiting
 from engine_probe.record.schema import WaitingReason
 from tests.support.recordings.small_tables import table
@@ -187,3 +189,12 @@ def test_a_reset_of_the_prefix_cache_is_no_want_of_blocks(iterations: Make, requ
     found = of(steps, requests(request("a", 0, 2, 16)))
     assert found.kv_blocks.tolist() == [False, True]
     assert found.max_num_seqs.tolist() == [True, False]
+
+
+def test_the_reasons_that_were_recorded_are_told_with_their_share_of_the_busy_time(iterations: Make) -> None:
+    """Three steps of 10, 20 and 70 ms: nobody waited in the first."""
+    steps = iterations(3, waiting_reason=[WaitingReason.NOBODY, WaitingReason.MAX_NUM_SEQS, WaitingReason.KV_BLOCKS])
+    assert waiting_reasons(steps, np.array([10, 20, 70])) == (
+        (WaitingReason.KV_BLOCKS.words, 1, 0.7),
+        (WaitingReason.MAX_NUM_SEQS.words, 1, 0.2),
+    )
