@@ -15,6 +15,7 @@ from engine_probe.hook.workers.operators import WindowProfiler, check_engine
 from engine_probe.hook.workers.step_rows import attach, detach
 from engine_probe.record.reader import read_stream
 from engine_probe.record.run_json import MOST_PROFILED_STEPS, operator_window
+from engine_probe.record.writer import TableStream
 from tests.support.devices.stand_in_workers import RunnerV1, VirtualClock, Worker, run_step
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -136,6 +137,17 @@ def test_another_profiler_is_left_alone_and_the_window_says_so(tmp_path: Path) -
     assert "profiler" in report["operators"]["failure"]
     assert sum(each.name == "aten::mm" for each in theirs.events()) == 8
     assert not any(each._forward_hooks for each in worker.model_runner.model.modules())
+
+
+def test_a_worker_that_cannot_be_attached_to_leaves_no_open_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    close = TableStream.close
+    monkeypatch.setattr(TableStream, "close", lambda stream: (closed.append(stream.path.name), close(stream))[1])
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+        assert "one at a time" in str(attach(eager_worker(), str(tmp_path), (2, 1)))
+    assert closed == ["workers-0.arrows"]
 
 
 def test_a_failure_within_the_window_ends_the_profiler_and_not_the_step(
