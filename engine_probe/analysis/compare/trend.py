@@ -72,13 +72,9 @@ def trends(figures: Sequence[tuple[Metric, Sequence[float]]]) -> list[Trend]:
     """Return the trend of each figure; the tests of all of them are corrected together."""
     scaled = [on_scale(metric, values) for metric, values in figures]
     roots = {number: found for number, values in enumerate(scaled) if (found := stretch(values, 0, len(values)))}
-    corrected = dict(zip(roots, holm([found.p for found in roots.values()]), strict=True))
-    return [
-        trend(*figure, scaled[number], dict(changes(scaled[number], roots[number], corrected[number], len(roots))))
-        if number in roots
-        else trend(*figure, scaled[number], {})
-        for number, figure in enumerate(figures)
-    ]
+    corrected = zip(roots.items(), holm([found.p for found in roots.values()]), strict=True)
+    changed = {number: dict(changes(scaled[number], found, p, len(roots))) for (number, found), p in corrected}
+    return [trend(*figure, scaled[number], changed.get(number, {})) for number, figure in enumerate(figures)]
 
 
 def changes(values: Reals, found: _Stretch, p: float, tests: int) -> Iterator[tuple[int, float]]:

@@ -130,7 +130,7 @@ def operator_times(iterations: pa.Table, operators: pa.Table) -> OperatorTimes |
         return None
     numbers = forward["iteration"].unique().to_numpy()
     ranks = len(forward["rank"].unique())
-    each = len(numbers) * ranks
+    rank_steps = len(numbers) * ranks
     layered = forward["layer"].null_count < forward.num_rows
     return OperatorTimes(
         steps=len(numbers),
@@ -138,33 +138,33 @@ def operator_times(iterations: pa.Table, operators: pa.Table) -> OperatorTimes |
         mean_running=float(iterations["running_requests"].to_numpy()[numbers].mean()),
         ranks=ranks,
         place=place,
-        kinds=means(forward, each),
-        layers=by_column(forward, "layer", each) if layered else {},
-        phases=by_column(rows, "phase", each),
-        longest=tuple(longest(forward, each)),
+        kinds=means(forward, rank_steps),
+        layers=by_column(forward, "layer", rank_steps) if layered else {},
+        phases=by_column(rows, "phase", rank_steps),
+        longest=tuple(longest(forward, rank_steps)),
     )
 
 
-def means(rows: pa.Table, each: int) -> dict[str, float]:
-    """Return the time of each kind in one step, the longest first."""
+def means(rows: pa.Table, rank_steps: int) -> dict[str, float]:
+    """Return the time of each kind in one step of a rank, the longest first."""
     sums = rows.group_by("kind").aggregate([("duration_ns", "sum")])
     sums = sums.sort_by([("duration_ns_sum", "descending"), ("kind", "ascending")])
-    return {row["kind"]: row["duration_ns_sum"] / each for row in sums.to_pylist()}
+    return {row["kind"]: row["duration_ns_sum"] / rank_steps for row in sums.to_pylist()}
 
 
-def by_column(rows: pa.Table, column: str, each: int) -> dict[str, dict[str, float]]:
+def by_column(rows: pa.Table, column: str, rank_steps: int) -> dict[str, dict[str, float]]:
     """Return the kinds for each value of a column, that with the most time first."""
     values = pc.fill_null(rows[column], BETWEEN)
-    found = {value: means(rows.filter(pc.equal(values, value)), each) for value in values.unique().to_pylist()}
+    found = {value: means(rows.filter(pc.equal(values, value)), rank_steps) for value in values.unique().to_pylist()}
     return dict(sorted(found.items(), key=lambda item: -sum(item[1].values())))
 
 
-def longest(rows: pa.Table, each: int) -> list[NamedOperator]:
+def longest(rows: pa.Table, rank_steps: int) -> list[NamedOperator]:
     """Return the operators and kernels by name, that with the most time first."""
     named = rows.filter(pc.not_equal(rows["kind"], GAP))
     sums = named.group_by(["name", "kind"]).aggregate([("calls", "sum"), ("duration_ns", "sum")])
     sums = sums.sort_by([("duration_ns_sum", "descending"), ("name", "ascending")])
     return [
-        NamedOperator(row["name"], row["kind"], row["calls_sum"] / each, row["duration_ns_sum"] / each)
+        NamedOperator(row["name"], row["kind"], row["calls_sum"] / rank_steps, row["duration_ns_sum"] / rank_steps)
         for row in sums.to_pylist()
     ]
