@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.hostile.files.campaign import WHOLE, Job, Outcome, campaign, jobs
@@ -14,21 +12,29 @@ pytestmark = pytest.mark.lengthy
 EACH = 1  # input of every kind of file; `make test-hostile` takes thousands
 
 
-def attacked(todo: list[Job], folder: Path) -> list[Outcome]:
-    """Attack with one worker: each has to import every command, and other tests have the other core."""
-    return campaign(todo, folder, workers=1, limit_seconds=240)
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
+    """Attack with whole and with mutated files by one worker, which imports every command; others have the other core.
+
+    The whole files come first, so that what they are read by is imported when a mutated one meets it.
+    """
+    whole = [Job(WHOLE, 0, target.name) for target in targets()]
+    todo = [*whole, *jobs(EACH * len(targets()), seed=1)]
+    return campaign(todo, tmp_path_factory.mktemp("campaign"), workers=1, limit_seconds=240)
 
 
-def test_whole_files_are_read_by_every_command(tmp_path: Path) -> None:
+def test_whole_files_are_read_by_every_command(outcomes: list[Outcome]) -> None:
     """Else nothing would be attacked. A recording that was cut, or a card that failed, is told with 1."""
-    for outcome in attacked([Job(WHOLE, 0, target.name) for target in targets()], tmp_path):
+    whole = [outcome for outcome in outcomes if outcome.job.number == WHOLE]
+    assert len(whole) == len(targets())
+    for outcome in whole:
         assert outcome.failures == []
         assert set(outcome.codes) <= {0, 1}, outcome.job.name
 
 
-def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
-    outcomes = attacked(jobs(EACH * len(targets()), seed=1), tmp_path)
-    assert [failure.line for outcome in outcomes for failure in outcome.failures] == []
-    assert len(outcomes) == EACH * len(targets())
-    codes = {code for outcome in outcomes for code in outcome.codes}
+def test_mutated_files_are_read_or_refused(outcomes: list[Outcome]) -> None:
+    mutated = [outcome for outcome in outcomes if outcome.job.number != WHOLE]
+    assert [failure.line for outcome in mutated for failure in outcome.failures] == []
+    assert len(mutated) == EACH * len(targets())
+    codes = {code for outcome in mutated for code in outcome.codes}
     assert codes >= {0, 2}  # some were read, some refused
