@@ -34,6 +34,7 @@ PAINTS = {
 BAR_CELLS = 64
 KEY_GAP = "   "
 GAP = 2  # cells between two columns
+SHORTEST_NAME = 8  # cells
 LONGEST_WORD = 24  # cells; longer words may be broken in a narrow terminal
 
 Line = Sentence | Table | Text
@@ -184,7 +185,12 @@ def column_widths(table: Table, rows: Sequence[Sequence[Cell | str]], width: int
     for count, place in zip(range(len(shown), 0, -1), sorted(shown, key=wanted.__getitem__), strict=True):
         extra[place] = min(wanted[place], room // count)
         room -= extra[place]
-    return {place: least[place] + extra[place] for place in shown}
+    widths = {place: least[place] + extra[place] for place in shown}
+    over = sum(cells + GAP for cells in widths.values()) - width
+    for place in widths if over > 0 and table.one_line else ():
+        if table.columns[place].is_name:  # its middle is cut, where figures and titles would lose their ends
+            widths[place] = max(SHORTEST_NAME, widths[place] - over)
+    return widths
 
 
 def least_width(table: Table, rows: Sequence[Sequence[Cell | str]], place: int) -> int:
