@@ -10,6 +10,7 @@ compute or by memory bandwidth. Of a predicted step the terms of its time are kn
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ class LimitsFound:
         """Return the share of the busy time in which this limit was met, alone or with others."""
         return sum(share for names, share in self.shares.items() if name in names.split(AND))
 
-    @property
+    @cached_property
     def main(self) -> str:
         """Return the limit that was met for the longest time, or the set if it was mostly met with others."""
         name = max(NAMES, key=self.bound)
