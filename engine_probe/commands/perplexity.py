@@ -74,7 +74,7 @@ def command(model: str, out: Path | None, force: bool, engine_arguments: dict[st
     """
     import msgspec
 
-    from engine_probe.perplexity.spec import Quality
+    from engine_probe.perplexity.perplexity_spec import Quality
     from engine_probe.perplexity.text import read_text
     from engine_probe.sweep.definition.perplexity_points import check_predictor
     from engine_probe.sweep.definition.setting_checks import check_engine

@@ -135,7 +135,7 @@ def measure(point: Point, folder: Path, force: bool) -> None:
 def title(point: Point) -> str:
     """Return the title: the model, the number of requests, the load, and their lengths."""
     from engine_probe.workload.load import load_words
-    from engine_probe.workload.spec import prompt_files
+    from engine_probe.workload.workload_spec import prompt_files
 
     work = point.workload
     files = [Path(path).name for path in prompt_files(work.prompts)]

@@ -14,6 +14,7 @@ from engine_probe.engine.cpu.amx import amx_requested
 from engine_probe.engine.cpu.cpu_binding import bind_ranks
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed, chosen_pool, pool_of_blocks
 from engine_probe.engine.cpu.pipeline_stages import check_stages
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.catalogue import (
     catalogue_config,
@@ -23,7 +24,6 @@ from engine_probe.engine.models.catalogue import (
 )
 from engine_probe.engine.models.embedded import EMBEDDED, embedded_config, silent
 from engine_probe.engine.models.geometry import Geometry, geometry
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.start_phases import IMPORTING
 from engine_probe.errors import InputError, UnavailableError
 from engine_probe.files.safe_read import read_json

@@ -10,7 +10,7 @@ from engine_probe.analysis.curve.levels import Rate, held_rate, while_held, whol
 from engine_probe.analysis.statistics.grouped import grouped
 from engine_probe.analysis.statistics.rank_tests import corrected
 from engine_probe.analysis.statistics.repeats import Repeated, repeated
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.recordings.perplexity import TextPoint, changed
 from engine_probe.recordings.sweep import Swept
 from engine_probe.recordings.sweep_point import SweptPoint

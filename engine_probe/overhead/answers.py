@@ -15,15 +15,15 @@ from time import process_time_ns
 from typing import Any
 
 from engine_probe.engine.build import build_llm
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.record.outside_values import Misfits, batch_of_rows
 from engine_probe.record.schema import STREAMS
 from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import ClosedLoop
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.workload_run import plan_for, run_plan
+from engine_probe.workload.workload_spec import Workload
 
 KINDS = {
     "checksums": KeepAnswers(),

@@ -27,8 +27,8 @@ from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, OpenLoop
 from engine_probe.workload.driver import drive
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan, make_plan
-from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.workload_run import sampling_parameters
+from engine_probe.workload.workload_spec import Sampling, Workload
 
 NUM_PROMPTS, INPUT_LEN, OUTPUT_LEN = 2000, 64, 64
 MOST_RUNNING, MAX_MODEL_LEN = 256, 512

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from engine_probe.engine.build import llm_arguments
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 
 
 def build_engine(max_running: int, max_model_len: int, log_stats: bool = False, **arguments: Any) -> Any:

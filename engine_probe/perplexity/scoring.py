@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from engine_probe.errors import InputError
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.text import Window, checksum, cut, read_text, text_sha256
 from engine_probe.perplexity.text_scores import Measured, facts_of
 from engine_probe.perplexity.word_perplexity import documents, rolling

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_bytes
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 
 SPECIAL_TOKENS = 2  # a tokenizer may add one at each end of a text
 

@@ -9,7 +9,7 @@ import msgspec
 from engine_probe.errors import InputError
 from engine_probe.files.new_file import atomic_write, writing
 from engine_probe.files.safe_read import read_json_as
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 
 QUALITY_FILE = "perplexity.json"
 

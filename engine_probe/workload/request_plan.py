@@ -26,8 +26,8 @@ from engine_probe.workload.prompts import (
     shared_prefix_drafts,
 )
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions, question_drafts
-from engine_probe.workload.spec import Sampling, Workload, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, trace_drafts
+from engine_probe.workload.workload_spec import Sampling, Workload, prompt_files
 
 SECOND_NS = 1_000_000_000
 MOST_SECONDS = 2**33  # 270 years, which fit 64 bits as nanoseconds

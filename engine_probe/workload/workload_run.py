@@ -12,8 +12,8 @@ from engine_probe.workload.driver import NO_STOP, Delivery, PlanOutcome, SteadyC
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_prompts import EncodeChat, Questions
 from engine_probe.workload.request_plan import Plan, Request, check_fits, make_plan
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
+from engine_probe.workload.workload_spec import Workload
 
 UNSEEDED = (
     "answers are sampled without a seed for each request: vLLM's CPU build stops when a seeded request's prompt is "

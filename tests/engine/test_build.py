@@ -11,9 +11,9 @@ import pytest
 from engine_probe.engine import build
 from engine_probe.engine.build import build_llm, check_model, llm_arguments, max_context, model_geometry
 from engine_probe.engine.cpu import cpu_kv_pool
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.catalogue import catalogue_folder
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError, UnavailableError
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from engine_probe import load, load_sweep
 from engine_probe.commands.export import command
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.text_scores import Measured, Precision, write_measured
 from tests.support.recordings.run_folders import write_sweep
 

@@ -18,7 +18,7 @@ ARGUMENTS = {"num_gpu_blocks_override": 128, "max_model_len": 512, "gpu_memory_u
 @pytest.fixture(scope="module")
 def llm() -> Iterator[Any]:
     from engine_probe.engine.build import build_llm
-    from engine_probe.engine.spec import EngineSpec
+    from engine_probe.engine.engine_spec import EngineSpec
 
     engine = build_llm(EngineSpec("tiny", ARGUMENTS))
     yield engine

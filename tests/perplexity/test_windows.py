@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from engine_probe.errors import InputError
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.text import checksum, cut, joined, read_text
 
 TEN = list(range(100, 110))

@@ -13,8 +13,8 @@ from hypothesis import strategies as some
 
 from engine_probe.analysis.compare.perplexity import perplexity
 from engine_probe.errors import InputError
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.scoring import by_document
-from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.word_perplexity import as_written, count_words, documents, rolling
 
 ONE = " = One = \n \n A well @-@ known text , with 1 @,@ 000 words . \n = = A part = = \n \n More . \n"

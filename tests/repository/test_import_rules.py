@@ -55,7 +55,7 @@ MAY_IMPORT = {
         "analysis",
         "recordings",
         "engine.parallelism",
-        "perplexity.spec",
+        "perplexity.perplexity_spec",
         "workload.load",
         "workload.question_set",
     },
@@ -72,7 +72,7 @@ MAY_IMPORT = {
             "evaluation",
         ),
         *(
-            "workload.spec",
+            "workload.workload_spec",
             "workload.load",
             "engine.twin.capacity_plan",
             "engine.twin.drafts.acceptance",

@@ -74,7 +74,7 @@ def vllm_here() -> None:
 def tiny_llm(vllm_here: None) -> Iterator[Any]:
     """A real `vllm.LLM` in this process, on the embedded tiny."""
     from engine_probe.engine.build import build_llm
-    from engine_probe.engine.spec import EngineSpec
+    from engine_probe.engine.engine_spec import EngineSpec
 
     llm = build_llm(EngineSpec("tiny", TINY_ARGUMENTS))
     yield llm

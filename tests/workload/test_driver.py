@@ -20,8 +20,8 @@ from engine_probe.workload.driver import NO_STOP
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, RandomPrompts
 from engine_probe.workload.request_plan import Plan, Request, Session, make_plan
-from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.stop import Stop
+from engine_probe.workload.workload_spec import Sampling, Workload
 from tests.support.engines.simulated_engine import ANSWER, MS, START_NS, Followed, World, after_ms
 
 

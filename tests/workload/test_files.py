@@ -11,8 +11,8 @@ from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, Replay
 from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.request_plan import Plan, check_fits, make_plan
-from engine_probe.workload.spec import Prompts, Workload
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import Prompts, Workload
 
 
 def words(text: str) -> list[int]:

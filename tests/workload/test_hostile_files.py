@@ -12,8 +12,8 @@ from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Replay
 from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.request_plan import Plan, make_plan
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import Workload
 
 
 def planned(prompts: Any, **more: Any) -> Plan:

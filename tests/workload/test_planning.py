@@ -19,8 +19,8 @@ from engine_probe.workload.arrivals import Burst, ClosedLoop, Constant, OpenLoop
 from engine_probe.workload.lengths import Geometric, Length, Lognormal, Normal, Uniform
 from engine_probe.workload.prompts import Chances, Conversations, Drawing, RandomPrompts, SharedPrefix, random_drafts
 from engine_probe.workload.request_plan import Plan, array_header, check_fits, make_plan, sizes
-from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.workload_run import sampling_parameters
+from engine_probe.workload.workload_spec import Sampling, Workload
 from tests.support.values import values
 
 DESCRIPTION = Workload(
@@ -44,7 +44,7 @@ def test_a_seed_gives_the_same_bytes_in_another_process() -> None:
     program = (
         "import sys, msgspec\n"
         "from engine_probe.workload.request_plan import make_plan\n"
-        "from engine_probe.workload.spec import Workload\n"
+        "from engine_probe.workload.workload_spec import Workload\n"
         "print(make_plan(msgspec.json.decode(sys.argv[1], type=Workload)).sha256)"
     )
     text = msgspec.json.encode(DESCRIPTION).decode()

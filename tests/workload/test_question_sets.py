@@ -16,7 +16,7 @@ from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_file import read_question_sets, shipped_sets
 from engine_probe.workload.question_set.question_prompts import Questions, messages
 from engine_probe.workload.request_plan import Plan, Request, make_plan
-from engine_probe.workload.spec import Sampling, Workload
+from engine_probe.workload.workload_spec import Sampling, Workload
 
 CAPITAL = {"id": "capital", "language": "en", "subject": "places", "question": "Capital of France?"}
 LINE = {**CAPITAL, "answer": {"contains": "Paris"}}

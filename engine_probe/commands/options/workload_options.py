@@ -109,7 +109,7 @@ class WorkloadOptions:
         """Return the workload; refuse contradictory options and unusable files."""
         from engine_probe.sweep.definition.workload_section import WorkloadSection
         from engine_probe.workload.question_set.question_prompts import Questions
-        from engine_probe.workload.spec import Sampling
+        from engine_probe.workload.workload_spec import Sampling
 
         prompts = self._prompts()
         count = self.num_prompts or NUM_PROMPTS

@@ -13,9 +13,9 @@ from engine_probe.analysis.batch.speculation import measured_acceptance, specula
 from engine_probe.commands.sweep.calibration_checks import check_loads, check_machines, check_recorded_model
 from engine_probe.commands.sweep.kernel_twin import check_window, kernel_twin
 from engine_probe.engine.build import model_geometry
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.memory_model import batch_limits
 from engine_probe.engine.parallelism import DATA, parallel_size
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin
 from engine_probe.engine.twin.capacity_plan import least_times
 from engine_probe.engine.twin.drafts.acceptance import Acceptance

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine_probe.engine.build import choose_process, has_config, llm_arguments, model_config
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.failures import startup_error
 from engine_probe.engine.models.attention_kinds import UnknownLayersError, attention_kinds
 from engine_probe.engine.parallelism import CONTEXT, DATA, parallel_size
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.drafts.acceptance import Acceptance, are_asynchronous, check_drafts
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import REQUEST_TERMS, StepTimes

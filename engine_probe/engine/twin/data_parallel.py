@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.parallelism import DATA
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import IN_STEP, build_twin, check_twin
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.virtual_clock import VirtualClock

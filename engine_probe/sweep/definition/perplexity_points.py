@@ -8,8 +8,8 @@ import msgspec
 from engine_probe.engine.build import max_context
 from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.errors import InputError
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.scoring import LOGITS, check_window
-from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.text import read_text
 from engine_probe.sweep.definition.axes import combinations, documents, label
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile

@@ -16,7 +16,7 @@ from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.dataset_file import Texts
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.request_plan import MOST_HELD, Plan, make_plan
-from engine_probe.workload.spec import Workload
+from engine_probe.workload.workload_spec import Workload
 
 TOKEN_BYTES = 8  # in a list
 SAMPLED = 4  # requests that stand for the others, whose drawn lengths differ

@@ -9,9 +9,9 @@ import msgspec
 
 from engine_probe.engine.arguments import check_arguments
 from engine_probe.engine.build import check_model, max_context
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.models.catalogue import catalogue_names
 from engine_probe.engine.parallelism import rank_count
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.files.safe_read import read_json
 from engine_probe.hook.engine_core import OUR_VARIABLES, PRIVATE_NAME, VARIABLE_PREFIXES
@@ -28,8 +28,8 @@ from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_file import are_here, read_question_sets
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import check_fits, make_plan
-from engine_probe.workload.spec import prompt_files
 from engine_probe.workload.stop import Stop
+from engine_probe.workload.workload_spec import prompt_files
 from kernels_bench.devices.cpu import cpu
 
 CONCURRENCY, USERS = f"{WORKLOAD}concurrency", f"{WORKLOAD}arrivals.users"

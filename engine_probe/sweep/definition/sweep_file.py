@@ -9,13 +9,13 @@ import msgspec
 
 from engine_probe.analysis.curve.curve_settings import curve_settings
 from engine_probe.analysis.run.slo import Slo
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.parallelism import DATA, parallel_size
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.settings import Twin, Twins
 from engine_probe.errors import InputError
 from engine_probe.files.config_file import Keys, convert
 from engine_probe.files.key_meaning import about
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.sweep.argument_search.space import ArgumentSearch, Span
 from engine_probe.sweep.definition.axes import MOST_POINTS, Range, combinations, documents, label
 from engine_probe.sweep.definition.saturation_stop import Saturated
@@ -25,8 +25,8 @@ from engine_probe.workload.answers import KeepAnswers
 from engine_probe.workload.arrivals import Arrivals
 from engine_probe.workload.lengths import Positive, PositiveFloat
 from engine_probe.workload.load import load_words
-from engine_probe.workload.spec import Prompts, Sampling, WarmUp
 from engine_probe.workload.stop import Steady, Stop
+from engine_probe.workload.workload_spec import Prompts, Sampling, WarmUp
 
 ENGINES = "engines"  # key of the twins of several engines
 

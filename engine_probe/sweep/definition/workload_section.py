@@ -9,7 +9,6 @@ from engine_probe.errors import InputError
 from engine_probe.files.config_file import put
 from engine_probe.files.key_meaning import about
 from engine_probe.sweep.definition.axes import WORKLOAD
-from engine_probe.workload import spec
 from engine_probe.workload.arrivals import Arrivals, Burst, ClosedLoop, Steps
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Length, Positive, PositiveFloat, Uniform
@@ -17,8 +16,8 @@ from engine_probe.workload.load import MOST_LOAD, load_of
 from engine_probe.workload.prompts import Conversations, RandomPrompts, SharedPrefix
 from engine_probe.workload.question_set.question_file import MOST_TURNS
 from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.spec import FromFile, Prompts, Sampling
 from engine_probe.workload.traces.trace_file import MOST_RECORDED_TURNS, Trace
+from engine_probe.workload.workload_spec import FromFile, Prompts, Sampling, Workload
 
 ANSWERS_TO_HOLD = TURNOVERS + 1  # for each place in flight: one more than a level needs to take part in a curve
 
@@ -162,7 +161,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return system_len + turns * (asked + answer)
         return None
 
-    def description(self) -> spec.Workload:
+    def description(self) -> Workload:
         """Return the full workload; refuse keys that contradict each other."""
         if self.prompts is None and self.input_len is None:
             raise InputError("workload.input_len is missing: give the length of prompts, or describe them in prompts")
@@ -173,7 +172,7 @@ class WorkloadSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         measured = self.sessions if self.hold else None
         further = self.max_in_flight * self._each if self.hold else 0
         try:
-            return spec.Workload(
+            return Workload(
                 prompts=self.prompts or RandomPrompts(self.input_len or 1),
                 arrivals=self.arrivals or ClosedLoop(self.max_in_flight),
                 output_len=self.output_len,

@@ -29,9 +29,9 @@ from engine_probe.sweep.engine_process import messages
 from engine_probe.sweep.engine_process.recorded_point import Tell, report_failure, run_cores, run_probed, run_unprobed
 from engine_probe.sweep.results.driver_log import WarmedUp
 from engine_probe.workload.prompts import RandomPrompts
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 from engine_probe.workload.workload_run import plan_for, run_plan
+from engine_probe.workload.workload_spec import Workload
 
 CommonStart = Callable[[], int]  # blocks until all engines of the point are warm; returns when they begin, in wall time
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.sweep.definition.sweep_file import EngineSection
 from engine_probe.sweep.execution.events import BestSoFar, SearchEnded
 from engine_probe.sweep.execution.planned_point import PlannedPoint

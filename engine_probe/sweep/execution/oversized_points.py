@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.checkpoints import absent
 from engine_probe.sweep.definition.sweep_file import Point, SweepFile

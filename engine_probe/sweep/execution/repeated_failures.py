@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.failures import WORDS
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import UnavailableError
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.execution.engine_run import Engine

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.engine_process.process import END_SECONDS
 from engine_probe.sweep.execution.engine_run import TICK_SECONDS

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from engine_probe.engine.cpu.cpu_binding import BINDING
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.parallelism import rank_count, size_words
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.text_format import counted
 

@@ -14,7 +14,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.execution.folders import PARTIAL, RESUMABLE, new_log, set_aside
 from engine_probe.workload.question_set.question_file import find_question_set
 from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.spec import FromFile, prompt_files
+from engine_probe.workload.workload_spec import FromFile, prompt_files
 
 
 def carried(environment: Mapping[str, str]) -> dict[str, str]:

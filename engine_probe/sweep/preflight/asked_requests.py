@@ -15,8 +15,8 @@ from engine_probe.workload.dataset_file import Dataset, Texts
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_prompts import Questions
 from engine_probe.workload.request_plan import Loop, Plan, Session, UserStep, make_plan
-from engine_probe.workload.spec import Prompts
 from engine_probe.workload.workload_run import text_encoder
+from engine_probe.workload.workload_spec import Prompts
 
 if TYPE_CHECKING:
     from jinja2 import Template

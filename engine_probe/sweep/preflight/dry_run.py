@@ -37,8 +37,8 @@ from engine_probe.workload.dataset_file import Dataset, read_entries
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.question_set.question_file import are_here, read_question_sets, shipped_sets
 from engine_probe.workload.question_set.question_prompts import Questions
-from engine_probe.workload.spec import FromFile, prompt_files
 from engine_probe.workload.traces.trace_file import Trace, answered
+from engine_probe.workload.workload_spec import FromFile, prompt_files
 
 Estimates = Mapping[str, Estimate | None]  # of points, by their keys
 

@@ -20,8 +20,8 @@ from engine_probe.sweep.preflight.asked_requests import asked_requests
 from engine_probe.sweep.preflight.earlier_sweeps import Past
 from engine_probe.sweep.preflight.pool_demand import answer_tokens
 from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Replay, Steps
-from engine_probe.workload.spec import Prompts
 from engine_probe.workload.traces.trace_file import Trace, answered
+from engine_probe.workload.workload_spec import Prompts
 
 CACHED_BYTES = GIB  # smaller weights may be read from a processor's cache and not from memory
 SMALL_BYTES = GIB // 8  # where weights are smaller, what vLLM itself does takes most of the time

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from engine_probe.analysis.step.ceilings import distinct_doubts
 from engine_probe.engine.build import model_config, model_geometry
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.memory_model import BLOCK, RankMemory, memory_of_rank
 from engine_probe.engine.models.geometry import GIB
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.kernels.measured_kernels import read_kernels
 from engine_probe.errors import InputError
 from engine_probe.report.renderers.plain_table import plain_table

@@ -8,10 +8,10 @@ from rich.console import Console
 from engine_probe.engine.build import model_config, model_geometry
 from engine_probe.engine.cpu.cpu_kv_pool import CpuPool, foreseen_pool, pool_of_share
 from engine_probe.engine.cpu.host_memory import available_bytes, memory_nodes
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.memory_model import Term, weights_term
 from engine_probe.engine.models.geometry import BYTES
 from engine_probe.engine.parallelism import rank_count
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import EngineProbeError, InputError
 from engine_probe.report.renderers.plain_table import plain_table
 from engine_probe.sweep.definition.kv_demand import need_of_all

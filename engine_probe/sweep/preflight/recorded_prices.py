@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine_probe.analysis.batch.step_prices import calibrated, step_sample
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.twin.step_times import StepTimes
 from engine_probe.errors import EngineProbeError
 from engine_probe.recordings.run import load

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.memory_model import RankMemory
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.definition.sweep_file import Point
 from engine_probe.sweep.execution.oversized_points import beyond_fleet, beyond_machine, refused

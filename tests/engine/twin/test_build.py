@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine_probe import InputError
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.models import tiny
-from engine_probe.engine.spec import EngineSpec
 from engine_probe.engine.twin.build import check_twin, without_tokenizer
 from engine_probe.engine.twin.drafts.acceptance import Acceptance
 

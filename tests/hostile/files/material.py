@@ -69,7 +69,7 @@ def baseline(sandbox: Path) -> None:
 
 
 def text_to_predict(sandbox: Path) -> None:
-    from engine_probe.perplexity.spec import Quality
+    from engine_probe.perplexity.perplexity_spec import Quality
     from engine_probe.perplexity.text import read_text
 
     read_text(Quality(str(sandbox / "in" / "text.txt"), window=16))
@@ -93,7 +93,7 @@ def plan_of(kind: str, form: str, name: str) -> Call:
     def plan(sandbox: Path) -> None:
         from engine_probe.workload.arrivals import Burst, Replay
         from engine_probe.workload.request_plan import check_fits, make_plan
-        from engine_probe.workload.spec import Workload
+        from engine_probe.workload.workload_spec import Workload
 
         prompts = msgspec.convert({"kind": kind, "format": form, "path": str(sandbox / "in" / name)}, Any)
         arrivals = Replay() if kind == "trace" else Burst()

@@ -89,7 +89,7 @@ def real() -> tuple[dict[str, int], list[int]]:
 
 
 def twin() -> tuple[dict[str, int], list[int]]:
-    from engine_probe.engine.spec import EngineSpec
+    from engine_probe.engine.engine_spec import EngineSpec
     from engine_probe.engine.twin.data_parallel import build_cores
     from engine_probe.engine.twin.settings import Twin
     from engine_probe.engine.twin.step_times import Price, StepTimes

@@ -146,7 +146,7 @@ def fork_ranks() -> None:
 
 def write_answer(path: Path, model: str | None, arguments: dict[str, object], lines: str) -> None:
     from engine_probe.engine.build import build_llm
-    from engine_probe.engine.spec import EngineSpec
+    from engine_probe.engine.engine_spec import EngineSpec
 
     if "tensor_parallel_size" in arguments:
         fork_ranks()

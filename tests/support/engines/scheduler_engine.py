@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from engine_probe.engine.build import llm_arguments
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 
 if TYPE_CHECKING:  # vLLM is imported with the first engine: pytest reads the tests in processes that start none
     from vllm.v1.engine.llm_engine import LLMEngine

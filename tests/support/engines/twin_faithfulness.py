@@ -22,7 +22,7 @@ from vllm import EngineArgs
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from engine_probe.engine.build import build_llm, llm_arguments
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.twin.build import as_on_a_gpu
 from engine_probe.engine.twin.counting.counting_scheduler import count_requests
 from engine_probe.engine.twin.drafts.acceptance import Acceptance

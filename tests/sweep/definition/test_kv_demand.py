@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine_probe.engine.cpu.cpu_kv_pool import KvNeed
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.sweep.definition.kv_demand import need_of, need_of_all
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.definition.workload_section import WorkloadSection

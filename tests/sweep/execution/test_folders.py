@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine_probe.errors import InputError
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.sweep.definition.sweep_file import EngineSection, Point, SweepFile, points
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.folders import LONGEST_NAME, PointFolders, folder_name

@@ -10,7 +10,7 @@ from engine_probe.sweep.definition.sweep_file import EngineSection, Point
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.sweep.execution.point_timeout import PointTimeout, PointTimeoutError
 from engine_probe.workload.dataset_file import Dataset
-from engine_probe.workload.spec import WarmUp
+from engine_probe.workload.workload_spec import WarmUp
 
 HOUR = 3600.0
 LONG = Point(EngineSection("tiny"), WorkloadSection(128, 100_000))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.fleet.resources import EngineShare, RayNode, check_claims, claim_of, mixed_gpus
 from tests.support.values import values

@@ -41,9 +41,9 @@ from engine_probe.workload.arrivals import ClosedLoop, Constant, OpenLoop, Repla
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
-from engine_probe.workload.spec import Sampling
 from engine_probe.workload.stop import Steady, Stop
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import Sampling
 
 GB = 1e9
 LLAMA = EngineSection("llama-3.1-8b", {"max_model_len": 4096})

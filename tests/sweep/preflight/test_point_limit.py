@@ -19,9 +19,9 @@ from engine_probe.workload.arrivals import ClosedLoop, OpenLoop, Ramp, Replay
 from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations
-from engine_probe.workload.spec import WarmUp
 from engine_probe.workload.stop import Stop
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import WarmUp
 
 TINY = EngineSection("tiny", {"max_model_len": 4096})
 L4_BYTES_PER_S = 300e9

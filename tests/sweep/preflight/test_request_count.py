@@ -17,9 +17,9 @@ from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
 from engine_probe.workload.request_plan import make_plan
-from engine_probe.workload.spec import Sampling
 from engine_probe.workload.stop import Steady, Stop
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import Sampling
 
 DRAWN_TURNS = Conversations(Uniform(2, 5), 8)
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from engine_probe.engine.cpu.cpu_binding import BINDING
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.errors import InputError
 from engine_probe.sweep.replicas.machine_shares import VISIBLE, WHOLE, shares_here
 

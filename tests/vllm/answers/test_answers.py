@@ -15,8 +15,8 @@ from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.driver import PlanOutcome
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
-from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.workload_run import plan_for, run_plan
+from engine_probe.workload.workload_spec import Sampling, Workload
 
 PROMPTS = RandomPrompts(20)
 

@@ -13,8 +13,8 @@ import pytest
 
 from engine_probe.errors import InputError
 from engine_probe.evaluation.precision import engines
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.scoring import Scoring, log_probabilities, score
-from engine_probe.perplexity.spec import Quality
 from engine_probe.perplexity.text import cut
 from engine_probe.perplexity.text_scores import Measured
 from engine_probe.recordings.sweep import load_sweep
@@ -27,7 +27,7 @@ TEXT = Path(__file__).parents[3] / "LICENSE"
 TWICE = """
 import msgspec
 from engine_probe.perplexity.scoring import score
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 asked = msgspec.convert(ASKED, Quality)
 found = [score(llm, asked, lambda _: None) for _ in range(2)]
 answer = [str(llm.llm_engine.model_config.model), *map(msgspec.to_builtins, found)]

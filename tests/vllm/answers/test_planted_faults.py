@@ -15,8 +15,8 @@ from engine_probe.analysis.answers.quality.language import language_detector
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.request_plan import Plan
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.workload_run import plan_for
+from engine_probe.workload.workload_spec import Workload
 from tests.support.answers.engine_answers import engine_answers
 from tests.support.answers.model_answers import QUESTIONS, answer_to
 from tests.support.answers.planted_faults import (

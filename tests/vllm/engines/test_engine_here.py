@@ -3,10 +3,10 @@
 from typing import Any
 
 from engine_probe.engine.build import llm_arguments
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.models import tiny
 from engine_probe.engine.models.catalogue import catalogue_config, catalogue_folder
 from engine_probe.engine.models.geometry import geometry
-from engine_probe.engine.spec import EngineSpec
 
 
 def test_tiny_answers_text_with_text(tiny_llm: Any) -> None:

@@ -20,7 +20,7 @@ import sys
 if __name__ == "__main__":
     from engine_probe.engine.cpu.amx import amx_requested
     from engine_probe.engine.build import build_llm, llm_arguments
-    from engine_probe.engine.spec import EngineSpec
+    from engine_probe.engine.engine_spec import EngineSpec
     import vllm
     from vllm import SamplingParams
     arguments = {arguments!r}

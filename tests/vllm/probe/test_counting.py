@@ -14,7 +14,7 @@ BLOCKS = {"max_model_len": 256, "block_size": 32, "num_gpu_blocks_override": 65,
 RECORDED = """
 from functools import partial
 from pathlib import Path
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.twin.build import build_twin
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import Price, StepTimes
@@ -25,7 +25,7 @@ from engine_probe.workload.answers import AnswerLog, KeepAnswers
 from engine_probe.workload.arrivals import OpenLoop
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.workload_run import plan_for, run_plan
-from engine_probe.workload.spec import Workload
+from engine_probe.workload.workload_spec import Workload
 
 prices = {{name: Price(ns) for name, ns in (("step", 4e6), ("prompt token", 9e3), ("answer token", 1e5))}}
 clock = VirtualClock()

@@ -19,7 +19,7 @@ PROGRAM = """
 import itertools, time
 from engine_probe import Probe
 from engine_probe.engine.build import build_llm
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 arguments = dict(block_size=32, num_gpu_blocks_override=64, max_model_len=512, enforce_eager=True)
 engine = build_llm(EngineSpec("tiny", arguments)).llm_engine
 from vllm import SamplingParams

@@ -20,9 +20,9 @@ from engine_probe.workload.dataset_file import Dataset
 from engine_probe.workload.driver import NO_STOP, Delivery
 from engine_probe.workload.lengths import Uniform
 from engine_probe.workload.prompts import Conversations, RandomPrompts
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.stop import Stop
 from engine_probe.workload.workload_run import plan_for, run_plan
+from engine_probe.workload.workload_spec import Workload
 from tests.support.engines.simulated_engine import Followed
 from tests.support.processes.command import ENGINE_SECONDS
 
@@ -144,7 +144,7 @@ DRAWN = """
 from engine_probe.workload.arrivals import Burst
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.workload_run import plan_for, run_plan
-from engine_probe.workload.spec import Sampling, Workload
+from engine_probe.workload.workload_spec import Sampling, Workload
 drawn = Workload(RandomPrompts(100), Burst(), output_len=20, num_prompts=12, sampling=Sampling(temperature=1.0))
 plan = plan_for(llm, drawn)
 found = []

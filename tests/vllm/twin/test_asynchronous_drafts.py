@@ -14,7 +14,7 @@ import pytest
 InOwnProcess = Callable[..., Any]
 
 TWIN = """
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.twin.build import build_twin
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import Price, StepTimes

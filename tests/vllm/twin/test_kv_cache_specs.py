@@ -160,7 +160,7 @@ def test_parameters_and_bytes_of_a_token_are_those_of_the_model_code(
 
 
 TWIN = """
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.twin.build import build_twin
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import Price, StepTimes
@@ -325,7 +325,7 @@ def test_a_pool_is_divided_among_layers_as_vllm_divides_it(in_own_process: InOwn
 
 
 HYBRID_TWIN = """
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.engine.twin.build import build_twin
 from engine_probe.engine.twin.settings import Twin
 from engine_probe.engine.twin.step_times import Price, StepTimes

@@ -14,9 +14,9 @@ from engine_probe.workload.arrivals import ClosedLoop, Replay
 from engine_probe.workload.driver import PlanOutcome
 from engine_probe.workload.prompts import Conversations
 from engine_probe.workload.request_plan import Plan, make_plan
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import Workload
 from tests.support.engines.simulated_engine import World, after_ms
 from tools.shipped_data import agent_trace
 

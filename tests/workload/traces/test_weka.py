@@ -12,9 +12,9 @@ import pytest
 from engine_probe.errors import InputError
 from engine_probe.workload.arrivals import Burst, ClosedLoop
 from engine_probe.workload.request_plan import Plan, make_plan, sizes
-from engine_probe.workload.spec import Workload
 from engine_probe.workload.traces.ideal_hits import ideal_hits
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import Workload
 from tests.support.engines.simulated_engine import World, after_ms
 
 FIRST = {"t": 0.0, "type": "s", "in": 20, "out": 2, "hash_ids": [1, 2, 3], "api_time": 0.5}

@@ -18,14 +18,14 @@ import numpy as np
 from engine_probe.analysis.answers.integrity.aligned_answers import AnswerPair, aligned
 from engine_probe.analysis.answers.integrity.request_verdicts import compare
 from engine_probe.engine.build import build_llm
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.workload.prompts import RandomPrompts
 from engine_probe.workload.question_set.chat_tokens import chat_encoder
 from engine_probe.workload.question_set.question_file import read_question_sets
 from engine_probe.workload.question_set.question_prompts import messages
 from engine_probe.workload.request_plan import Plan, Request, Session
-from engine_probe.workload.spec import Sampling, Workload
 from engine_probe.workload.workload_run import plan_for
+from engine_probe.workload.workload_spec import Sampling, Workload
 from tests.support.answers.engine_answers import engine_answers
 from tests.support.answers.planted_faults import WrongBlock, planted_faults
 

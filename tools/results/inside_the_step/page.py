@@ -24,7 +24,7 @@ from engine_probe import Probe, Run
 from engine_probe.analysis.statistics.arrays import Reals
 from engine_probe.analysis.step.stalls import Stalls, stalls
 from engine_probe.engine.build import build_llm
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 from engine_probe.hook.engine_core import find_core
 from engine_probe.hook.process_pauses import PauseHook
 from engine_probe.record.schema import SCHEMAS, TABLES

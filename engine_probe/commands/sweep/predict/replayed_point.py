@@ -18,9 +18,9 @@ from engine_probe.recordings.run import Run
 from engine_probe.sweep.definition.sweep_file import EngineSection, StopSection, SweepFile
 from engine_probe.sweep.definition.workload_section import WorkloadSection
 from engine_probe.workload.arrivals import Replay
-from engine_probe.workload.spec import prompt_files
 from engine_probe.workload.stop import Stop
 from engine_probe.workload.traces.trace_file import Trace
+from engine_probe.workload.workload_spec import prompt_files
 
 TRACE = "requests.jsonl"
 OF_DRAFTS = ("method", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min")

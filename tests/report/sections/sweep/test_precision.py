@@ -16,7 +16,7 @@ from engine_probe.commands.compare import command as compare_command
 from engine_probe.commands.report import command as report_command
 from engine_probe.evaluation.precision import short_names
 from engine_probe.evaluation.published.reference import read_reference
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.text_scores import Measured, Precision, write_measured
 from engine_probe.recordings.sweep import load_sweep
 from engine_probe.report.sections.sweep.precision import precision_section

@@ -19,7 +19,7 @@ from engine_probe.sweep.preflight.dry_run import lengths
 from engine_probe.sweep.preflight.memory_fit import check_fit, pool_tokens, tokens_each, tokens_in_flight
 from engine_probe.workload.lengths import Length, Uniform
 from engine_probe.workload.prompts import Conversations, SharedPrefix
-from engine_probe.workload.spec import Prompts
+from engine_probe.workload.workload_spec import Prompts
 
 BASE = """
 question = "?"

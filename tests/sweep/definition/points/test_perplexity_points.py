@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from engine_probe.commands.perplexity import command as perplexity_command
 from engine_probe.commands.sweep.cli import command as sweep_command
 from engine_probe.errors import InputError
-from engine_probe.perplexity.spec import Quality
+from engine_probe.perplexity.perplexity_spec import Quality
 from engine_probe.perplexity.text import text_sha256
 from engine_probe.perplexity.text_scores import Measured, Precision, write_measured
 from engine_probe.sweep.definition.loader import read_sweep

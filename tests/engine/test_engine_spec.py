@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine_probe.engine.spec import EngineSpec
+from engine_probe.engine.engine_spec import EngineSpec
 
 
 def test_the_order_of_arguments_does_not_matter() -> None:
@@ -50,7 +50,7 @@ def test_it_travels_to_another_process_and_keeps_its_key() -> None:
     spec = EngineSpec("tiny", {"seed": 0, "hf_overrides": {"b": [1, 2], "a": None}})
     assert pickle.loads(pickle.dumps(spec)) == spec
     program = (
-        "from engine_probe.engine.spec import EngineSpec;"
+        "from engine_probe.engine.engine_spec import EngineSpec;"
         "print(EngineSpec('tiny', {'hf_overrides': {'a': None, 'b': [1, 2]}, 'seed': 0}).key)"
     )
     elsewhere = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
