@@ -127,10 +127,10 @@ def without(model: str, known: dict[str, float]) -> float:
 
     left = {name: planned(name, dtype="float16").memory for name in known}
     others = [name for name in known if name != model]
-    workspace = [left[name].left - known[name] * left[name].kv_bytes_per_token for name in others]
+    workspace = [left[name].left - known[name] * left[name].layout.bytes_per_token for name in others]
     slope, fixed = np.polyfit([vocabulary(name) for name in others], workspace, 1)
     mine = left[model]
-    return float((mine.left - fixed - slope * vocabulary(model)) / mine.kv_bytes_per_token)
+    return float((mine.left - fixed - slope * vocabulary(model)) / mine.layout.bytes_per_token)
 
 
 def withheld() -> Iterator[str]:
