@@ -115,6 +115,7 @@ def command(
     as is always so with one on each side and no --history.
     """
     from engine_probe.analysis.compare.gates import read_gate
+    from engine_probe.commands.options.console import is_piped
     from engine_probe.report.renderers.html_document import html_page
 
     check_free(page)
@@ -132,7 +133,7 @@ def command(
         show(compared, gates, kind, strict, verbose)
     if page not in (None, STANDARD_OUTPUT):
         click.echo(f"\n{page}", err=kind != "table")
-    if kind != "table" or page == STANDARD_OUTPUT or not sys.stdout.isatty():  # a terminal shows them already
+    if kind != "table" or page == STANDARD_OUTPUT or is_piped():  # a terminal shows them already
         for held in worth_saying:
             click.echo(plain(held.said), err=True)
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else OPEN if worth_saying else 0)

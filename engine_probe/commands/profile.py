@@ -119,14 +119,11 @@ def show_interrupted(results: Results) -> None:
 
 def measure(point: Point, folder: Path, force: bool) -> None:
     """Measure the point, shown live. An engine that dies is an error; what it recorded stays."""
-    from rich.console import Console
-
     from engine_probe.sweep.execution.engine_run import measure_point
-    from engine_probe.sweep.progress.screens import PlainScreen, PointScreen
+    from engine_probe.sweep.progress.screens import PlainScreen, PointScreen, can_draw
     from engine_probe.sweep.results.point_results import FAILED, Unmeasured
 
-    is_terminal = Console(stderr=True).is_terminal
-    with PointScreen(title(point), point) if is_terminal else PlainScreen([point]) as screen:
+    with PointScreen(title(point), point) if can_draw() else PlainScreen([point]) as screen:
         row = measure_point(point, folder / RECORDING, screen.show, force)
     if isinstance(row, Unmeasured) and row.status == FAILED:
         raise UnavailableError(row.reason)

@@ -24,5 +24,8 @@ class PlainConsole(Console):
 
 def output_console(piped_width: int | None = None) -> PlainConsole:
     """Return a console on standard output; in a pipe, which has no width, it has `piped_width`."""
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return PlainConsole(width=piped_width if piped else None)
+    return PlainConsole(width=piped_width if is_piped() and "COLUMNS" not in os.environ else None)
+
+
+def is_piped() -> bool:
+    return not sys.stdout.isatty()

@@ -1,6 +1,5 @@
 """The run of `engine_probe sweep`: its engines, its screen, its report and its exit code."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -33,7 +32,7 @@ from engine_probe.sweep.fleet.ray_cluster import connected
 from engine_probe.sweep.fleet.resources import check_claims, mixed_gpus
 from engine_probe.sweep.fleet.runner import Fleet
 from engine_probe.sweep.progress.fleet_screens import FleetPlain, FleetTerminal
-from engine_probe.sweep.progress.screens import PlainScreen, Screen, TerminalScreen
+from engine_probe.sweep.progress.screens import PlainScreen, Screen, TerminalScreen, can_draw
 from engine_probe.sweep.results.driver_log import between
 from engine_probe.sweep.results.point_results import FAILED, SKIPPED, Row, Unmeasured
 from engine_probe.telemetry.hardware import visible_gpus
@@ -166,7 +165,7 @@ def without_repetition(event: Event, reasons: set[str]) -> Event:
 
 
 def screen_for(engines: Engines, todo: list[Point], folder: Path, verbose: bool, heading: str) -> Screen:
-    lines = verbose or not sys.stderr.isatty()
+    lines = verbose or not can_draw()
     if isinstance(engines, LocalEngines):
         return (
             PlainScreen(todo, folder / LOG_FILE if verbose else None)

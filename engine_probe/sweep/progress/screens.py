@@ -230,6 +230,10 @@ class PlainScreen:
         sys.stderr.flush()
 
 
+def can_draw() -> bool:
+    """Return whether progress is drawn, on a terminal or where rich is told to, or told in lines."""
+    return Console(stderr=True).is_terminal
+
+
 def screen_of(point: Point) -> TerminalScreen | PlainScreen:
-    """Return the screen of a single point: a picture on a terminal, lines elsewhere."""
-    return TerminalScreen([point]) if Console(stderr=True).is_terminal else PlainScreen([point])
+    return TerminalScreen([point]) if can_draw() else PlainScreen([point])
