@@ -79,7 +79,8 @@ class Summary(ByName, NotebookView):
     requests_other: dict[str, int]  # aborted and failed, by vLLM's finish reason
     success: Success | None  # how many of those that had the time for it were answered; None if that is not known
     output_tokens: int
-    prompt_tokens: int  # of answered requests
+    prompts_answered: int  # in at least one of their sequences
+    prompt_tokens: int  # of these prompts
     answer_tokens: int  # of answered requests
     output_tokens_per_s: float
     highest_output_tokens_per_s: float | None  # in any 0.2 s of the run; None if it is shorter
@@ -114,6 +115,11 @@ class Summary(ByName, NotebookView):
     def interval(self, figure: str, value: float | None) -> Interval | None:
         """Return the interval of a predicted figure: "output tokens/s" or "TTFT p50". None if it was measured."""
         return None if value is None else interval(self.within, figure, value)
+
+    @property
+    def tokens_per_prompt(self) -> float | None:
+        """Return the mean length of answered prompts. None if none was answered."""
+        return self.prompt_tokens / self.prompts_answered if self.prompts_answered else None
 
     @property
     def tokens_per_answer(self) -> float | None:
@@ -171,7 +177,7 @@ def summarise(
     column, ends = {name: iterations[name].to_numpy() for name in iterations.column_names}, update_end_ns(iterations)
     whole_ns, profiled = int(ends[-1]) - int(column["start_ns"][0]), profiled_span(facts, iterations)
     seconds, measured = whole_ns / 1e9, without_further(facts, requests)
-    complete, prompt, answer = request_totals(requests)
+    totals = request_totals(requests)
     rates, near, later = throughput(iterations, requests, left_out_time(iterations, profiled))
     running, blocks = column["running_requests"], (column["kv_blocks_scheduled"], column["kv_blocks_updated"])
     return Summary(
@@ -179,13 +185,14 @@ def summarise(
         notes=tuple(notes),
         iterations=iterations.num_rows,
         seconds=seconds,
-        requests_answered=complete,
+        requests_answered=totals.requests,
         sequences_answered=answered(requests).num_rows,
         requests_other=count_others(measured),
         success=success(facts, requests, answers),
         output_tokens=int(column["output_tokens"].sum()),
-        prompt_tokens=prompt,
-        answer_tokens=answer,
+        prompts_answered=totals.prompts,
+        prompt_tokens=totals.prompt_tokens,
+        answer_tokens=totals.answer_tokens,
         **rates._asdict(),
         makespan_seconds=makespan_seconds(measured),
         step=step_figures(iterations, profiled),
@@ -246,8 +253,8 @@ def throughput(
         column = {name: values[left_out.kept] for name, values in column.items()}
         ends = left_out.closed(pa.chunked_array([ends[left_out.kept]])).to_numpy()
         requests = left_out.without(requests)
-    complete, prompt, answer = request_totals(requests)
-    totals = (int(column["output_tokens"].sum()), prompt + answer, complete)
+    found = request_totals(requests)
+    totals = (int(column["output_tokens"].sum()), found.prompt_tokens + found.answer_tokens, found.requests)
     output, both, finished = (total / ((int(ends[-1]) - begin) / 1e9) for total in totals)
     rates = Rates(output, both, finished, highest_rate(begin, ends, column["output_tokens"]))
     later = after_warm_up(begin, ends, column["output_tokens"], answered(requests), requests)
@@ -256,12 +263,19 @@ def throughput(
     return rates, near_peak(column, ends), later
 
 
-def request_totals(sequences: pa.Table) -> tuple[int, int, int]:
-    """Return how many requests were answered in all their sequences, and the tokens of prompts and of answers."""
+class RequestTotals(NamedTuple):
+    requests: int  # answered in all their sequences
+    prompts: int  # answered in at least one
+    prompt_tokens: int
+    answer_tokens: int
+
+
+def request_totals(sequences: pa.Table) -> RequestTotals:
     rows, known = request_rows(sequences), is_answered(sequences)
     of_answers = sequences["output_tokens"].to_numpy()[known]
     of_prompts = sequences["prompt_tokens"].to_numpy()[np.unique(rows[known])]  # sequences share their prompt
-    return len(np.unique(rows)) - len(np.unique(rows[~known])), int(of_prompts.sum()), int(of_answers.sum())
+    whole = len(np.unique(rows)) - len(np.unique(rows[~known]))
+    return RequestTotals(whole, len(of_prompts), int(of_prompts.sum()), int(of_answers.sum()))
 
 
 def mean_over_time(during: npt.NDArray[Any], after: npt.NDArray[Any], starts: Integers, ends: Integers) -> float:

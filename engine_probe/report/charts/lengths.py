@@ -47,7 +47,7 @@ def times(name: str, meaning: str) -> LengthFigure:
     return LengthFigure(name, meaning, MS, partial(median_ms, latency=name), f"The median {name} of each point")
 
 
-PROMPT = LengthAxis("prompt", "input_len", lambda point: point.summary.prompt_tokens / point.summary.requests_answered)
+PROMPT = LengthAxis("prompt", "input_len", lambda point: point.summary.tokens_per_prompt or 0.0)
 ANSWER = LengthAxis("answer", "output_len", lambda point: point.summary.tokens_per_answer or 0.0)
 TTFT, TPOT, E2EL = (
     times("TTFT", "Time to first token"),
@@ -136,7 +136,7 @@ def over_lengths(curves: Sequence[Curve], side: LengthAxis, measure: LengthFigur
     for curve in curves:
         others = {name: value for name, value in curve.settings.items() if name != side.setting}
         alike = groups.setdefault(json.dumps([others, curve.unit]), (others, curve.unit, []))
-        alike[2].extend(point for point in curve.figures if point.summary.requests_answered)
+        alike[2].extend(point for point in curve.figures if point.summary.prompts_answered)
     found = []
     for others, unit, points in groups.values():
         lowest = min((point.load for point in points), default=0.0)
