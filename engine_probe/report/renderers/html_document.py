@@ -1,5 +1,6 @@
 """A document as one self-contained page: the verdict, then the picture, then the table; statistics are folded."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from page_kit.chart_words import chart_words, line_words, number
 from page_kit.html import Html, element, figure, grid, joined, tiles
 
 BOXES = {"soft": "soft", "caution": "warning", "problem": "warning red", "good": "kept"}
+COMMAND = re.compile(r"`(engine_probe [^`]+)`")
 DEEPEST = 6  # levels of headings that HTML has
 LABELLED = 0.13  # least share of a bar that has room for a figure
 
@@ -30,7 +32,7 @@ class Page:
         number = str(len(self._charts))
         self._charts.append(chart)
         place = element("div", class_="plot", data_chart=number, role="img", aria_label=described(chart))
-        return figure(chart.title, chart.note, place, heading=tag)
+        return figure(chart.title, with_commands(chart.note), place, heading=tag)
 
     def document(self, *body: str) -> str:
         # In a script element only "</" and "<!--" could end the data early.
@@ -87,7 +89,8 @@ def sentences_html(sentences: Iterable[Sentence]) -> Iterator[Html]:
     """Yield the sentences in their order: plain ones as a list, cautions in boxes, soft ones as paragraphs."""
     listed: list[Html] = []
     for sentence in sentences:
-        words = joined((element("b", f"{sentence.label}: "), sentence.text)) if sentence.label else sentence.text
+        label = (element("b", f"{sentence.label}: "),) if sentence.label else ()
+        words = joined((*label, with_commands(sentence.text)))
         if sentence.tone == "plain":
             listed.append(element("li", words))
             continue
@@ -99,16 +102,21 @@ def sentences_html(sentences: Iterable[Sentence]) -> Iterator[Html]:
         yield element("ul", *listed, class_="says")
 
 
+def with_commands(text: str) -> Html:
+    """Set this package's commands, which sentences have in backticks, as code; a name of the user's stays as it is."""
+    return joined(element("code", part) if place % 2 else part for place, part in enumerate(COMMAND.split(text)))
+
+
 def chart_html(page: Page, chart: Picture, level: int) -> Html:
     if isinstance(chart, Forest):
         plot = forest(chart.rows, chart.title, chart.least)
-        return figure(chart.title, chart.note, plot, heading=tag(level))
+        return figure(chart.title, with_commands(chart.note), plot, heading=tag(level))
     return page.figure(chart, tag(level))
 
 
 def bars_html(bars: Bars, level: int) -> Html:
     pieces = (piece for bar in bars.bars for piece in bar_html(bar))
-    return figure(bars.title, bars.note, *pieces, key(bars), heading=tag(level))
+    return figure(bars.title, with_commands(bars.note), *pieces, key(bars), heading=tag(level))
 
 
 def table_html(table: Table, level: int) -> Html:
@@ -116,7 +124,7 @@ def table_html(table: Table, level: int) -> Html:
     rows = ([cell_html(cell) for cell in row] for row in table.rows)
     body = grid(titles, rows, text=[place for place, column in enumerate(table.columns) if column.words])
     head = [element(tag(level), table.title)] if table.title else []
-    return joined((*head, body, *([element("div", table.note, class_="soft")] if table.note else [])))
+    return joined((*head, body, *([element("div", with_commands(table.note), class_="soft")] if table.note else [])))
 
 
 def cell_html(cell: Cell | str) -> str:

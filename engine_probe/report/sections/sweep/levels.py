@@ -151,7 +151,7 @@ def level_figures(repeats: Sequence[PointFigures]) -> tuple[str, ...]:
         f"{mean(repeat.summary.mean_running for repeat in repeats):.1f}",
         f"{max(repeat.summary.peak_waiting for repeat in repeats):,}",
         f"{max(repeat.summary.peak_kv_share for repeat in repeats):.0%}",
-        f"{mean(repeat.summary.preemptions for repeat in repeats):,.4g}",
+        f"{mean(repeat.summary.preemptions for repeat in repeats):,.1f}".removesuffix(".0"),
         f"{mean(repeat.summary.recomputed_share for repeat in repeats):.1%}",
     )
 
