@@ -177,7 +177,6 @@ def summarise(
     column, ends = {name: iterations[name].to_numpy() for name in iterations.column_names}, update_end_ns(iterations)
     whole_ns, profiled = int(ends[-1]) - int(column["start_ns"][0]), profiled_span(facts, iterations)
     seconds, measured = whole_ns / 1e9, without_further(facts, requests)
-    totals = request_totals(requests)
     rates, near, later = throughput(iterations, requests, left_out_time(iterations, profiled))
     running, blocks = column["running_requests"], (column["kv_blocks_scheduled"], column["kv_blocks_updated"])
     return Summary(
@@ -185,14 +184,11 @@ def summarise(
         notes=tuple(notes),
         iterations=iterations.num_rows,
         seconds=seconds,
-        requests_answered=totals.requests,
         sequences_answered=answered(requests).num_rows,
         requests_other=count_others(measured),
         success=success(facts, requests, answers),
         output_tokens=int(column["output_tokens"].sum()),
-        prompts_answered=totals.prompts,
-        prompt_tokens=totals.prompt_tokens,
-        answer_tokens=totals.answer_tokens,
+        **request_totals(requests)._asdict(),
         **rates._asdict(),
         makespan_seconds=makespan_seconds(measured),
         step=step_figures(iterations, profiled),
@@ -254,7 +250,7 @@ def throughput(
         ends = left_out.closed(pa.chunked_array([ends[left_out.kept]])).to_numpy()
         requests = left_out.without(requests)
     found = request_totals(requests)
-    totals = (int(column["output_tokens"].sum()), found.prompt_tokens + found.answer_tokens, found.requests)
+    totals = (int(column["output_tokens"].sum()), found.prompt_tokens + found.answer_tokens, found.requests_answered)
     output, both, finished = (total / ((int(ends[-1]) - begin) / 1e9) for total in totals)
     rates = Rates(output, both, finished, highest_rate(begin, ends, column["output_tokens"]))
     later = after_warm_up(begin, ends, column["output_tokens"], answered(requests), requests)
@@ -264,8 +260,8 @@ def throughput(
 
 
 class RequestTotals(NamedTuple):
-    requests: int  # answered in all their sequences
-    prompts: int  # answered in at least one
+    requests_answered: int  # in all their sequences
+    prompts_answered: int  # in at least one
     prompt_tokens: int
     answer_tokens: int
 
