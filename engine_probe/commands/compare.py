@@ -115,7 +115,6 @@ def command(
     as is always so with one on each side and no --history.
     """
     from engine_probe.analysis.compare.gates import read_gate
-    from engine_probe.commands.options.console import is_piped
     from engine_probe.report.renderers.html_document import html_page
 
     check_free(page)
@@ -133,7 +132,7 @@ def command(
         show(compared, gates, kind, strict, verbose)
     if page not in (None, STANDARD_OUTPUT):
         click.echo(f"\n{page}", err=kind != "table")
-    if kind != "table" or page == STANDARD_OUTPUT or is_piped():  # a terminal shows them already
+    if not on_terminal(kind, page):
         for held in worth_saying:
             click.echo(plain(held.said), err=True)
     sys.exit(1 if any(held.stops(strict) for held in worth_saying) else OPEN if worth_saying else 0)
@@ -191,6 +190,13 @@ def asked_slo(limits: Sequence[str], prices: str | None, cost_per_hour: str | No
     priced = prices_of(prices, cost_per_hour, None)
     slo = judged_with(read_goodput(list(limits)), priced)
     return slo if priced is None else msgspec.structs.replace(slo or Slo(), prices=priced)
+
+
+def on_terminal(kind: str, page: Path | None) -> bool:
+    """Return whether a terminal shows the comparison, its bounds included."""
+    from engine_probe.commands.options.console import is_piped
+
+    return kind == "table" and page != STANDARD_OUTPUT and not is_piped()
 
 
 def show(compared: ComparisonShown, gates: Sequence[Gate], kind: str, strict: bool, verbose: bool) -> None:
