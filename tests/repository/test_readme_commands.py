@@ -83,7 +83,8 @@ def environment(checkout: Path) -> dict[str, str]:
     """As in a shell that has activated `.venv`; vLLM's default of a separate engine process is left alone."""
     path = os.pathsep.join([str(checkout / ".venv" / "bin"), os.environ["PATH"]])
     known = {**os.environ, "PATH": path, "PYTHONPATH": str(checkout)}
-    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "OMP_WAIT_POLICY"):
+    # Nor are those left that `make test-readme ARGS=...` would hand on to `make sweep`.
+    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "OMP_WAIT_POLICY", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS"):
         known.pop(name, None)
     return known
 
