@@ -95,17 +95,24 @@ def planted(seed: int, grid: list[int], noise: float, repeats: int, end: str = "
     return Planted(grid, spare, peak, true, saturation(levels))
 
 
-@pytest.fixture(scope="module")
-def noisy() -> list[Planted]:
-    """Return 40 curves of two kinds over three grids, one in a hundred of noise."""
-    return [planted(seed, GRIDS[list(GRIDS)[seed % 3]], 0.01, 1, ("slope", "cliff")[seed % 2]) for seed in range(40)]
+# Fifteen curves tell a probability that is taken for certain from half on, and noise that is taken for too small.
+some_and_all = pytest.mark.parametrize(
+    "curves", [15, pytest.param(60, marks=pytest.mark.slow)], ids=["some curves", "all curves"]
+)
+
+
+@pytest.fixture(scope="module", params=[18, pytest.param(40, marks=pytest.mark.slow)], ids=["some", "all"])
+def noisy(request: pytest.FixtureRequest) -> list[Planted]:
+    """Return curves of two kinds over three grids, one in a hundred of noise."""
+    kinds = ("slope", "cliff")
+    return [planted(at, GRIDS[list(GRIDS)[at % 3]], 0.01, 1, kinds[at % 2]) for at in range(request.param)]
 
 
 @pytest.mark.lengthy
 def test_a_planted_peak_is_found_within_one_step_and_lies_in_its_range(noisy: list[Planted]) -> None:
-    """Of 40 the one at 16 of 32 and 64 may be missed: too few levels lie beyond it."""
+    """Of all 40 the one at 16 of 32 and 64 may be missed: too few levels lie beyond it."""
     told = [(made, made.found.saturation) for made in noisy if made.found.saturation]
-    assert len(told) >= 39
+    assert len(told) >= len(noisy) - 1
     assert all(made.near(peak.load) for made, peak in told)
     assert all(peak.low <= made.grid[made.peak] <= peak.high for made, peak in told)
 
@@ -113,33 +120,35 @@ def test_a_planted_peak_is_found_within_one_step_and_lies_in_its_range(noisy: li
 @pytest.mark.lengthy
 def test_the_end_of_proportional_growth_lies_about_where_it_is_told(noisy: list[Planted]) -> None:
     told = [(made.spare, made.found.equilibrium) for made in noisy if made.found.equilibrium]
-    assert len(told) >= 39
+    assert len(told) >= len(noisy) - 1
     assert all(0.8 * spare <= end.load <= 1.25 * spare for spare, end in told)
 
 
 @pytest.mark.lengthy
+@some_and_all
 @pytest.mark.parametrize("end", ["slope", "cliff", "plateau"])
-def test_what_it_is_sure_of_is_so(end: str) -> None:
+def test_what_it_is_sure_of_is_so(end: str, curves: int) -> None:
     """Of the levels whose region is at least 95 % sure, at most one in twenty lies in another."""
     right = sure = 0
-    for seed in range(60):
+    for seed in range(curves):
         made = planted(seed, GRIDS[list(GRIDS)[seed % 3]], 0.03, 1, end)
         for load in made.grid:
             if made.found.growth and made.found.sureness(load) >= 0.95:
                 sure += 1
                 right += made.found.region(load) == made.region(load)
-    assert sure > 300
+    assert sure > 5 * curves
     assert right >= 0.95 * sure
 
 
 @pytest.mark.lengthy
-def test_without_a_knee_none_is_told() -> None:
+@some_and_all
+def test_without_a_knee_none_is_told(curves: int) -> None:
     found = []
-    for seed in range(60):
+    for seed in range(curves):
         chance = np.random.default_rng(seed)
         grid = GRIDS[list(GRIDS)[seed % 3]]
         found.append(saturation([level(n, 7.0 * n * chance.normal(1, 0.03)) for n in grid]))
-    assert sum(each.equilibrium is None for each in found) >= 58
+    assert sum(each.equilibrium is None for each in found) >= curves * 29 / 30
 
 
 def test_an_engine_whose_step_grows_with_its_batch_bends_and_never_ends() -> None:
