@@ -95,12 +95,15 @@ def in_own_process(program: str, *arguments: object) -> dict[str, Any]:
 
 
 @pytest.mark.lengthy
-@pytest.mark.parametrize("iterations", [1_000_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
-def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path, iterations: int) -> None:
+@pytest.mark.parametrize(
+    ("iterations", "most_mb"), [(500_000, 85), pytest.param(10_000_000, 100, marks=pytest.mark.slow)]
+)
+def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path, iterations: int, most_mb: int) -> None:
+    """The buffer is held, and what closing holds of a table at a time: 53 MB here. All columns would be 48 MB more."""
     told = in_own_process(PROGRAM, iterations, tmp_path / "run", ROOT)
     print(told)
     assert told["failures"] == []
-    assert told["peak_mb"] - told["before_mb"] < 100  # the buffer, and what closing holds of a table at a time
+    assert told["peak_mb"] - told["before_mb"] < most_mb
     assert told["tables"]["iterations"]["bytes"] / iterations < 48
     read = in_own_process(READER, tmp_path / "run")
     print(read)
