@@ -86,7 +86,7 @@ def test_false_alarms_and_power() -> None:
         return informative(strata)
 
     def rejected(effect: float) -> float:
-        return float(np.mean([shuffled_p(sample(effect), 999) < 0.05 for _ in range(400)]))
+        return float(np.mean([shuffled_p(sample(effect), 999) < 0.05 for _ in range(150)]))
 
     assert rejected(1.0) <= 0.07
     assert rejected(3.0) >= 0.9

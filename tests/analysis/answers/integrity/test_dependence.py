@@ -101,9 +101,9 @@ def test_one_load_is_not_tested_against_itself() -> None:
 
 @pytest.mark.lengthy
 def test_runs_are_the_units_where_every_load_has_repeats() -> None:
-    tests = by_cause(curve(lambda load, preempted, prompt: 0.01, seed=6, loads=(1, 1, 8, 8, 32, 32)))
+    tests = by_cause(curve(lambda load, preempted, prompt: 0.01, seed=6, loads=(1, 1, 8, 8, 32, 32), prompts=16))
     assert tests["load"].by_runs
-    assert not by_cause(curve(lambda load, preempted, prompt: 0.01, seed=6))["load"].by_runs
+    assert not by_cause(curve(lambda load, preempted, prompt: 0.01, seed=6, prompts=16))["load"].by_runs
 
 
 @pytest.mark.lengthy
