@@ -99,7 +99,7 @@ def in_own_process(program: str, *arguments: object) -> dict[str, Any]:
     ("iterations", "most_mb"), [(500_000, 85), pytest.param(10_000_000, 100, marks=pytest.mark.slow)]
 )
 def test_memory_does_not_grow_with_the_length_of_the_run(tmp_path: Path, iterations: int, most_mb: int) -> None:
-    """The buffer is held, and what closing holds of a table at a time: 53 MB here. All columns would be 48 MB more."""
+    """The buffer is held, and what closing holds of a table at a time: 55 MB here. All columns would be 48 MB more."""
     told = in_own_process(PROGRAM, iterations, tmp_path / "run", ROOT)
     print(told)
     assert told["failures"] == []
