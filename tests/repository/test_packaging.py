@@ -91,7 +91,7 @@ def test_installed_elsewhere_it_lists_the_sweeps(wheel: Path, tmp_path: Path) ->
     assert [line.split()[0] for line in listed.splitlines()] == shipped_names()
 
 
-@pytest.mark.parametrize("way", ["wheel", "git address"])
+@pytest.mark.parametrize("way", ["wheel", pytest.param("git address", marks=pytest.mark.slow)])
 def test_pip_installs_it_beside_a_vllm_and_changes_nothing_else(
     way: str, wheel: Path, tmp_path: Path, settings: dict[str, str]
 ) -> None:

@@ -59,6 +59,7 @@ def cluster(cache: Path) -> Iterator[Any]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_two_nodes_measure_themselves_and_stand_in_one_table(cluster: Any, cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "fleet.json"
     line = ["--ray", cluster.address, "--device", "cpu", *LAUNCH, "--json", str(path)]
