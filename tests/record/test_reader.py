@@ -21,13 +21,12 @@ from engine_probe import InputError, Run, load
 from engine_probe.record.reader import FILE_START, read_facts, read_table
 from engine_probe.record.schema import ADDED_SCHEMAS, SCHEMAS
 from tests.support.recordings.recorder_rows import cut, written
+from tests.support.samples import some_and_all
 
 FUZZED = ("iterations", "requests")
 NEAR = 8  # bytes
 # All lengths of a file take a minute; those of a buffer that is torn in its middle are read alike.
-everyday_and_all = pytest.mark.parametrize(
-    "apart", [29, pytest.param(1, marks=pytest.mark.slow)], ids=["some lengths", "all lengths"]
-)
+some_and_all_lengths = some_and_all("apart", 29, 1)
 fuzzed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -171,7 +170,7 @@ def test_each_key_missing_or_of_another_type(
 
 
 @pytest.mark.lengthy
-@pytest.mark.parametrize("apart", [15, pytest.param(1, marks=pytest.mark.slow)], ids=["some keys", "all keys"])
+@some_and_all("apart", 15, 1)
 @pytest.mark.parametrize("status", ["complete", "incomplete", "recording"])
 @given(
     junk=some.recursive(some.none() | some.booleans() | some.integers() | some.text(), some.lists, max_leaves=5),
@@ -251,7 +250,7 @@ def lengths(data: bytes, start: int, apart: int) -> list[int]:
 
 
 @pytest.mark.lengthy
-@everyday_and_all
+@some_and_all_lengths
 def test_a_stream_cut_anywhere_is_a_prefix_of_whole_batches(tmp_path: Path, torn: Path, table: str, apart: int) -> None:
     folder = Path(shutil.copytree(torn, tmp_path / "run"))
     path = folder / f"{table}.arrows"
@@ -267,7 +266,7 @@ def test_a_stream_cut_anywhere_is_a_prefix_of_whole_batches(tmp_path: Path, torn
 
 
 @pytest.mark.lengthy
-@everyday_and_all
+@some_and_all_lengths
 def test_a_closed_file_cut_anywhere_is_refused(tmp_path: Path, closed: Path, table: str, apart: int) -> None:
     folder = Path(shutil.copytree(closed, tmp_path / "run"))
     path = folder / f"{table}.arrow"

@@ -12,6 +12,7 @@ import pytest
 from engine_probe.analysis.curve.regions import letter, where
 from engine_probe.analysis.curve.saturation import Level, Saturation, saturation
 from engine_probe.analysis.statistics.repeats import Repeated
+from tests.support.samples import some_and_all
 
 Curve = Callable[[float], float]
 
@@ -95,10 +96,8 @@ def planted(seed: int, grid: list[int], noise: float, repeats: int, end: str = "
     return Planted(grid, spare, peak, true, saturation(levels))
 
 
-# Fifteen curves tell a probability that is taken for certain from half on, and noise that is taken for too small.
-some_and_all = pytest.mark.parametrize(
-    "curves", [15, pytest.param(60, marks=pytest.mark.slow)], ids=["some curves", "all curves"]
-)
+# Fifteen curves are enough to fail where a share of over a half is taken for certain, or the noise for too small.
+some_and_all_curves = some_and_all("curves", 15, 60)
 
 
 @pytest.fixture(scope="module", params=[18, pytest.param(40, marks=pytest.mark.slow)], ids=["some", "all"])
@@ -125,7 +124,7 @@ def test_the_end_of_proportional_growth_lies_about_where_it_is_told(noisy: list[
 
 
 @pytest.mark.lengthy
-@some_and_all
+@some_and_all_curves
 @pytest.mark.parametrize("end", ["slope", "cliff", "plateau"])
 def test_what_it_is_sure_of_is_so(end: str, curves: int) -> None:
     """Of the levels whose region is at least 95 % sure, at most one in twenty lies in another."""
@@ -141,7 +140,7 @@ def test_what_it_is_sure_of_is_so(end: str, curves: int) -> None:
 
 
 @pytest.mark.lengthy
-@some_and_all
+@some_and_all_curves
 def test_without_a_knee_none_is_told(curves: int) -> None:
     found = []
     for seed in range(curves):

@@ -13,6 +13,7 @@ from engine_probe.analysis.statistics.matched_odds import (
     matched_odds,
     shuffled_p,
 )
+from tests.support.samples import some_and_all
 
 
 def stratum(exposures: list[float], events: list[int]) -> Stratum:
@@ -72,7 +73,8 @@ def test_strata_without_contrast_tell_nothing() -> None:
 
 
 @pytest.mark.lengthy
-def test_false_alarms_and_power() -> None:
+@some_and_all("samples", 150, 400)
+def test_false_alarms_and_power(samples: int) -> None:
     """At a nominal 5 %, at most 7 % of samples without an effect are called one; a tripled rate is mostly found."""
     chance = np.random.default_rng(5)
 
@@ -86,7 +88,7 @@ def test_false_alarms_and_power() -> None:
         return informative(strata)
 
     def rejected(effect: float) -> float:
-        return float(np.mean([shuffled_p(sample(effect), 999) < 0.05 for _ in range(150)]))
+        return float(np.mean([shuffled_p(sample(effect), 999) < 0.05 for _ in range(samples)]))
 
     assert rejected(1.0) <= 0.07
     assert rejected(3.0) >= 0.9

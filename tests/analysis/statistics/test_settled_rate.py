@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from engine_probe.analysis.statistics.settled_rate import SLOTS, Rate, settled_rate
+from tests.support.samples import some_and_all
 
 STEP_NS = 10_000_000
 MOST = 60_000  # steps
@@ -56,14 +57,17 @@ def in_waves(chance: np.random.Generator) -> Amounts:
 
 
 @pytest.mark.lengthy
+@some_and_all("runs", 30, 60)
 @pytest.mark.parametrize(
     ("making", "truth", "within"),
     [(independent, 5000, 0.01), (warming, 5000, 0.02), (following, 5000, 0.03), (in_waves, 5000 * 56 / 64, 0.03)],
 )
-def test_the_interval_holds_the_truth_as_often_as_it_says(making: Making, truth: float, within: float) -> None:
-    found = [until_known(making(np.random.default_rng(seed)), within) for seed in range(24)]
+def test_the_interval_holds_the_truth_as_often_as_it_says(
+    making: Making, truth: float, within: float, runs: int
+) -> None:
+    found = [until_known(making(np.random.default_rng(seed)), within) for seed in range(runs)]
     known = [rate for rate in found if rate is not None]
-    assert len(known) >= 23
+    assert len(known) >= runs * 29 / 30
     held = sum(abs(rate.per_second - truth) <= rate.half_width for rate in known) / len(known)
     assert held >= 0.9
     assert all(abs(rate.per_second / truth - 1) < 2 * within for rate in known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support.samples import some_and_all
 from tools.calibration.comparisons import (
     PLANNED,
     alarm_claims,
@@ -52,9 +53,10 @@ def test_two_occasions_differ_by_what_each_shares() -> None:
 
 
 @pytest.mark.lengthy
-def test_with_known_drift_the_intervals_and_gates_hold_where_sweeps_differ() -> None:
+@some_and_all("comparisons", 24, 60)
+def test_with_known_drift_the_intervals_and_gates_hold_where_sweeps_differ(comparisons: int) -> None:
     tally = Tally()
-    for number in range(24):
+    for number in range(comparisons):
         kind = ("independent", "shared by the occasion")[number % 2]
         compared = draw_comparison(np.random.default_rng([4, number]), kind, 0.0, 0.05, 3, earlier=4)
         tally.add_cluster("any", [*alarm_claims(compared), *interval_claims(compared)])

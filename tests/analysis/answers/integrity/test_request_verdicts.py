@@ -9,6 +9,7 @@ import pytest
 from engine_probe.analysis.answers.integrity.aligned_answers import aligned
 from engine_probe.analysis.answers.integrity.request_verdicts import ComparedAnswer, Integrity, Kind, compare
 from tests.support.answers.simulated_answers import SCHEMA, Engine, NoiseOf, Reals, heavy, normal, rounded, row
+from tests.support.samples import some_and_all
 
 ENGINE = Engine(prompts=100, tokens=60, seed=3)
 NOISE = normal(0.02)
@@ -173,13 +174,14 @@ def test_a_small_change_in_an_engine_without_noise_is_undecided() -> None:
 
 
 @pytest.mark.lengthy
+@some_and_all("seeds", 4, 8)
 @pytest.mark.parametrize(
     "noise", [normal(0.05), heavy(0.05), rounded(normal(0.04)), rounded(heavy(0.02)), rounded(normal(0.012))]
 )
-def test_clean_runs_are_not_accused(noise: NoiseOf) -> None:
+def test_clean_runs_are_not_accused(noise: NoiseOf, seeds: int) -> None:
     """Over many seeds under one request in a hundred is accused, whatever the noise looks like."""
     accused = requests = 0
-    for seed in range(4):
+    for seed in range(seeds):
         engine = Engine(prompts=100, tokens=60, seed=seed)
         reference, *others = (engine.answers(10 * seed + run, noise) for run in range(3))
         found = compare([aligned(reference, other) for other in others])
@@ -201,17 +203,18 @@ def wrong_context(prompts: set[int], chance: np.random.Generator) -> Callable[[i
 
 
 @pytest.mark.lengthy
+@some_and_all("seeds", 4, 10)
 @pytest.mark.parametrize("noise", [normal(0.02), rounded(normal(0.012))])
-def test_wrong_context_in_one_request_of_a_hundred_is_found(noise: NoiseOf) -> None:
+def test_wrong_context_in_one_request_of_a_hundred_is_found(noise: NoiseOf, seeds: int) -> None:
     found_in = 0
-    for seed in range(4):
+    for seed in range(seeds):
         engine = Engine(prompts=500, tokens=40, seed=seed)
         faults = wrong_context(set(range(0, 500, 100)), np.random.default_rng(seed))
         tables = engine.answers(seed, noise), engine.answers(seed + 100, noise, faults=faults)
         found = compare([aligned(*tables)])
         planted = [each for each in found.comparisons if int(each.prompt_id) % 100 == 0]
         found_in += sum(each.is_fault for each in planted) >= 3
-    assert found_in == 4
+    assert found_in == seeds
 
 
 def test_rows_of_simulated_answers_have_a_log_probability_for_each_token() -> None:
